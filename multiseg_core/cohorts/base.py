@@ -1,0 +1,56 @@
+"""What every cohort delivers: cases, and a code map that says what their labels mean."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..labels import CodeMap
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One subject of a cohort, as files.
+
+    Attributes
+    ----------
+    cohort, name
+        Names; a case name is unique within its cohort.
+    images
+        Modality -> NIfTI file.
+    labels
+        NIfTI file of native codes, None for a case without labels.
+    brain_mask
+        NIfTI file, nonzero inside the brain, or None if the images are brain-extracted.
+    split
+        One of `SPLITS`, or None if the cohort leaves the choice to the study.
+    made_by
+        For generated cases: everything that determines the files, which need not exist yet.
+    """
+
+    cohort: str
+    name: str
+    images: Mapping[str, Path]
+    labels: Path | None = None
+    brain_mask: Path | None = None
+    split: str | None = None
+    made_by: Mapping[str, object] | None = None
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """All files of the case by role: modalities, ``labels``, ``brain_mask``."""
+        named = {**self.images, "labels": self.labels, "brain_mask": self.brain_mask}
+        return {role: path for role, path in named.items() if path is not None}
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """A named list of cases that share modalities and a labelling protocol."""
+
+    name: str
+    cases: tuple[Case, ...]
+    modalities: tuple[str, ...]
+    code_map: CodeMap = field(repr=False)

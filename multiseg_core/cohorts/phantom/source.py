@@ -1,0 +1,66 @@
+"""Phantom cases as files: the same NIfTI that a real cohort would deliver, written when first needed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+from ...files import atomic_folder, code_fingerprint, fingerprint
+from ..base import Case
+from .presets import CODES, PRESETS, make_case
+
+__all__ = ["CODES", "PRESETS", "ensure_files", "phantom_cases"]
+
+_MODULES = [f"cohorts.phantom.{name}" for name in ("atlas", "anatomy", "lesions", "scanner", "presets")]
+
+
+def phantom_cases(
+    cohort: str, preset: str, n_cases: int, voxel_mm: float, seed: int, work: Path
+) -> tuple[Case, ...]:
+    """List the cases of a phantom cohort, whose files `ensure_files` makes.
+
+    Parameters
+    ----------
+    cohort
+        Name of the cohort in the study.
+    preset
+        The cohort that is imitated.
+    n_cases, voxel_mm, seed
+        See `multiseg_core.params.CohortParams`.
+    work
+        Folder under which the files are kept.
+    """
+    made_by = {"preset": preset, "voxel_mm": voxel_mm, "seed": seed, "code": code_fingerprint(*_MODULES)}
+    folder = work / f"{cohort}-{fingerprint(made_by)}"
+    cases = []
+    for index in range(n_cases):
+        name = f"{cohort}_{index + 1:02d}"
+        at = folder / name
+        cases.append(
+            Case(
+                cohort=cohort,
+                name=name,
+                images={m: at / f"{m}.nii.gz" for m in PRESETS[preset].scanner.contrasts},
+                labels=at / "labels.nii.gz",
+                brain_mask=at / "brain_mask.nii.gz",
+                made_by={**made_by, "index": index},
+            )
+        )
+    return tuple(cases)
+
+
+def ensure_files(case: Case) -> None:
+    """Write the files of a generated case unless they are there. Other cases are left alone."""
+    if case.made_by is None or case.labels is None or case.labels.exists():
+        return
+    how = case.made_by
+    size = float(how["voxel_mm"])  # type: ignore[arg-type]
+    phantom = make_case(str(how["preset"]), int(how["index"]), (size, size, size), int(how["seed"]))  # type: ignore[call-overload]
+    volumes = {**phantom.images, "labels": phantom.labels, "brain_mask": phantom.brain_mask.astype(np.uint8)}
+    with atomic_folder(case.labels.parent) as part:
+        for name, volume in volumes.items():
+            nib.save(nib.Nifti1Image(volume, phantom.affine), part / f"{name}.nii.gz")
+        truth = nib.Nifti1Image(phantom.truth, phantom.affine)
+        nib.save(truth, part / "complete_truth.nii.gz")

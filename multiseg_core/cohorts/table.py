@@ -1,0 +1,85 @@
+"""Anybody's data: a CSV manifest with one row per case.
+
+Columns: ``case``; one per modality, named as in the scenarios; ``labels``; optionally ``brain_mask`` and ``split``
+(train, validation or test; blank leaves the choice between train and validation to the study). Paths are relative to
+the manifest. Blank lines and lines that start with # are skipped.
+"""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from ..errors import UserError, suggest
+from .base import SPLITS, Case
+
+ROLES = ("case", "labels", "brain_mask", "split")
+
+
+def read_manifest(cohort: str, manifest: Path) -> tuple[tuple[Case, ...], tuple[str, ...]]:
+    """Read a manifest.
+
+    Parameters
+    ----------
+    cohort
+        Name of the cohort.
+    manifest
+        The CSV file.
+
+    Returns
+    -------
+    cases, modalities
+        The cases in file order and the modality columns.
+
+    Raises
+    ------
+    UserError
+        If the manifest is missing, lacks a column or a value, names a case twice or an unknown split, or has no
+        case. Whether the images exist is checked later, for all cohorts alike.
+    """
+    try:
+        with open(manifest, newline="", encoding="utf-8-sig") as file:
+            lines = [(n, line) for n, line in enumerate(file, start=1) if line.strip() and not line.startswith("#")]
+    except FileNotFoundError:
+        raise UserError(f"cohort {cohort}: no such manifest: {manifest}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cohort {cohort}: {manifest}: cannot be read ({error})") from None
+    rows = list(csv.reader(line for _, line in lines))
+    columns = [name.strip() for name in rows[0]] if rows else []
+    for required in ("case", "labels"):
+        if required not in columns:
+            raise UserError(f"{manifest}: no column '{required}' (found: {', '.join(columns) or 'none'})")
+    modalities = tuple(name for name in columns if name not in ROLES)
+    if not modalities:
+        raise UserError(f"{manifest}: no modality column beside {', '.join(columns)}")
+    if len(set(columns)) != len(columns) or "" in columns:
+        raise UserError(f"{manifest}: column names must be distinct and not empty: {', '.join(columns)}")
+    cases: dict[str, Case] = {}
+    for (line, _), values in zip(lines[1:], rows[1:], strict=True):
+        if len(values) != len(columns):
+            raise UserError(f"{manifest} line {line}: {len(values)} values for {len(columns)} columns")
+        row = dict(zip(columns, (value.strip() for value in values), strict=True))
+        for required in ("case", "labels", *modalities):
+            if not row[required]:
+                raise UserError(f"{manifest} line {line}: no value for '{required}'")
+        name, split = row["case"], row.get("split") or None
+        if name in cases:
+            raise UserError(f"{manifest} line {line}: case '{name}' appears twice")
+        if "/" in name or name.startswith("."):
+            raise UserError(f"{manifest} line {line}: case name '{name}' must not hold '/' or start with '.'")
+        if split is not None and split not in SPLITS:
+            raise UserError(
+                f"{manifest} line {line}: split '{split}' is not one of {', '.join(SPLITS)}{suggest(split, SPLITS)}"
+            )
+        paths = {role: manifest.parent / row[role] for role in (*modalities, "labels", "brain_mask") if row.get(role)}
+        cases[name] = Case(
+            cohort=cohort,
+            name=name,
+            images={m: paths[m] for m in modalities},
+            labels=paths["labels"],
+            brain_mask=paths.get("brain_mask"),
+            split=split,
+        )
+    if not cases:
+        raise UserError(f"cohort {cohort}: {manifest} lists no case")
+    return tuple(cases.values()), modalities

@@ -1,0 +1,16 @@
+"""The one exception that users are meant to read."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """Bad input. The message is one line that names the file, case or key at fault."""
+
+
+def suggest(word: str, known: Iterable[str]) -> str:
+    """Return ``" (did you mean 'x'?)"`` for the known name nearest to `word`, or ``""``."""
+    nearest = difflib.get_close_matches(str(word), [str(name) for name in known], n=1, cutoff=0.5)
+    return f" (did you mean '{nearest[0]}'?)" if nearest else ""

@@ -1,0 +1,93 @@
+"""Files that are whole or absent, and fingerprints of what made them."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import functools
+import hashlib
+import importlib.util
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+FINGERPRINT_LENGTH = 12
+
+
+@contextlib.contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a temporary path in the same folder that replaces `path` at the end, or vanishes on error.
+
+    A process killed at any moment leaves the old file or the new one, never half of one.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".part-", suffix="".join(path.suffixes[-2:]))
+    os.close(handle)
+    part = Path(name)
+    try:
+        yield part
+        with open(part, "rb") as written:
+            os.fsync(written.fileno())
+        # mkstemp makes files that only their owner reads; results follow the umask like any other file
+        umask = os.umask(0)
+        os.umask(umask)
+        part.chmod(0o666 & ~umask)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic_folder(folder: Path) -> Iterator[Path]:
+    """Yield a temporary folder that becomes `folder` at the end; if `folder` exists by then, it is kept."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".part-"))
+    try:
+        yield part
+        part.chmod(0o755)
+        with contextlib.suppress(OSError):  # another process was faster
+            os.rename(part, folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON atomically."""
+    with atomic_path(path) as part:
+        part.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def fingerprint(value: Any) -> str:
+    """Return a short hash of anything that JSON can hold."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:FINGERPRINT_LENGTH]
+
+
+def file_fingerprint(path: Path) -> str:
+    """Return a short hash of a file's content."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:FINGERPRINT_LENGTH]
+
+
+@functools.lru_cache
+def code_fingerprint(*modules: str) -> str:
+    """Return a short hash of what modules of this package do: their code without comments and docstrings.
+
+    Part of the key of every stored product, so that a product of older code is made again rather than shown.
+    """
+    digest = hashlib.sha256()
+    for name in modules:
+        spec = importlib.util.find_spec(f"multiseg_core.{name}")
+        if spec is None or spec.origin is None:
+            raise ValueError(f"no module {name}")
+        tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            body = getattr(node, "body", None)
+            if isinstance(body, list):
+                node.body = [n for n in body if not (isinstance(n, ast.Expr) and isinstance(n.value, ast.Constant))]
+        digest.update(ast.unparse(tree).encode())
+    return digest.hexdigest()[:FINGERPRINT_LENGTH]

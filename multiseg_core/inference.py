@@ -1,0 +1,195 @@
+"""Whole-volume prediction, and merging of several networks by priority."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from .errors import UserError
+from .files import atomic_path
+from .models import build_network
+from .params import PreprocessingParams
+from .preprocessing import Prepared, to_native
+from .training import Compute
+
+FORMAT = 1
+
+
+@dataclass
+class Member:
+    """One network of a model.
+
+    Attributes
+    ----------
+    network
+        Ready to predict.
+    spec
+        How it was built, see `build_network`.
+    labels
+        Its foreground labels in class order.
+    modalities
+        Its input channels.
+    """
+
+    network: nn.Module
+    spec: dict[str, Any]
+    labels: tuple[str, ...]
+    modalities: tuple[str, ...]
+
+
+@dataclass
+class Model:
+    """A finished run: one or several networks that together give every voxel a label.
+
+    Attributes
+    ----------
+    members
+        Networks in order of rising priority.
+    labels
+        All foreground labels; the prediction holds 0 for background and k for ``labels[k - 1]``.
+    preprocessing
+        What the images must undergo first.
+    """
+
+    members: list[Member]
+    labels: tuple[str, ...]
+    preprocessing: PreprocessingParams
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """All modalities that some network needs, each once."""
+        return tuple(dict.fromkeys(m for member in self.members for m in member.modalities))
+
+    def save(self, path: Path) -> None:
+        """Write everything that `load` needs into one file of tensors and plain values."""
+        content = {
+            "format": FORMAT,
+            "labels": list(self.labels),
+            "preprocessing": asdict(self.preprocessing),
+            "members": [
+                {
+                    "weights": {name: t.cpu() for name, t in m.network.state_dict().items()},
+                    "spec": m.spec,
+                    "labels": list(m.labels),
+                    "modalities": list(m.modalities),
+                }
+                for m in self.members
+            ],
+        }
+        with atomic_path(path) as part:
+            torch.save(content, part)
+
+    @classmethod
+    def load(cls, path: Path) -> Model:
+        """Read a model file. Raises `UserError` if it is missing or not one."""
+        if not path.is_file():
+            raise UserError(f"{path}: no such model; is the run finished?")
+        try:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+            members = [
+                Member(
+                    load_network(m["spec"], m["weights"], len(m["modalities"]), 1 + len(m["labels"])),
+                    m["spec"],
+                    tuple(m["labels"]),
+                    tuple(m["modalities"]),
+                )
+                for m in content["members"]
+            ]
+            return cls(members, tuple(content["labels"]), PreprocessingParams(**content["preprocessing"]))
+        except UserError:
+            raise
+        except Exception as error:  # a foreign or damaged file fails in many ways
+            raise UserError(f"{path}: not a model of this program ({type(error).__name__})") from None
+
+    def segment(self, images: np.ndarray, modalities: Sequence[str], compute: Compute) -> np.ndarray:
+        """Segment a preprocessed volume.
+
+        Parameters
+        ----------
+        images
+            (M, X, Y, Z) float32.
+        modalities
+            Names of the M channels.
+        compute
+            Where to compute.
+
+        Returns
+        -------
+        np.ndarray
+            (X, Y, Z) uint8 class numbers.
+        """
+        maps = [
+            probabilities(m.network, images[_channels(m, modalities)], compute, self.preprocessing.outside_value)
+            for m in self.members
+        ]
+        return self._merge([p.argmax(0).astype(np.uint8) for p in maps])
+
+    def segment_native(self, prepared: Prepared, modalities: Sequence[str], compute: Compute) -> np.ndarray:
+        """Segment a preprocessed case and bring the result to the grid of its files, (X, Y, Z) uint8."""
+        maps = []
+        for member in self.members:
+            images = prepared.images[_channels(member, modalities)]
+            p = probabilities(member.network, images, compute, self.preprocessing.outside_value)
+            maps.append(to_native(p, prepared.affine, prepared.native_shape, prepared.native_affine))
+        return self._merge(maps)
+
+    def _merge(self, maps: list[np.ndarray]) -> np.ndarray:
+        """Paint the class maps of the networks over each other in order of rising priority (thesis 3.2.2)."""
+        merged = np.zeros(maps[0].shape, dtype=np.uint8)
+        for member, class_map in zip(self.members, maps, strict=True):
+            table = np.array([0, *(1 + self.labels.index(label) for label in member.labels)], dtype=np.uint8)
+            painted = table[class_map]
+            merged = np.where(painted > 0, painted, merged)
+        return merged
+
+
+def load_network(
+    spec: dict[str, Any], weights: dict[str, torch.Tensor], in_channels: int, out_channels: int
+) -> nn.Module:
+    """Build a network and fill in its weights."""
+    network = build_network(spec, in_channels, out_channels)
+    network.load_state_dict(weights)
+    return network.eval()
+
+
+def _channels(member: Member, modalities: Sequence[str]) -> list[int]:
+    return [list(modalities).index(m) for m in member.modalities]
+
+
+@torch.no_grad()
+def probabilities(network: nn.Module, images: np.ndarray, compute: Compute, outside_value: float) -> np.ndarray:
+    """Run a network on a whole volume in one pass.
+
+    Parameters
+    ----------
+    network
+        In evaluation mode.
+    images
+        (M, X, Y, Z) float32.
+    compute
+        Where to compute.
+    outside_value
+        Fills up the volume to a multiple of the network's `size_divisor`.
+
+    Returns
+    -------
+    np.ndarray
+        (C, X, Y, Z) float32 class probabilities.
+    """
+    divisor = int(network.size_divisor)  # type: ignore[arg-type]
+    shape = images.shape[1:]
+    extra = [-n % divisor for n in shape]
+    pads = [(0, 0), *((e // 2, e - e // 2) for e in extra)]
+    padded = np.pad(images, pads, constant_values=outside_value)
+    network = network.to(compute.device, memory_format=torch.channels_last_3d).eval()  # type: ignore[call-overload]
+    with compute.autocast():
+        logits = network(compute.place(torch.from_numpy(padded)[None]))
+    p = torch.softmax(logits.float(), dim=1)[0].cpu().numpy()
+    inner = tuple(slice(low, low + n) for (low, _), n in zip(pads[1:], shape, strict=True))
+    return p[(slice(None), *inner)]

@@ -1,0 +1,289 @@
+"""The params file: one YAML file that describes one study. Unknown or ill-typed keys are errors.
+
+The defaults are the thesis's own recipe; ``params/*.yaml`` say what they change.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Union
+
+import yaml
+
+from .errors import UserError, suggest
+
+CodeValue = Union[str, list[str]]  # noqa: UP007 - read at run time
+
+
+@dataclass(frozen=True)
+class CohortParams:
+    """One cohort: where its cases come from and what its label codes mean."""
+
+    source: str
+    """``phantom`` or ``table``."""
+    preset: str | None = None
+    """phantom: which cohort to imitate; the cohort's own name by default."""
+    cases: int | None = None
+    """phantom: number of cases; as many as in the thesis by default."""
+    voxel_mm: float = 1.0
+    """phantom: voxel size of the generated images."""
+    seed: int = 0
+    """phantom: seed of the generator."""
+    manifest: str | None = None
+    """table: path of the CSV manifest, relative to the params file."""
+    codes: dict[int, CodeValue] | None = None
+    """table: native code -> label, list of labels, ``background`` or ``ignore``."""
+    absent: list[str] = field(default_factory=list)
+    """table: labels that the subjects are known not to have."""
+
+
+@dataclass(frozen=True)
+class PreprocessingParams:
+    """What is done to every case before it is stored (thesis 3.5)."""
+
+    spacing_mm: float = 1.0
+    """Isotropic voxel size of the store."""
+    outside_value: float = -4.0
+    """Value of all images outside the brain, after z-scoring."""
+
+
+@dataclass(frozen=True)
+class TrainingParams:
+    """How a network is trained (thesis 3.4, 3.6, 4 and 6.1)."""
+
+    steps: int = 20000
+    """Upper bound of the number of optimiser steps."""
+    batch_size: int = 7
+    """Patches per step."""
+    patch_size: list[int] = field(default_factory=lambda: [32, 32, 32])
+    """Patch size in voxels."""
+    learning_rate: float = 1e-3
+    """Adam's rate; the peak if the schedule is one_cycle."""
+    schedule: str = "constant"
+    """``constant`` or ``one_cycle`` (rise to the peak over 30 % of the steps, then cosine to almost 0)."""
+    weight_decay: float = 0.0
+    """L2 penalty: adds weight_decay * weight to the gradient."""
+    flip: bool = True
+    """Mirror half of the patches left to right."""
+    noise_sd: float = 0.1
+    """Standard deviation of the Gaussian noise added to patches, in z-score units."""
+    validation_fraction: float = 0.2
+    """Share of a training cohort's cases kept for validation, where the manifest does not say."""
+    validation_every: int = 200
+    """Steps between two validations; a checkpoint is written at each."""
+    validation_patches: int = 10
+    """Number of validation patches, the same at every validation."""
+    validation_patch_size: list[int] = field(default_factory=lambda: [128, 128, 128])
+    """Their size in voxels."""
+    patience: int | None = 10
+    """Stop after so many validations without a new minimum; null never stops early."""
+    split_seed: int = 0
+    """Seed of the split into training and validation cases."""
+
+
+@dataclass(frozen=True)
+class ScenarioParams:
+    """One question: which cohorts to train on, which to test on, which models to compare."""
+
+    train: list[str]
+    """Training cohorts. Where networks of MultiUNet disagree, later cohorts win: put lesions last."""
+    test: str
+    """Test cohort; cases whose split is ``test``, or all if the cohort states no split."""
+    modalities: list[str]
+    """Modalities that the networks see."""
+    models: list[str] = field(
+        default_factory=lambda: [
+            "multi_unet", "cross_entropy", "selective_cross_entropy", "dice", "selective_dice",
+        ]
+    )  # fmt: skip
+    """Models to compare."""
+    notebook: str = "02_anatomy_wmh"
+    """The notebook that tells this scenario."""
+    title: str | None = None
+    """Heading in reports."""
+
+
+@dataclass(frozen=True)
+class Params:
+    """A whole params file."""
+
+    cohorts: dict[str, CohortParams]
+    scenarios: dict[str, ScenarioParams]
+    labels: list[str] | None = None
+    """Order of the foreground labels; by default the order in which the cohorts name them."""
+    preprocessing: PreprocessingParams = field(default_factory=PreprocessingParams)
+    network: dict[str, Any] = field(default_factory=lambda: {"name": "unet", "base_filters": 32})
+    """``name`` and keyword arguments of the network."""
+    training: TrainingParams = field(default_factory=TrainingParams)
+    seeds: list[int] = field(default_factory=lambda: [0])
+    """One run of every model per seed."""
+    device: str = "auto"
+    """``auto``, ``cpu`` or ``cuda``."""
+    precision: str = "auto"
+    """``auto``, ``float32`` or ``bf16``; auto takes bf16 where the hardware computes in it."""
+    threads: int = 1
+    """Threads per training on a CPU; weights are repeatable bit for bit for a fixed number."""
+    workers: int | None = None
+    """Trainings at a time; by default cores / threads on a CPU, 1 on a GPU."""
+    reports_dir: str | None = None
+    """Where reports go, relative to the params file; by default the folder `reports` beside `params`."""
+    title: str | None = None
+    """Heading of the report."""
+
+
+def load_params(path: Path) -> Params:
+    """Read and check a params file.
+
+    Raises
+    ------
+    UserError
+        If the file is missing or not YAML, or a key is unknown, missing or of the wrong type.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such params file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read ({error})") from None
+    try:
+        raw = yaml.load(text, Loader=_UniqueKeyLoader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f" line {mark.line + 1}:" if mark else ""
+        raise UserError(f"{path}:{line} not valid YAML ({getattr(error, 'problem', error)})") from None
+    try:
+        params = parse(Params, raw, "")
+        _check_values(params)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    return params
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """`yaml.SafeLoader` that refuses a key written twice instead of keeping the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=deep)
+            if isinstance(key, str | int) and key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key '{key}' appears twice", key_node.start_mark)
+            if isinstance(key, str | int):
+                seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def parse(kind: Any, value: Any, where: str) -> Any:
+    """Convert a value read from YAML to `kind` (a dataclass or a plain type), naming `where` it stands on error."""
+    if dataclasses.is_dataclass(kind):
+        return _parse_dataclass(kind, value, where)
+    origin, args = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (types.UnionType, Union):
+        if value is None and type(None) in args:
+            return None
+        errors = []
+        for option in args:
+            if option is type(None):
+                continue
+            try:
+                return parse(option, value, where)
+            except UserError as error:
+                errors.append(error)
+        raise errors[0]
+    if origin is list:
+        if not isinstance(value, list):
+            raise UserError(f"{where}: expected a list, got {_show(value)}")
+        return [parse(args[0], item, f"{where}[{i}]") for i, item in enumerate(value)]
+    if origin is dict:
+        if not isinstance(value, Mapping):
+            raise UserError(f"{where}: expected a mapping, got {_show(value)}")
+        return {parse(args[0], k, where): parse(args[1], v, f"{where}.{k}") for k, v in value.items()}
+    if kind is Any:
+        return value
+    if kind is float and isinstance(value, str):
+        try:
+            return float(value)  # YAML reads 1e-3 (without a dot) as text
+        except ValueError:
+            pass
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(value, bool) and kind is not bool or not isinstance(value, kind):
+        raise UserError(f"{where}: expected {_NAMES.get(kind, kind.__name__)}, got {_show(value)}")
+    return value
+
+
+_NAMES = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
+
+
+def _show(value: Any) -> str:
+    return "nothing" if value is None else f"'{value}'"
+
+
+def _parse_dataclass(kind: Any, value: Any, where: str) -> Any:
+    if not isinstance(value, Mapping):
+        raise UserError(f"{where or 'file'}: expected a mapping of keys to values, got {_show(value)}")
+    hints = typing.get_type_hints(kind)
+    fields = {f.name: f for f in dataclasses.fields(kind)}
+    prefix = f"{where}." if where else ""
+    for key in value:
+        if key not in fields:
+            raise UserError(f"unknown key '{prefix}{key}'{suggest(key, fields)}")
+    for name, f in fields.items():
+        required = f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+        if required and name not in value:
+            raise UserError(f"missing key '{prefix}{name}'")
+    return kind(**{key: parse(hints[key], item, f"{prefix}{key}") for key, item in value.items()})
+
+
+def _check_values(params: Params) -> None:
+    """Check what types cannot say."""
+
+    def require(condition: bool, message: str) -> None:
+        if not condition:
+            raise UserError(message)
+
+    t = params.training
+    positive: dict[str, Any] = {
+        "training.steps": t.steps, "training.batch_size": t.batch_size, "training.learning_rate": t.learning_rate,
+        "training.validation_every": t.validation_every, "training.validation_patches": t.validation_patches,
+        "preprocessing.spacing_mm": params.preprocessing.spacing_mm, "threads": params.threads,
+        **({"workers": params.workers} if params.workers is not None else {}),
+        **({"training.patience": t.patience} if t.patience is not None else {}),
+        **{f"cohorts.{name}.voxel_mm": c.voxel_mm for name, c in params.cohorts.items()},
+        **{f"cohorts.{name}.cases": c.cases for name, c in params.cohorts.items() if c.cases is not None},
+    }  # fmt: skip
+    for name, value in positive.items():
+        require(value > 0, f"{name}: must be above 0, got {value}")
+    for key in ("patch_size", "validation_patch_size"):
+        size: Sequence[int] = getattr(t, key)
+        require(len(size) == 3 and min(size) > 0, f"training.{key}: must be three positive whole numbers, got {size}")
+    require(t.noise_sd >= 0, f"training.noise_sd: must not be negative, got {t.noise_sd}")
+    require(t.weight_decay >= 0, f"training.weight_decay: must not be negative, got {t.weight_decay}")
+    require(0 < t.validation_fraction < 1, "training.validation_fraction: must lie between 0 and 1")
+    _require_choice("training.schedule", t.schedule, ("constant", "one_cycle"))
+    _require_choice("device", params.device.split(":")[0], ("auto", "cpu", "cuda"))
+    _require_choice("precision", params.precision, ("auto", "float32", "bf16"))
+    require(bool(params.cohorts), "cohorts: at least one is needed")
+    require(bool(params.scenarios), "scenarios: at least one is needed")
+    require(bool(params.seeds), "seeds: at least one is needed")
+    require(len(set(params.seeds)) == len(params.seeds), "seeds: a seed appears twice")
+    for name, s in params.scenarios.items():
+        where = f"scenarios.{name}"
+        for key, values in (("train", s.train), ("modalities", s.modalities), ("models", s.models)):
+            require(bool(values), f"{where}.{key}: at least one is needed")
+            require(len(set(values)) == len(values), f"{where}.{key}: an entry appears twice")
+        for cohort in [*s.train, s.test]:
+            require(
+                cohort in params.cohorts,
+                f"{where}: unknown cohort '{cohort}'{suggest(cohort, params.cohorts)}",
+            )
+
+
+def _require_choice(where: str, value: str, options: Sequence[str]) -> None:
+    if value not in options:
+        raise UserError(f"{where}: '{value}' is not one of {', '.join(options)}{suggest(value, options)}")

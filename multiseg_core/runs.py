@@ -1,0 +1,242 @@
+"""Making runs: build the store, train the networks, evaluate, collect.
+
+Every product is made once, and made whole: a second call finds it, a killed one goes on.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import filelock
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import torch
+
+from .cohorts import Case
+from .errors import UserError
+from .files import atomic_path, write_json
+from .inference import Member, Model, load_network
+from .labels import LabelSpace
+from .metrics import METRICS, label_metrics
+from .provenance import provenance
+from .store import StoredCase
+from .study import NetworkSpec, Run, Study, default_workers
+from .training import Compute, Trainer, TrainingData, is_trained
+from .workers import Job, Report, run_jobs
+
+METRICS_COLUMNS = ("scenario", "model", "seed", "cohort", "case", "label", *METRICS)
+
+
+@functools.lru_cache(maxsize=2)
+def _study(params_file: str) -> Study:
+    """Load a study once per worker process."""
+    return Study(params_file)
+
+
+def _no_report(fraction: float, text: str) -> None:
+    """Report to nobody."""
+
+
+# -- store -----------------------------------------------------------------------------------------------------
+
+
+def prepare_study(study: Study, cases: Sequence[Case] | None = None, workers: int | None = None) -> int:
+    """Build the store of a study, or of some of its cases, in parallel. Return how many were missing."""
+    cases = study.needed_cases() if cases is None else cases
+    # a generated case whose files are gone is still in the store; nothing to do
+    missing = [case for case in cases if not study.store.path(case, study.cohorts[case.cohort]).exists()]
+    jobs = [
+        Job(f"{case.cohort}/{case.name}", _build_job, (str(study.params_file), case.cohort, case.name))
+        for case in missing
+    ]
+    run_jobs(jobs, "preparing cases", workers or default_workers(study.params, "cpu"))
+    return len(missing)
+
+
+def _build_job(params_file: str, cohort: str, name: str, report: Report) -> None:
+    report(0, "…")
+    study = _study(params_file)
+    torch.set_num_threads(1)
+    case = next(case for case in study.cohorts[cohort].cases if case.name == name)
+    study.store.build(case, study.cohorts[cohort])
+
+
+# -- training --------------------------------------------------------------------------------------------------
+
+
+def train_network(study: Study, network: NetworkSpec, report: Report = _no_report) -> Path:
+    """Train a network unless it is trained; return its folder."""
+    folder = study.network_folder(network)
+    if is_trained(folder):
+        return folder
+    torch.set_num_threads(study.params.threads)
+    compute = Compute.resolve(study.params.device, study.params.precision)
+    space = study.label_space(network)
+    trainer = Trainer(
+        folder,
+        [_training_data(study, cohort, network, space) for cohort in network.cohorts],
+        space,
+        network.loss,
+        study.params.network,
+        study.params.training,
+        network.seed,
+        compute,
+        {**asdict(network), "network": study.params.network, "training": asdict(study.params.training)},
+        study.params.preprocessing.outside_value,
+    )
+    trainer.run(lambda step, steps, loss: report(step / steps, f"step {step}/{steps}"))
+    return folder
+
+
+def _training_data(study: Study, cohort_name: str, network: NetworkSpec, space: LabelSpace) -> TrainingData:
+    cohort = study.cohorts[cohort_name]
+    train, validation = ([study.store.open(case, cohort) for case in part] for part in study.split(cohort_name))
+    lookup = space.lookup(cohort.code_map.sets, naive=network.naive)
+    return TrainingData(train, validation, lookup, train[0].channels(network.modalities))
+
+
+def _train_job(params_file: str, key: str, report: Report) -> None:
+    report(0, "starting")
+    study = _study(params_file)
+    network = next(n for n in study.networks(study.runs) if n.key == key)
+    train_network(study, network, report)
+
+
+# -- evaluation ------------------------------------------------------------------------------------------------
+
+
+def is_finished(study: Study, run: Run) -> bool:
+    """Whether a run is trained and evaluated."""
+    return (study.run_folder(run) / "run.json").exists()
+
+
+def load_model(study: Study, run: Run) -> Model:
+    """Put the trained networks of a run together."""
+    members = []
+    for network in run.networks:
+        weights = torch.load(study.network_folder(network) / "model.pt", map_location="cpu", weights_only=True)
+        spec = dict(study.params.network)
+        built = load_network(spec, weights, len(network.modalities), 1 + len(network.labels))
+        members.append(Member(built, spec, network.labels, network.modalities))
+    return Model(members, study.scenario_labels(run.scenario), study.params.preprocessing)
+
+
+def evaluate_run(study: Study, run: Run, report: Report = _no_report) -> Path:
+    """Evaluate a trained run on its test cohort and on the validation cases of its training cohorts.
+
+    Writes into the run's folder: ``metrics.csv`` (test cases), ``validation.csv`` (validation cases), ``predictions/``
+    (class numbers on the grid of the store), ``model.pt``, ``history.csv`` and, last, ``run.json``.
+    """
+    folder = study.run_folder(run)
+    folder.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(folder / ".lock"):
+        if is_finished(study, run):
+            return folder
+        started = time.perf_counter()
+        torch.set_num_threads(study.params.threads)
+        compute = Compute.resolve(study.params.device, study.params.precision)
+        model = load_model(study, run)
+        test = study.test_cases(run.scenario)
+        validation = [case for cohort in study.scenario(run.scenario).train for case in study.split(cohort)[1]]
+        rows: dict[str, list[dict[str, object]]] = {"metrics": [], "validation": []}
+        for i, (kind, case) in enumerate([*(("metrics", c) for c in test), *(("validation", c) for c in validation)]):
+            report(i / (len(test) + len(validation)), f"evaluating {case.name}")
+            stored = study.store.open(case, study.cohorts[case.cohort])
+            prediction = model.segment(np.asarray(stored.images), stored.modalities, compute)
+            _save_prediction(folder, stored, prediction)
+            for label, values in label_metrics(
+                stored.target, prediction, stored.sets, model.labels, stored.spacing_mm
+            ).items():
+                place = (run.scenario, run.model, run.seed, case.cohort, case.name, label)
+                rows[kind].append(dict(zip(METRICS_COLUMNS, (*place, *values.values()), strict=True)))
+        for name, table in rows.items():
+            write_table(folder / f"{name}.csv", pd.DataFrame(table, columns=list(METRICS_COLUMNS)))
+        write_table(folder / "history.csv", _history(study, run))
+        model.save(folder / "model.pt")
+        info = {
+            **asdict(run),
+            "labels": model.labels,
+            "evaluation_seconds": time.perf_counter() - started,
+            "provenance": provenance(compute.device),
+        }
+        write_json(folder / "run.json", info)
+    return folder
+
+
+def _save_prediction(folder: Path, stored: StoredCase, prediction: np.ndarray) -> None:
+    path = folder / "predictions" / stored.cohort / f"{stored.name}.nii.gz"
+    with atomic_path(path) as part:
+        nib.save(nib.Nifti1Image(prediction, stored.affine), part)
+
+
+def _history(study: Study, run: Run) -> pd.DataFrame:
+    parts = []
+    for network in run.networks:
+        table = pd.read_csv(study.network_folder(network) / "history.csv")
+        table.insert(0, "network", "+".join(network.labels))
+        parts.append(table)
+    return pd.concat(parts, ignore_index=True)
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """Write a CSV file atomically."""
+    with atomic_path(path) as part:
+        table.to_csv(part, index=False)
+
+
+def _evaluate_job(params_file: str, key: str, report: Report) -> None:
+    report(0, "starting")
+    study = _study(params_file)
+    evaluate_run(study, study.find_run(key), report)
+
+
+# -- all of it -------------------------------------------------------------------------------------------------
+
+
+def finish_runs(study: Study, runs: Sequence[Run] | None = None) -> None:
+    """Train and evaluate what is missing of some runs (default: all), in parallel.
+
+    Raises
+    ------
+    UserError
+        As raised by a worker; everything finished before stays.
+    """
+    runs = study.runs if runs is None else list(runs)
+    missing = [run for run in runs if not is_finished(study, run)]
+    if missing:
+        compute = Compute.resolve(study.params.device, study.params.precision)
+        workers = default_workers(study.params, compute.device.type)
+        prepare_study(study, study.needed_cases(list(dict.fromkeys(run.scenario for run in missing))))
+        file = str(study.params_file)
+        networks = [n for n in study.networks(missing) if not is_trained(study.network_folder(n))]
+        run_jobs([Job(n.name, _train_job, (file, n.key)) for n in networks], "training networks", workers)
+        run_jobs([Job(run.name, _evaluate_job, (file, run.key)) for run in missing], "evaluating runs", workers)
+    collect_metrics(study)
+
+
+def collect_metrics(study: Study) -> pd.DataFrame:
+    """Gather the metrics of all finished runs of a study into its ``metrics.csv`` and return them."""
+    tables = [
+        pd.read_csv(study.run_folder(run) / "metrics.csv") for run in study.runs if is_finished(study, run)
+    ]
+    if not tables:
+        raise UserError(f"{study.params_file}: no run is finished yet")
+    table = pd.concat(tables, ignore_index=True)
+    write_table(study.folder / "metrics.csv", table)
+    return table
+
+
+def validation_metrics(study: Study, runs: Sequence[Run]) -> pd.DataFrame:
+    """Gather the metrics of finished runs on the validation cases of their training cohorts."""
+    return pd.concat([pd.read_csv(study.run_folder(run) / "validation.csv") for run in runs], ignore_index=True)
+
+
+def load_prediction(study: Study, run: Run, case: Case) -> np.ndarray:
+    """Return a finished run's prediction of a test or validation case, (X, Y, Z) uint8 on the grid of the store."""
+    path = study.run_folder(run) / "predictions" / case.cohort / f"{case.name}.nii.gz"
+    return np.asarray(nib.load(path).dataobj)

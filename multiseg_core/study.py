@@ -1,0 +1,335 @@
+"""A study: what a params file asks for, as runs, networks and folders.
+
+A *run* is one (scenario, model, seed). It has one network, or several whose predictions are merged (MultiUNet). Runs
+and networks live in folders named by a fingerprint of everything that can change their numbers.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .cohorts import Case, Cohort, load_cohorts
+from .errors import UserError, suggest
+from .files import code_fingerprint, fingerprint
+from .labels import LabelSpace
+from .models import build_network
+from .params import Params, ScenarioParams, load_params
+from .store import Store
+
+_TRAINING_MODULES = ("labels", "losses", "models", "samplers", "training", "store")
+_EVALUATION_MODULES = ("inference", "metrics", "runs")
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """What a model name stands for.
+
+    Attributes
+    ----------
+    loss
+        Class name in `multiseg_core.losses`.
+    naive
+        Targets hold single classes only: every background code is background (thesis 3.2.1).
+    per_task
+        One network per task, merged by priority, instead of one for all (thesis 3.2.2).
+    """
+
+    loss: str
+    naive: bool
+    per_task: bool = False
+
+
+MODELS: dict[str, ModelSpec] = {
+    "multi_unet": ModelSpec("SelectiveCrossEntropy", naive=True, per_task=True),
+    "cross_entropy": ModelSpec("SelectiveCrossEntropy", naive=True),
+    "selective_cross_entropy": ModelSpec("SelectiveCrossEntropy", naive=False),
+    "dice": ModelSpec("SoftDice", naive=True),
+    "selective_dice": ModelSpec("SelectiveDice", naive=True),
+    "patchwise_selective_cross_entropy": ModelSpec("PatchwiseSelectiveCrossEntropy", naive=False),
+}
+"""The models by name."""
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """One network to train: everything that determines its weights.
+
+    Attributes
+    ----------
+    key
+        Fingerprint of all the rest.
+    name
+        For people: scenario, model, task and seed of the first run that needs it.
+    labels
+        Its foreground labels in class order.
+    modalities
+        Its input channels.
+    cohorts
+        Names of its training cohorts.
+    loss, naive
+        See `ModelSpec`.
+    seed
+        Seed of initial weights, sampling and dropout.
+    """
+
+    key: str
+    name: str
+    labels: tuple[str, ...]
+    modalities: tuple[str, ...]
+    cohorts: tuple[str, ...]
+    loss: str
+    naive: bool
+    seed: int
+
+
+@dataclass(frozen=True)
+class Run:
+    """One (scenario, model, seed), with the networks it needs in order of rising priority."""
+
+    key: str
+    scenario: str
+    model: str
+    seed: int
+    networks: tuple[NetworkSpec, ...]
+
+    @property
+    def name(self) -> str:
+        """``scenario/model/seed``, the name of the run on the command line."""
+        return f"{self.scenario}/{self.model}/{self.seed}"
+
+
+class Study:
+    """A params file, read and resolved. No image is read until its store is built.
+
+    Parameters
+    ----------
+    params_file
+        The YAML file; its stem names the study.
+
+    Raises
+    ------
+    UserError
+        For anything wrong in the params file or the manifests.
+    """
+
+    def __init__(self, params_file: str | Path) -> None:
+        self.params_file = find_params_file(Path(params_file))
+        self.params: Params = load_params(self.params_file)
+        self.name = self.params_file.stem
+        self.folder = self._reports_root() / self.name
+        base = self.params_file.parent
+        self.cohorts, self.labels = load_cohorts(
+            self.params.cohorts, self.params.labels, base, self.folder / "phantoms"
+        )
+        self.store = Store(self.folder / "store", self.params.preprocessing)
+        self._check_scenarios()
+
+    def _reports_root(self) -> Path:
+        base = self.params_file.resolve().parent
+        if self.params.reports_dir is not None:
+            return (base / self.params.reports_dir).resolve()
+        return (base.parent if base.name == "params" else base) / "reports"
+
+    # -- scenarios ---------------------------------------------------------------------------------------------
+
+    def scenario(self, name: str) -> ScenarioParams:
+        """Return a scenario's params. Raises `UserError` for an unknown name."""
+        try:
+            return self.params.scenarios[name]
+        except KeyError:
+            known = self.params.scenarios
+            raise UserError(f"{self.params_file}: no scenario '{name}'{suggest(name, known)}") from None
+
+    def scenario_labels(self, name: str) -> tuple[str, ...]:
+        """Return the foreground labels that a scenario's training cohorts draw, in the study's order."""
+        drawn = {label for c in self.scenario(name).train for label in self.cohorts[c].code_map.annotates}
+        return tuple(label for label in self.labels if label in drawn)
+
+    def tasks(self, name: str) -> list[tuple[str, ...]]:
+        """Group a scenario's training cohorts by the labels that they draw, in order of rising priority."""
+        groups: dict[tuple[str, ...], list[str]] = {}
+        for cohort in self.scenario(name).train:
+            groups.setdefault(self.cohorts[cohort].code_map.annotates, []).append(cohort)
+        return [tuple(members) for members in groups.values()]
+
+    def _check_scenarios(self) -> None:
+        for name, s in self.params.scenarios.items():
+            where = f"{self.params_file}: scenarios.{name}"
+            for model in s.models:
+                if model not in MODELS:
+                    raise UserError(f"{where}.models: unknown model '{model}'{suggest(model, MODELS)}")
+            for cohort in [*s.train, s.test]:
+                have = self.cohorts[cohort].modalities
+                for modality in s.modalities:
+                    if modality not in have:
+                        raise UserError(
+                            f"{where}.modalities: cohort {cohort} has no modality '{modality}' (it has: {', '.join(have)})"
+                        )
+            if not self.test_cases(name):
+                raise UserError(f"{where}.test: cohort {s.test} has no case to test on (split 'test')")
+            for cohort in s.train:
+                train, validation = self.split(cohort)
+                if not train or not validation:
+                    raise UserError(
+                        f"{where}.train: cohort {cohort} needs at least one training and one validation case"
+                    )
+        network = build_network(self.params.network, 1, 2)
+        divisor = int(network.size_divisor)  # type: ignore[arg-type]
+        for key in ("patch_size", "validation_patch_size"):
+            size = getattr(self.params.training, key)
+            if any(n % divisor for n in size) and self.params.network.get("name", "unet") == "unet":
+                raise UserError(f"{self.params_file}: training.{key}: {size} must be multiples of {divisor}")
+
+    # -- cases -------------------------------------------------------------------------------------------------
+
+    def split(self, cohort: str) -> tuple[list[Case], list[Case]]:
+        """Return the training and validation cases of a cohort.
+
+        Cases that the manifest marks ``train`` or ``validation`` go there. If none is marked ``validation``, the
+        others are shuffled once with a fixed seed and a share of them is kept for validation (thesis 6).
+        """
+        cases = [case for case in self.cohorts[cohort].cases if case.split != "test"]
+        validation = [case for case in cases if case.split == "validation"]
+        if validation:
+            return [case for case in cases if case.split != "validation"], validation
+        if len(cases) < 2:
+            return cases, []
+        order = np.random.default_rng(self.params.training.split_seed).permutation(len(cases))
+        n_validation = max(round(self.params.training.validation_fraction * len(cases)), 1)
+        n_validation = min(n_validation, len(cases) - 1)
+        kept = set(order[:n_validation].tolist())
+        return (
+            [case for i, case in enumerate(cases) if i not in kept],
+            [case for i, case in enumerate(cases) if i in kept],
+        )
+
+    def test_cases(self, scenario: str) -> list[Case]:
+        """Return a scenario's test cases: those marked ``test``, or all if the cohort marks none and is not trained on."""
+        s = self.scenario(scenario)
+        cases = self.cohorts[s.test].cases
+        marked = [case for case in cases if case.split == "test"]
+        if marked or s.test in s.train:
+            return marked
+        return list(cases)
+
+    def needed_cases(self, scenarios: list[str] | None = None) -> list[Case]:
+        """Return every case that some scenarios train, validate or test on, once, in cohort order."""
+        wanted: set[tuple[str, str]] = set()
+        for name in scenarios or self.params.scenarios:
+            for cohort in self.scenario(name).train:
+                for part in self.split(cohort):
+                    wanted.update((case.cohort, case.name) for case in part)
+            wanted.update((case.cohort, case.name) for case in self.test_cases(name))
+        return [c for cohort in self.cohorts.values() for c in cohort.cases if (c.cohort, c.name) in wanted]
+
+    # -- runs --------------------------------------------------------------------------------------------------
+
+    @functools.cached_property
+    def runs(self) -> list[Run]:
+        """All runs of the study in the order of the params file. Reads the cases' files to fingerprint them."""
+        return [
+            self._run(scenario, model, seed)
+            for scenario, s in self.params.scenarios.items()
+            for model in s.models
+            for seed in self.params.seeds
+        ]
+
+    def runs_of(self, scenario: str) -> list[Run]:
+        """Return the runs of one scenario."""
+        self.scenario(scenario)
+        return [run for run in self.runs if run.scenario == scenario]
+
+    def find_run(self, name: str) -> Run:
+        """Return a run by ``scenario/model/seed`` or by its key. Raises `UserError` if there is none."""
+        for run in self.runs:
+            if name in (run.name, run.key, self.run_folder(run).name):
+                return run
+        known = [run.name for run in self.runs]
+        raise UserError(f"{self.params_file}: no run '{name}'{suggest(name, known)}; runs are {', '.join(known)}")
+
+    def run_folder(self, run: Run) -> Path:
+        """Return the folder of a run."""
+        return self.folder / "runs" / f"{run.scenario}-{run.model}-{run.seed}-{run.key}"
+
+    def network_folder(self, network: NetworkSpec) -> Path:
+        """Return the folder of a network."""
+        return self.folder / "networks" / network.key
+
+    def label_space(self, network: NetworkSpec) -> LabelSpace:
+        """Return the label space of a network: its classes and the label sets of its cohorts."""
+        sets = [members for cohort in network.cohorts for members in self.cohorts[cohort].code_map.sets]
+        return LabelSpace.covering(network.labels, sets)
+
+    def _run(self, scenario: str, model: str, seed: int) -> Run:
+        spec = MODELS[model]
+        groups = self.tasks(scenario) if spec.per_task else [tuple(self.scenario(scenario).train)]
+        networks = tuple(self._network(scenario, model, spec, group, seed) for group in groups)
+        tests = [self.store.key(case, self.cohorts[case.cohort]) for case in self.test_cases(scenario)]
+        key = fingerprint(
+            {
+                "networks": [(n.key, n.labels) for n in networks],
+                "test": tests,
+                "space": self.scenario_labels(scenario),
+                "code": code_fingerprint(*_EVALUATION_MODULES),
+            }
+        )
+        return Run(key, scenario, model, seed, networks)
+
+    def _network(
+        self, scenario: str, model: str, spec: ModelSpec, cohorts: tuple[str, ...], seed: int
+    ) -> NetworkSpec:
+        labels = tuple(
+            label
+            for label in self.scenario_labels(scenario)
+            if any(label in self.cohorts[c].code_map.annotates for c in cohorts)
+        )
+        modalities = tuple(self.scenario(scenario).modalities)
+        cases = [
+            [[self.store.key(case, self.cohorts[cohort]) for case in part] for part in self.split(cohort)]
+            for cohort in cohorts
+        ]
+        facts: dict[str, Any] = {
+            "cases": cases,
+            "labels": labels,
+            "modalities": modalities,
+            "loss": spec.loss,
+            "naive": spec.naive,
+            "network": self.params.network,
+            "training": asdict(self.params.training),
+            "seed": seed,
+            "code": code_fingerprint(*_TRAINING_MODULES),
+        }
+        name = f"{scenario}/{model}/{seed}" + (f" ({'+'.join(labels)})" if spec.per_task else "")
+        return NetworkSpec(fingerprint(facts), name, labels, modalities, cohorts, spec.loss, spec.naive, seed)
+
+    def networks(self, runs: list[Run]) -> list[NetworkSpec]:
+        """Return the networks that some runs need, each once."""
+        return list({network.key: network for run in runs for network in run.networks}.values())
+
+
+def find_params_file(path: Path) -> Path:
+    """Find a params file given relative to the working folder, or to a folder above it (as from `notebooks/`)."""
+    if path.is_absolute() or path.exists():
+        return path
+    for folder in Path.cwd().parents:
+        if (folder / path).is_file():
+            return folder / path
+        if (folder / ".git").exists() or (folder / "pyproject.toml").exists():
+            break
+    return path
+
+
+def default_workers(params: Params, device: str) -> int:
+    """Return how many trainings run at a time."""
+    if params.workers is not None:
+        return params.workers
+    if device != "cpu":
+        return 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    return max(cores // params.threads, 1)

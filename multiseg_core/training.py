@@ -1,0 +1,300 @@
+"""Training of one network: seeded, checkpointed, the best weights by validation (thesis 4 and 6.1).
+
+The state at any step follows from the seed and the checkpoint: batches and dropout draw from (seed, step), so a
+training that was killed goes on from its last checkpoint and ends with the same weights, bit for bit on a CPU.
+"""
+
+from __future__ import annotations
+
+import copy
+import csv
+import math
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import filelock
+import torch
+from torch import Tensor, nn
+
+from . import losses
+from .errors import UserError
+from .files import atomic_path, write_json
+from .labels import LabelSpace
+from .models import build_network
+from .params import TrainingParams
+from .provenance import provenance
+from .samplers import PatchSampler, SamplingCohort
+from .store import StoredCase
+
+Progress = Callable[[int, int, float], None]
+"""Called as progress(step, steps, loss)."""
+
+HISTORY_COLUMNS = ("step", "training_loss", "validation_loss", "learning_rate", "seconds")
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Stored cases of one training cohort: `train` and `validation`, with the table from its label sets to rows."""
+
+    train: Sequence[StoredCase]
+    validation: Sequence[StoredCase]
+    lookup: Any
+    channels: Sequence[int]
+
+
+@dataclass(frozen=True)
+class Compute:
+    """Where and how numbers are computed; changes results by rounding only.
+
+    Attributes
+    ----------
+    device
+        A torch device.
+    bf16
+        Run the network under bfloat16 autocast. The loss stays in float32.
+    """
+
+    device: torch.device
+    bf16: bool
+
+    @classmethod
+    def resolve(cls, device: str, precision: str) -> Compute:
+        """Resolve the params' ``device`` and ``precision``. Raises `UserError` if CUDA is asked for and missing."""
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        if device.startswith("cuda") and not torch.cuda.is_available():
+            raise UserError(f"device: '{device}' was asked for, but torch finds no CUDA device")
+        at = torch.device(device)
+        if precision == "auto":
+            # without hardware support bfloat16 is emulated, several times slower than float32
+            fast = torch.cuda.is_bf16_supported() if at.type == "cuda" else torch.cpu._is_avx512_bf16_supported()
+        else:
+            fast = precision == "bf16"
+        return cls(at, fast)
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """Return the context in which the network runs."""
+        return torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else nullcontext()
+
+    def place(self, tensor: Tensor) -> Tensor:
+        """Move a batch (N, C, X, Y, Z) to the device, channels last (faster convolutions)."""
+        return tensor.to(self.device, memory_format=torch.channels_last_3d)
+
+
+def learning_rate(params: TrainingParams, step: int) -> float:
+    """Return the learning rate of a step (from 0).
+
+    ``one_cycle``: linear rise from 1/25 of the peak over 30 % of the steps, then a cosine down to 1/10,000 of the
+    peak (Smith 2018).
+    """
+    if params.schedule == "constant":
+        return params.learning_rate
+    rise = max(0.3 * params.steps, 1)
+    if step < rise:
+        return params.learning_rate * (0.04 + 0.96 * step / rise)
+    fraction = min((step - rise) / max(params.steps - rise, 1), 1)
+    return params.learning_rate * (1e-4 + (1 - 1e-4) * 0.5 * (1 + math.cos(math.pi * fraction)))
+
+
+class Trainer:
+    """Trains one network in a folder of its own.
+
+    Parameters
+    ----------
+    folder
+        Gets ``checkpoint.pt`` while training, then ``model.pt``, ``history.csv`` and ``network.json``.
+    data
+        Training cohorts.
+    space
+        The network's label space.
+    loss, network, params, seed
+        What to train, see `multiseg_core.study.NetworkSpec`.
+    compute
+        Where to train.
+    facts
+        Written to ``network.json`` with the measurements.
+    outside_value
+        Value of images outside the brain, used for padding.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        data: Sequence[TrainingData],
+        space: LabelSpace,
+        loss: str,
+        network: dict[str, Any],
+        params: TrainingParams,
+        seed: int,
+        compute: Compute,
+        facts: dict[str, Any],
+        outside_value: float = -4.0,
+    ) -> None:
+        self.folder = folder
+        self.params = params
+        self.seed = seed
+        self.compute = compute
+        self.facts = facts
+        self.train_sampler = PatchSampler(
+            [SamplingCohort(d.train, d.lookup, d.channels) for d in data],
+            params.patch_size, params.batch_size, seed, params.flip, params.noise_sd, outside_value,
+        )  # fmt: skip
+        # the same patches at every validation, without augmentation, and never the training's random numbers
+        self.validation_sampler = PatchSampler(
+            [SamplingCohort(d.validation, d.lookup, d.channels) for d in data],
+            params.validation_patch_size, 1, seed + 2**31, False, 0.0, outside_value,
+        )  # fmt: skip
+        torch.manual_seed(seed)
+        self.network = build_network(network, len(data[0].channels), space.n_classes).to(compute.device)
+        self.network = self.network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        self.loss: nn.Module = getattr(losses, loss)(torch.from_numpy(space.membership())).to(compute.device)
+        self.optimiser = torch.optim.Adam(
+            self.network.parameters(), lr=params.learning_rate, weight_decay=params.weight_decay, fused=True
+        )
+        self.step = 0
+        self.best_loss = math.inf
+        self.best_step = 0
+        self.best_weights: dict[str, Tensor] = copy.deepcopy(self.network.state_dict())
+        self.history: list[list[float]] = []
+        self.seconds = 0.0
+
+    # -- one step ----------------------------------------------------------------------------------------------
+
+    def train_step(self) -> Tensor:
+        """Do one optimiser step and return its loss."""
+        images, target = self.train_sampler.batch(self.step)
+        torch.manual_seed(_mix(self.seed, self.step))  # dropout of this step, whatever happened before
+        for group in self.optimiser.param_groups:
+            group["lr"] = learning_rate(self.params, self.step)
+        self.network.train()
+        with self.compute.autocast():
+            logits = self.network(self.compute.place(images))
+        loss = self.loss(logits, target.to(self.compute.device))
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimiser.step()
+        self.step += 1
+        return loss.detach()
+
+    @torch.no_grad()
+    def validate(self) -> float:
+        """Return the mean loss over the validation patches."""
+        self.network.eval()
+        total = 0.0
+        for i in range(self.params.validation_patches):
+            images, target = self.validation_sampler.batch(i)
+            with self.compute.autocast():
+                logits = self.network(self.compute.place(images))
+            total += float(self.loss(logits, target.to(self.compute.device)))
+        return total / self.params.validation_patches
+
+    # -- the whole training ------------------------------------------------------------------------------------
+
+    def run(self, progress: Progress = lambda step, steps, loss: None) -> None:
+        """Train to the end, from the last checkpoint if there is one.
+
+        Raises
+        ------
+        UserError
+            If the loss is not a finite number.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with filelock.FileLock(self.folder / ".lock"):
+            if is_trained(self.folder):
+                return
+            self._resume()
+            total, count = 0.0, 0
+            started = time.perf_counter() - self.seconds
+            while not self._finished():
+                loss = float(self.train_step())
+                if not math.isfinite(loss):
+                    raise UserError(
+                        f"{self.facts.get('name', self.folder)}: the loss became {loss} at step {self.step}; "
+                        "lower training.learning_rate"
+                    )
+                total, count = total + loss, count + 1
+                progress(self.step, self.params.steps, loss)
+                if self.step % self.params.validation_every == 0 or self.step == self.params.steps:
+                    self.seconds = time.perf_counter() - started
+                    self._record(total / count)
+                    total, count = 0.0, 0
+                    self._save_checkpoint()
+            self._save_result()
+
+    def _finished(self) -> bool:
+        if self.step >= self.params.steps:
+            return True
+        if self.params.patience is None or not self.history:
+            return False
+        return self.step - self.best_step >= self.params.patience * self.params.validation_every
+
+    def _record(self, training_loss: float) -> None:
+        """Validate, keep the weights if they are the best so far, append to the history."""
+        validation_loss = self.validate()
+        if validation_loss < self.best_loss:
+            self.best_loss, self.best_step = validation_loss, self.step
+            self.best_weights = copy.deepcopy(self.network.state_dict())
+        rate = learning_rate(self.params, self.step - 1)
+        self.history.append([self.step, training_loss, validation_loss, rate, self.seconds])
+
+    def _save_checkpoint(self) -> None:
+        state = {
+            "step": self.step,
+            "network": self.network.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "best_loss": self.best_loss,
+            "best_step": self.best_step,
+            "best_weights": self.best_weights,
+            "history": self.history,
+            "seconds": self.seconds,
+        }
+        with atomic_path(self.folder / "checkpoint.pt") as part:
+            torch.save(state, part)
+        self._write_history()
+
+    def _resume(self) -> None:
+        path = self.folder / "checkpoint.pt"
+        if not path.exists():
+            return
+        state = torch.load(path, map_location=self.compute.device, weights_only=True)
+        self.network.load_state_dict(state["network"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.step, self.seconds = state["step"], state["seconds"]
+        self.best_loss, self.best_step = state["best_loss"], state["best_step"]
+        self.best_weights, self.history = state["best_weights"], state["history"]
+
+    def _write_history(self) -> None:
+        with atomic_path(self.folder / "history.csv") as part, open(part, "w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(HISTORY_COLUMNS)
+            writer.writerows(self.history)
+
+    def _save_result(self) -> None:
+        self._write_history()
+        with atomic_path(self.folder / "model.pt") as part:
+            torch.save({name: tensor.cpu() for name, tensor in self.best_weights.items()}, part)
+        facts = {
+            **self.facts,
+            "best_step": self.best_step,
+            "best_validation_loss": self.best_loss,
+            "steps": self.step,
+            "seconds": self.seconds,
+            "bf16": self.compute.bf16,
+            "provenance": provenance(self.compute.device),
+        }
+        write_json(self.folder / "network.json", facts)  # last: it marks the training as complete
+        (self.folder / "checkpoint.pt").unlink(missing_ok=True)
+
+
+def is_trained(folder: Path) -> bool:
+    """Whether a network's folder is complete."""
+    return (folder / "network.json").exists()
+
+
+def _mix(seed: int, step: int) -> int:
+    """Combine seed and step into one seed for torch; distinct steps of one seed never collide."""
+    return (seed * 0x9E3779B97F4A7C15 + step) % 2**63
