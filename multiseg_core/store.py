@@ -140,6 +140,12 @@ class Store:
             }
         )
 
+    def image_fingerprints(self, case: Case) -> list[str]:
+        """Return what identifies the images of a case by content: equal images have equal fingerprints."""
+        if case.made_by is not None:
+            return [fingerprint(dict(case.made_by))]
+        return [self._file_fingerprint(path) for path in case.images.values()]
+
     def _file_fingerprint(self, path: Path) -> str:
         """Hash a file's content, remembering the hash for as long as its size and time stay the same."""
         stat = path.stat()

@@ -29,4 +29,4 @@ def draw_wmh(rng: np.random.Generator, subject: Subject) -> FloatArray:
     score -= 10.0 * (distance_mm < 0) + 3.0 * np.clip(1 - subject.midline_distance_mm / 6, 0, 1)
     n_voxels = int(load_ml * 1000 / np.prod(spacing_mm))
     threshold = np.partition(score.ravel(), -n_voxels)[-n_voxels]
-    return special.expit((score - threshold) / 0.12).astype(np.float32)
+    return special.expit((score - threshold) / 0.2).astype(np.float32)

@@ -1,0 +1,227 @@
+"""Look for everything wrong with a study's input before any long work starts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+
+from .cohorts import Case, Cohort
+from .errors import UserError
+from .files import write_json
+from .preprocessing import brain_from_stripped, read_volume, require_same_grid
+from .study import Study, default_workers
+from .training import Compute
+from .workers import Job, Report, run_jobs
+
+
+@dataclass
+class Findings:
+    """What a check found.
+
+    Attributes
+    ----------
+    errors, warnings
+        One line each, naming the file, case or key.
+    cohorts
+        One row per cohort: cases, splits, modalities, voxel sizes, orientation, voxels per label.
+    """
+
+    errors: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    cohorts: pd.DataFrame = field(default_factory=pd.DataFrame)
+
+
+def check_study(study: Study, workers: int | None = None) -> Findings:
+    """Check the files of all cases that a study needs, and how its cohorts fit together.
+
+    Generated cases are not inspected. What was found in a file is kept until the file changes.
+    """
+    findings = Findings()
+    try:
+        Compute.resolve(study.params.device, study.params.precision)
+    except UserError as error:
+        findings.errors.append(f"{study.params_file}: {error}")
+    cases = study.needed_cases()
+    present = []
+    for case in cases:
+        missing = [path for path in case.files.values() if not path.is_file() and case.made_by is None]
+        findings.errors += [f"cohort {case.cohort}, case {case.name}: no such file: {path}" for path in missing]
+        if not missing:
+            present.append(case)
+    inspected = _inspect_all(study, [case for case in present if case.made_by is None], workers)
+    findings.errors += [facts["error"] for facts in inspected.values() if facts.get("error")]
+    if len(present) == len(cases):
+        findings.errors += _shared_cases(study)
+    if not findings.errors:
+        findings.errors += _unused_codes(study, inspected)
+    for scenario in study.params.scenarios:
+        findings.warnings += _label_warnings(study, scenario)
+    findings.cohorts = _summary(study, inspected)
+    return findings
+
+
+# -- one case ------------------------------------------------------------------------------------------------------
+
+
+def inspect_case(case: Case, cohort: Cohort) -> dict[str, Any]:
+    """Read all files of a case. Return its grid and voxels per code, or ``{"error": one line}``."""
+    where = f"cohort {case.cohort}, case {case.name}"
+    try:
+        opened = require_same_grid(case.files)
+        volumes = {role: read_volume(path, opened[role]) for role, path in case.files.items()}
+        for role, path in case.files.items():
+            if role not in ("labels", "brain_mask") and np.ptp(volumes[role]) == 0:
+                raise UserError(f"{path}: the image is constant")
+        first = next(iter(case.images))
+        if case.brain_mask is None:
+            mask = brain_from_stripped(volumes[first], case.images[first])
+        else:
+            mask = volumes["brain_mask"] > 0
+            if not mask.any():
+                raise UserError(f"{case.brain_mask}: the brain mask is empty")
+        for role, path in case.images.items():
+            if np.ptp(volumes[role][mask]) == 0:
+                raise UserError(f"{path}: the image is constant inside the brain")
+        codes: dict[str, int] = {}
+        if case.labels is not None:
+            try:
+                cohort.code_map.translate(volumes["labels"])
+            except UserError as error:
+                raise UserError(f"{case.labels}: {error}") from None
+            found, counts = np.unique(volumes["labels"], return_counts=True)
+            codes = {str(int(code)): int(n) for code, n in zip(found, counts, strict=True)}
+    except UserError as error:
+        return {"error": f"{where}: {error}"}
+    image = opened[first]
+    zooms = nib.affines.voxel_sizes(image.affine)
+    return {
+        "codes": codes,
+        "shape": [int(n) for n in image.shape],
+        "voxel_mm": [round(float(z), 3) for z in zooms],
+        "orientation": "".join(nib.aff2axcodes(image.affine)),
+    }
+
+
+def _inspect_all(study: Study, cases: Sequence[Case], workers: int | None) -> dict[tuple[str, str], dict[str, Any]]:
+    """Inspect cases in parallel, taking over what is known of unchanged files."""
+    folder = study.folder / "store" / "checked"
+    paths = {
+        (case.cohort, case.name): folder / f"{study.store.key(case, study.cohorts[case.cohort])}.json" for case in cases
+    }
+    unknown = [case for case in cases if not paths[case.cohort, case.name].exists()]
+    jobs = [
+        Job(f"{c.cohort}/{c.name}", _inspect_job, (str(study.params_file), c.cohort, c.name)) for c in unknown
+    ]
+    results = run_jobs(jobs, "checking cases", workers or default_workers(study.params, "cpu"))
+    inspected = {}
+    for case, facts in zip(unknown, results, strict=True):
+        inspected[case.cohort, case.name] = facts
+        if "error" not in facts:
+            write_json(paths[case.cohort, case.name], facts)
+    for case in cases:
+        place = (case.cohort, case.name)
+        if place not in inspected:
+            inspected[place] = json.loads(paths[place].read_text(encoding="utf-8"))
+    return {(case.cohort, case.name): inspected[case.cohort, case.name] for case in cases}
+
+
+def _inspect_job(params_file: str, cohort_name: str, name: str, report: Report) -> dict[str, Any]:
+    report(0, "…")
+    cohort = Study(params_file).cohorts[cohort_name]
+    return inspect_case(next(case for case in cohort.cases if case.name == name), cohort)
+
+
+# -- cohorts and scenarios ------------------------------------------------------------------------------------------
+
+
+def _shared_cases(study: Study) -> list[str]:
+    """Find test cases whose images a training case shares, by content."""
+    errors = []
+    for scenario, s in study.params.scenarios.items():
+        seen: dict[str, Case] = {}
+        for cohort in s.train:
+            for part in study.split(cohort):
+                for case in part:
+                    seen.update(dict.fromkeys(study.store.image_fingerprints(case), case))
+        for case in study.test_cases(scenario):
+            twin = next((seen[f] for f in study.store.image_fingerprints(case) if f in seen), None)
+            if twin is not None:
+                errors.append(
+                    f"scenario {scenario}: test case {case.cohort}/{case.name} is also used for training, "
+                    f"as {twin.cohort}/{twin.name}"
+                )
+    return errors
+
+
+def _unused_codes(study: Study, inspected: dict[tuple[str, str], dict[str, Any]]) -> list[str]:
+    errors = []
+    for name, cohort in study.cohorts.items():
+        facts = [f for (where, _), f in inspected.items() if where == name]
+        if not facts:
+            continue
+        found = {int(code) for f in facts for code in f["codes"]}
+        for code, position in cohort.code_map.code_to_set.items():
+            if code != 0 and code not in found:
+                meaning = ", ".join(sorted(cohort.code_map.sets[position]))
+                errors.append(
+                    f"{study.params_file}: cohorts.{name}.codes: code {code} ({meaning}) occurs in none of its "
+                    f"{len(facts)} cases"
+                )
+    return errors
+
+
+def _label_warnings(study: Study, scenario: str) -> list[str]:
+    s = study.scenario(scenario)
+    tested = study.cohorts[s.test].code_map.annotates
+    trained = study.scenario_labels(scenario)
+    return [
+        f"scenario {scenario}: label '{label}' is trained but test cohort {s.test} does not label it"
+        for label in trained
+        if label not in tested
+    ] + [
+        f"scenario {scenario}: label '{label}' of test cohort {s.test} is not trained and will not be evaluated"
+        for label in tested
+        if label not in trained
+    ]
+
+
+def _summary(study: Study, inspected: dict[tuple[str, str], dict[str, Any]]) -> pd.DataFrame:
+    rows = []
+    for name, cohort in study.cohorts.items():
+        facts = [f for (where, _), f in inspected.items() if where == name and "error" not in f]
+        totals: dict[int, int] = {}
+        for f in facts:
+            for code, n in f["codes"].items():
+                totals[int(code)] = totals.get(int(code), 0) + n
+        splits = [case.split or "-" for case in cohort.cases]
+        generated = cohort.cases[0].made_by
+        voxel = {"x".join(f"{z:g}" for z in f["voxel_mm"]) for f in facts}
+        if generated:
+            voxel = {f"{generated['voxel_mm']:g} (generated)"}
+        rows.append(
+            {
+                "cohort": name,
+                "cases": len(cohort.cases),
+                "splits": ", ".join(f"{splits.count(x)} {x}" for x in dict.fromkeys(splits)),
+                "modalities": " ".join(cohort.modalities),
+                "labels": " ".join(cohort.code_map.annotates),
+                "voxel_mm": " ".join(sorted(voxel)),
+                "orientation": " ".join(sorted({f["orientation"] for f in facts})),
+                "voxels per code": " ".join(f"{code}:{n}" for code, n in sorted(totals.items())),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def require_sound(study: Study) -> Findings:
+    """Check a study and raise `UserError` with all errors, one a line, if there are any."""
+    findings = check_study(study)
+    if findings.errors:
+        raise UserError("\n".join(findings.errors))
+    return findings

@@ -1,0 +1,254 @@
+"""The command ``multiseg``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .errors import UserError
+
+if TYPE_CHECKING:
+    from .study import Study
+
+# The heavy modules (torch, nilearn, nbconvert) are imported by the commands that need them, so that --help is quick.
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line. Return the exit status: 0 on success only, 1 for bad input, 130 when interrupted."""
+    parser = build_parser()
+    options = parser.parse_args(arguments)
+    try:
+        options.command(options)
+    except UserError as error:
+        if options.debug:
+            raise
+        for line in str(error).splitlines():
+            print(f"multiseg: error: {line}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("multiseg: interrupted; run the command again to go on: finished work is kept", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        if options.debug:
+            raise
+        print(f"multiseg: error: {type(error).__name__}: {error} (--debug shows where)", file=sys.stderr)
+        return 1
+    return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = argparse.ArgumentParser(
+        prog="multiseg", description="Train one segmentation network from several datasets, each labelled for another task."
+    )
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    def add(name: str, command: object, text: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text, parents=[shared])
+        sub.set_defaults(command=command)
+        return sub
+
+    sub = add("study", study_command, "Run a whole study: check, prepare, train, execute the notebooks, render the report.")
+    _add_params(sub)
+    sub.add_argument("--notebooks", type=Path, help="folder of the notebooks (default: the project's)")
+    sub = add("check", check_command, "Look for everything wrong with a study's input, before any training.")
+    _add_params(sub)
+    sub = add("prepare", prepare_command, "Preprocess the cases of a study into its store, ahead of training.")
+    _add_params(sub)
+    sub = add("train", train_command, "Train and evaluate one run, as a cluster scheduler would start it.")
+    _add_params(sub)
+    which = sub.add_mutually_exclusive_group(required=True)
+    which.add_argument("--run", metavar="KEY", help="scenario/model/seed, or the run's key")
+    which.add_argument("--list", action="store_true", help="list the runs with their keys and states")
+    sub = add("predict", predict_command, "Segment a case with a finished run; the result is on the grid of its images.")
+    sub.add_argument("run_folder", type=Path, metavar="RUN", help="folder of a finished run, in reports/NAME/runs")
+    sub.add_argument(
+        "--image", action="append", required=True, metavar="MODALITY=FILE", help="one image per modality of the run"
+    )
+    sub.add_argument("--brain-mask", type=Path, help="needed if the first image is not brain-extracted")
+    sub.add_argument("--out", "-o", type=Path, required=True, help="the segmentation to write, .nii or .nii.gz")
+    sub.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
+    return parser
+
+
+def _add_params(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("params", type=Path, metavar="PARAMS", help="a params file, such as params/quick.yaml")
+
+
+def _load(options: argparse.Namespace) -> Study:
+    from .study import Study
+
+    return Study(options.params)
+
+
+# -- commands ------------------------------------------------------------------------------------------------------
+
+
+def check_command(options: argparse.Namespace) -> None:
+    """``multiseg check``: print a table of the cohorts, warnings and errors."""
+    from .check import check_study
+
+    study = _load(options)
+    findings = check_study(study)
+    print(findings.cohorts.to_string(index=False))
+    for scenario, s in study.params.scenarios.items():
+        print(
+            f"scenario {scenario}: trains on {', '.join(s.train)}; tests {len(study.test_cases(scenario))} cases of "
+            f"{s.test}; {len(s.models)} models x {len(study.params.seeds)} seeds"
+        )
+    for line in findings.warnings:
+        print(f"warning: {line}", file=sys.stderr)
+    if findings.errors:
+        raise UserError("\n".join(findings.errors))
+    print("no errors")
+
+
+def _checked(options: argparse.Namespace) -> Study:
+    """Load a study and check it; print its warnings."""
+    from .check import require_sound
+
+    study = _load(options)
+    for line in require_sound(study).warnings:
+        print(f"warning: {line}", file=sys.stderr)
+    return study
+
+
+def prepare_command(options: argparse.Namespace) -> None:
+    """``multiseg prepare``: build the store."""
+    from .runs import prepare_study
+
+    study = _checked(options)
+    n_made = prepare_study(study)
+    print(f"{n_made} cases prepared, {len(study.needed_cases()) - n_made} were there: {study.store.folder}")
+
+
+def train_command(options: argparse.Namespace) -> None:
+    """``multiseg train``: make one run, in this process."""
+    from . import runs
+    from .workers import progress_bar
+
+    study = _load(options)
+    if options.list:
+        for run in study.runs:
+            print(f"{run.key}  {run.name}  {'finished' if runs.is_finished(study, run) else 'missing'}")
+        return
+    run = study.find_run(options.run)
+    study = _checked(options)
+    runs.prepare_study(study, study.needed_cases([run.scenario]))
+    for network in run.networks:
+        bar = progress_bar(f"training {network.name}", 1.0)
+
+        def report(fraction: float, text: str, bar=bar) -> None:  # type: ignore[no-untyped-def]
+            bar.set_postfix_str(text, refresh=False)
+            bar.update(fraction - bar.n)
+
+        with bar:
+            runs.train_network(study, network, report)
+    folder = runs.evaluate_run(study, run)
+    runs.collect_metrics(study)
+    print(f"finished {run.name}: {folder}")
+
+
+def study_command(options: argparse.Namespace) -> None:
+    """``multiseg study``: everything, from the params file to the report."""
+    from . import reporting, runs
+
+    started = time.monotonic()
+    study = _load(options)
+    source = options.notebooks or Path(__file__).resolve().parent.parent / "notebooks"
+    plan = reporting.planned_notebooks(study, source)
+    _say(f"study {study.name}: {len(study.params.scenarios)} scenarios, {len(plan)} notebooks")
+    study = _checked(options)
+    runs.finish_runs(study)
+    for number, (notebook, output, parameters) in enumerate(plan, start=1):
+        key = reporting.notebook_key(study, notebook, parameters)
+        if reporting.is_rendered(study, output, key):
+            _say(f"notebook {number}/{len(plan)} {output}: up to date")
+            continue
+        _say(f"notebook {number}/{len(plan)} {output}: executing")
+        executed = study.folder / "notebooks" / f"{output}.ipynb"
+        reporting.execute_notebook(notebook, executed, parameters)
+        reporting.render_notebook(executed, study.folder / f"{output}.html", output)
+        reporting.mark_rendered(study, output, key)
+    index = reporting.write_index(study, [output for _, output, _ in plan])
+    print()
+    print(reporting.results_table(study).round(3).to_string(index=False))
+    print()
+    for sentence in reporting.findings(study):
+        print(sentence)
+    print(f"done in {(time.monotonic() - started) / 60:.1f} min")
+    print(f"report: {_relative(index)}")
+
+
+def predict_command(options: argparse.Namespace) -> None:
+    """``multiseg predict``: segment one case."""
+    import nibabel as nib
+
+    from .files import atomic_path
+    from .inference import Model
+    from .preprocessing import prepare
+    from .training import Compute
+
+    images = _parse_images(options.image)
+    if not options.out.name.endswith((".nii", ".nii.gz")):
+        raise UserError(f"{options.out}: the output must end in .nii or .nii.gz")
+    model = Model.load(options.run_folder / "model.pt")
+    for modality in images:
+        if modality not in model.modalities:
+            raise UserError(f"--image {modality}: the run has no such modality (it needs {', '.join(model.modalities)})")
+    for modality in model.modalities:
+        if modality not in images:
+            raise UserError(f"--image {modality}=FILE is missing (the run needs {', '.join(model.modalities)})")
+    compute = Compute.resolve(options.device, "auto")
+    ordered = {modality: images[modality] for modality in model.modalities}
+    prepared = prepare(ordered, model.preprocessing, brain_mask=options.brain_mask)
+    segmentation = model.segment_native(prepared, model.modalities, compute)
+    legend = "; ".join(f"{k} {label}" for k, label in enumerate(model.labels, start=1))
+    image = nib.Nifti1Image(segmentation, prepared.native_affine)
+    image.header["descrip"] = legend[:79].encode()
+    with atomic_path(options.out) as part:
+        nib.save(image, part)
+    print(f"{options.out}: {legend}")
+
+
+def _parse_images(pairs: Sequence[str]) -> dict[str, Path]:
+    images: dict[str, Path] = {}
+    for pair in pairs:
+        modality, equals, file = pair.partition("=")
+        if not equals or not modality or not file:
+            raise UserError(f"--image {pair}: expected MODALITY=FILE")
+        if modality in images:
+            raise UserError(f"--image {modality}: given twice")
+        images[modality] = Path(file)
+    return images
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _relative(path: Path) -> Path:
+    """Return a path relative to the working folder where that is shorter to read."""
+    try:
+        return path.resolve().relative_to(Path.cwd())
+    except ValueError:
+        return path
+
+
+def entry() -> None:
+    """Entry point of the installed command."""
+    sys.exit(main())
+
+
+if __name__ == "__main__":
+    entry()

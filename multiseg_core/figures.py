@@ -1,0 +1,348 @@
+"""The figures of the study, named after the thesis's. Each is drawn from a table that is saved beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap, to_rgba
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from .files import atomic_path
+from .labels import BACKGROUND, IGNORE, LabelSet
+from .store import StoredCase
+
+LABEL_COLOURS: Mapping[str, str] = {
+    "csf": "#2ca02c", "gm": "#1f5fd0", "wm": "#f2d32b", "wmh": "#e0201b", "oedema": "#e0201b", "tumour": "#2ca02c",
+}  # fmt: skip
+"""The thesis's colours of labels."""
+
+MODEL_COLOURS: Mapping[str, str] = {
+    "multi_unet": "#0072B2", "cross_entropy": "#D55E00", "selective_cross_entropy": "#009E73", "dice": "#CC79A7",
+    "selective_dice": "#E69F00", "patchwise_selective_cross_entropy": "#56B4E9",
+}  # fmt: skip
+"""Colours of models that colour-blind readers can tell apart (Okabe and Ito)."""
+
+MODEL_NAMES: Mapping[str, str] = {
+    "multi_unet": "MultiUNet", "cross_entropy": "Cross-entropy\n(naive)",
+    "selective_cross_entropy": "Selective\ncross-entropy", "dice": "Dice", "selective_dice": "Selective\nDice",
+    "patchwise_selective_cross_entropy": "Patch-wise\nselective CE",
+}  # fmt: skip
+"""Names of models in figures."""
+
+LABEL_NAMES: Mapping[str, str] = {
+    "csf": "CSF", "gm": "GM", "wm": "WM", "wmh": "WMH", "oedema": "Oedema", "tumour": "Tumour",
+}  # fmt: skip
+"""Names of labels in figures."""
+
+
+def use_style() -> None:
+    """Set the look of all figures."""
+    sns.set_theme(style="whitegrid", context="notebook", palette="colorblind")
+    plt.rcParams.update({"figure.dpi": 110, "savefig.dpi": 110, "savefig.bbox": "tight", "axes.grid.axis": "y"})
+
+
+def save(figure: Figure, table: pd.DataFrame, folder: Path, name: str) -> None:
+    """Write ``name.png`` and ``name.csv``, the table that the figure was drawn from. Equal figures are equal files."""
+    with atomic_path(folder / f"{name}.png") as part:
+        figure.savefig(part, format="png", metadata={"Software": None})
+    with atomic_path(folder / f"{name}.csv") as part:
+        table.to_csv(part, index=False)
+
+
+def label_colours(labels: Sequence[str]) -> dict[str, str]:
+    """Return a colour for each label; those that the thesis would give one colour twice, or none, get others."""
+    spare = iter(["#9b30c9", "#ff7f0e", "#17becf", "#8c564b", "#7f7f7f", "#bcbd22"] * 4)
+    colours: dict[str, str] = {}
+    for label in labels:
+        colour = LABEL_COLOURS.get(label)
+        colours[label] = colour if colour and colour not in colours.values() else next(spare)
+    return colours
+
+
+def pretty(name: str, names: Mapping[str, str]) -> str:
+    """Return the display name of a model or label."""
+    return names.get(name, name.replace("_", " "))
+
+
+# -- slices --------------------------------------------------------------------------------------------------------
+
+
+def best_slice(case: StoredCase, labels: Sequence[str]) -> int:
+    """Return the axial slice that shows most: the most of the rarest drawn label near the middle of the brain."""
+    target = np.asarray(case.target)
+    drawn = [p for p, members in enumerate(case.sets) if len(members) == 1 and members <= set(labels)]
+    counts = {p: (target == p).sum(axis=(0, 1)) for p in drawn}
+    counts = {p: c for p, c in counts.items() if c.any()}
+    mask = np.asarray(case.mask).sum(axis=(0, 1)).astype(float)
+    middle = mask > 0.6 * mask.max()
+    if not counts:
+        return int(mask.argmax())
+    rarest = min(counts.values(), key=lambda c: c.sum())
+    # a slice of the middle of the brain with a fair share of every label
+    variety = sum(np.sqrt(c / c.max()) for c in counts.values())
+    return int(np.argmax((variety + rarest / rarest.max()) * middle))
+
+
+def target_overlay(case: StoredCase, labels: Sequence[str], z: int) -> np.ndarray:
+    """Return the drawn labels of an axial slice as class numbers (k for ``labels[k - 1]``), 0 elsewhere."""
+    table = np.zeros(len(case.sets), dtype=np.uint8)
+    for position, members in enumerate(case.sets):
+        if BACKGROUND not in members and next(iter(sorted(members))) in labels:
+            table[position] = 1 + list(labels).index(sorted(members)[0])
+    return table[case.target[:, :, z]]
+
+
+def show_slice(axes: Axes, image: np.ndarray, overlay: np.ndarray | None, labels: Sequence[str], title: str) -> None:
+    """Draw an axial slice (X, Y), neurological orientation, with labels painted over it."""
+    inside = image > image.min()
+    low, high = np.percentile(image[inside], [1, 99.5]) if inside.any() else (0, 1)
+    extent = (0, image.shape[0], 0, image.shape[1])
+    axes.imshow(image.T, origin="lower", cmap="gray", vmin=low - 0.3 * (high - low), vmax=high, extent=extent)
+    if overlay is not None:
+        colours = [(0, 0, 0, 0), *(to_rgba(c, 0.6) for c in label_colours(labels).values())]
+        axes.imshow(
+            overlay.T, origin="lower", cmap=ListedColormap(colours), vmin=-0.5, vmax=len(colours) - 0.5,
+            interpolation="nearest", extent=extent,
+        )  # fmt: skip
+    axes.set_title(title, fontsize=10)
+    axes.set_axis_off()
+
+
+def label_legend(figure: Figure, labels: Sequence[str]) -> None:
+    """Add a legend of label colours below a figure."""
+    handles = [Patch(color=c, label=pretty(label, LABEL_NAMES)) for label, c in label_colours(labels).items()]
+    figure.legend(handles=handles, loc="lower center", ncol=len(handles), frameon=False, bbox_to_anchor=(0.5, -0.04))
+
+
+def cohort_slices(cases: Sequence[StoredCase], labels: Sequence[str]) -> tuple[Figure, pd.DataFrame]:
+    """Draw one case of each cohort: every modality, and the labels that the cohort draws (figures 2 and 13-15)."""
+    columns = max(len(case.modalities) for case in cases) + 1
+    figure, grid = plt.subplots(len(cases), columns, figsize=(2.6 * columns, 3.0 * len(cases)), squeeze=False)
+    rows = []
+    for line, case in zip(grid, cases, strict=True):
+        z = best_slice(case, labels)
+        for axes in line:
+            axes.set_axis_off()
+        for channel, modality in enumerate(case.modalities):
+            show_slice(line[channel], case.images[channel, :, :, z], None, labels, f"{case.cohort}: {modality}")
+        overlay = target_overlay(case, labels, z)
+        drawn = [label for label in labels if any(label in m and BACKGROUND not in m for m in case.sets)]
+        title = "labels: " + ", ".join(pretty(label, LABEL_NAMES) for label in drawn)
+        show_slice(line[len(case.modalities)], case.images[0, :, :, z], overlay, labels, title)
+        for k, label in enumerate(labels, start=1):
+            rows.append({"cohort": case.cohort, "case": case.name, "slice": z, "label": label, "voxels": (overlay == k).sum()})
+    label_legend(figure, labels)
+    figure.tight_layout()
+    return figure, pd.DataFrame(rows)
+
+
+def prediction_panel(
+    case: StoredCase, predictions: Mapping[str, np.ndarray], labels: Sequence[str], channel: int = 0
+) -> tuple[Figure, pd.DataFrame]:
+    """Draw one axial slice: image, ground truth and the prediction of every model (figures 18, 21, 25, 28, 31, 36).
+
+    Parameters
+    ----------
+    case
+        A stored case.
+    predictions
+        Model -> (X, Y, Z) class numbers.
+    labels
+        Foreground labels of the predictions.
+    channel
+        The image to show.
+    """
+    z = best_slice(case, labels)
+    panels: dict[str, np.ndarray | None] = {
+        case.modalities[channel]: None,
+        "ground truth": target_overlay(case, labels, z),
+        **{model: p[:, :, z] for model, p in predictions.items()},
+    }
+    columns = min(4, len(panels))
+    lines = -(-len(panels) // columns)
+    figure, grid = plt.subplots(lines, columns, figsize=(2.9 * columns, 3.5 * lines), squeeze=False)
+    for axes in grid.flat:
+        axes.set_axis_off()
+    rows = []
+    for axes, (name, overlay) in zip(grid.flat, panels.items(), strict=False):
+        show_slice(axes, case.images[channel, :, :, z], overlay, labels, pretty(name, MODEL_NAMES))
+        if overlay is not None:
+            for k, label in enumerate(labels, start=1):
+                rows.append({"case": case.name, "slice": z, "panel": name, "label": label, "voxels": (overlay == k).sum()})
+    label_legend(figure, labels)
+    figure.tight_layout()
+    return figure, pd.DataFrame(rows)
+
+
+def naive_panel(
+    cases: Sequence[StoredCase], predictions: Sequence[np.ndarray], labels: Sequence[str]
+) -> tuple[Figure, pd.DataFrame]:
+    """Draw a model's prediction on a validation case of each training cohort beside what the cohort draws (32, 37)."""
+    figure, grid = plt.subplots(len(cases), 3, figsize=(8.7, 3.6 * len(cases)), squeeze=False)
+    rows = []
+    for line, case, prediction in zip(grid, cases, predictions, strict=True):
+        z = best_slice(case, labels)
+        image = case.images[-1, :, :, z]
+        truth = target_overlay(case, labels, z)
+        show_slice(line[0], image, None, labels, f"{case.cohort}: {case.modalities[-1]}")
+        show_slice(line[1], image, truth, labels, "labels of the cohort")
+        show_slice(line[2], image, prediction[:, :, z], labels, "naive model")
+        for k, label in enumerate(labels, start=1):
+            rows.append(
+                {
+                    "cohort": case.cohort, "case": case.name, "slice": z, "label": label,
+                    "voxels_true": (truth == k).sum(), "voxels_predicted": (prediction[:, :, z] == k).sum(),
+                }
+            )  # fmt: skip
+    label_legend(figure, labels)
+    figure.tight_layout()
+    return figure, pd.DataFrame(rows)
+
+
+# -- numbers -------------------------------------------------------------------------------------------------------
+
+
+def intensity_table(cases: Sequence[StoredCase], modality: str, bins: int = 60) -> pd.DataFrame:
+    """Return the histogram of normalised intensities in the brain for each cohort, pooled over its cases.
+
+    Columns ``cohort, modality, intensity, density``; bins on [-3, 3].
+    """
+    edges = np.linspace(-3, 3, bins + 1)
+    rows = []
+    for cohort in dict.fromkeys(case.cohort for case in cases):
+        own = [case for case in cases if case.cohort == cohort and modality in case.modalities]
+        if not own:
+            continue
+        # density=True normalises each case, so that all weigh the same
+        each = [
+            np.histogram(c.images[c.modalities.index(modality)][np.asarray(c.mask)], bins=edges, density=True)[0]
+            for c in own
+        ]
+        for centre, density in zip((edges[:-1] + edges[1:]) / 2, np.mean(each, axis=0), strict=True):
+            rows.append({"cohort": cohort, "modality": modality, "intensity": centre, "density": density})
+    return pd.DataFrame(rows)
+
+
+def intensity_histograms(table: pd.DataFrame) -> Figure:
+    """Draw the histograms of `intensity_table`, one panel per modality."""
+    modalities = list(dict.fromkeys(table["modality"]))
+    figure, grid = plt.subplots(1, len(modalities), figsize=(5.2 * len(modalities), 3.6), squeeze=False)
+    for axes, modality in zip(grid.flat, modalities, strict=True):
+        part = table[table["modality"] == modality]
+        sns.lineplot(part, x="intensity", y="density", hue="cohort", style="cohort", ax=axes)
+        axes.set(title=modality, xlabel="z-score", ylabel="density")
+    figure.tight_layout()
+    return figure
+
+
+def dice_boxes(metrics: pd.DataFrame, labels: Sequence[str]) -> Figure:
+    """Draw box plots of Dice per label and model (figures 17, 20, 23, 26, 29, 34). Points are cases."""
+    models = list(dict.fromkeys(metrics["model"]))
+    figure, axes = plt.subplots(figsize=(2.6 + 1.9 * len(labels), 4.2))
+    shared = {"x": "label", "y": "dice", "hue": "model", "order": list(labels), "hue_order": models, "data": metrics}
+    palette = model_palette(models)
+    sns.boxplot(**shared, palette=palette, fliersize=0, linewidth=1, width=0.8, ax=axes)
+    sns.stripplot(**shared, dodge=True, palette=dict.fromkeys(models, "0.25"), size=2.5, legend=False, ax=axes)
+    axes.set(ylim=(-0.03, 1.03), xlabel="", ylabel="Dice")
+    axes.set_xticks(range(len(labels)), [pretty(label, LABEL_NAMES) for label in labels])
+    handles = [Patch(color=palette[m], label=pretty(m, MODEL_NAMES).replace("\n", " ")) for m in models]
+    axes.legend(handles=handles, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return figure
+
+
+def model_palette(models: Sequence[str]) -> dict[str, str]:
+    """Return a colour for each model."""
+    spare = sns.color_palette("colorblind", n_colors=len(models)).as_hex()
+    return {model: MODEL_COLOURS.get(model, colour) for model, colour in zip(models, spare, strict=True)}
+
+
+def significance_axis(tests: pd.DataFrame) -> Figure:
+    """Draw the models' means on an axis; bars join models that do not differ significantly (figures 19, 22, 27, ...).
+
+    Parameters
+    ----------
+    tests
+        All pairs of models of one scenario, from `multiseg_core.statistics.thesis_test`.
+    """
+    means = {**dict(zip(tests["model_b"], tests["mean_b"], strict=True)),
+             **dict(zip(tests["model_a"], tests["mean_a"], strict=True))}  # fmt: skip
+    order = sorted(means, key=lambda model: means[model])
+    different = {frozenset(pair) for pair in tests.loc[tests["significant"], ["model_a", "model_b"]].to_numpy()}
+    bars = _joined(order, different)
+    low, high = min(means.values()), max(means.values())
+    room = max(high - low, 0.05)
+    figure, axes = plt.subplots(figsize=(8.5, 2.4 + 0.25 * len(bars)))
+    palette = model_palette(order)
+    # names are spread evenly above the axis, with a line down to the value, so that close means stay readable
+    places = np.linspace(low - 0.12 * room, high + 0.12 * room, len(order)) if len(order) > 1 else [low]
+    for place, model in zip(places, order, strict=True):
+        axes.plot([place, means[model], means[model]], [1.0, 0.45, 0], color=palette[model], lw=1.4)
+        axes.plot(means[model], 0, "o", color=palette[model], ms=8, zorder=3)
+        axes.text(place, 1.05, f"{pretty(model, MODEL_NAMES)}\n{means[model]:.3f}", ha="center", va="bottom", fontsize=9)
+    for level, (first, last) in enumerate(bars):
+        y = -0.3 - 0.28 * level
+        pad = 0.008 * room
+        axes.plot([means[first] - pad, means[last] + pad], [y, y], color="0.2", lw=5, solid_capstyle="round")
+    axes.axhline(0, color="0.4", lw=1)
+    axes.set(ylim=(-0.45 - 0.28 * len(bars), 2.1), yticks=[], xlabel="mean Dice over images and labels")
+    axes.set_xlim(low - 0.3 * room, high + 0.3 * room)
+    sns.despine(figure, left=True)
+    axes.grid(False)
+    return figure
+
+
+def _joined(order: Sequence[str], different: set[frozenset[str]]) -> list[tuple[str, str]]:
+    """Return the longest runs of neighbouring models of which no two differ, as (first, last), runs of one left out."""
+    runs: list[tuple[int, int]] = []
+    for start in range(len(order)):
+        stop = start
+        while stop + 1 < len(order) and all(
+            frozenset((order[stop + 1], order[k])) not in different for k in range(start, stop + 1)
+        ):
+            stop += 1
+        if stop > start and not any(a <= start and stop <= b for a, b in runs):
+            runs.append((start, stop))
+    return [(order[a], order[b]) for a, b in runs]
+
+
+def training_curves(history: pd.DataFrame) -> Figure:
+    """Draw training and validation loss by step: one panel per model, one line per network and seed.
+
+    Parameters
+    ----------
+    history
+        Rows of the runs' ``history.csv`` with ``model`` and ``seed``.
+    """
+    models = list(dict.fromkeys(history["model"]))
+    figure, grid = plt.subplots(1, len(models), figsize=(2.9 * len(models), 2.9), squeeze=False)
+    for axes, model in zip(grid.flat, models, strict=True):
+        part = history[history["model"] == model]
+        for i, (_, line) in enumerate(part.groupby(["network", "seed"], sort=False)):
+            axes.plot(line["step"], line["training_loss"], color="0.6", label="training" if i == 0 else None)
+            axes.plot(
+                line["step"], line["validation_loss"], color=MODEL_COLOURS.get(model, "C0"),
+                label="validation" if i == 0 else None,
+            )  # fmt: skip
+        axes.set_title(pretty(model, MODEL_NAMES), fontsize=10)
+        axes.set(xlabel="step", ylim=(0, None))
+        axes.tick_params(labelsize=8)
+    grid[0, 0].set_ylabel("loss")
+    grid[0, 0].legend(fontsize=8, frameon=False)
+    figure.tight_layout()
+    return figure
+
+
+def describe_set(members: LabelSet, labels: Sequence[str]) -> str:
+    """Return a label set in words, such as ``background, CSF, GM or WM``."""
+    if len(members) == 1 + len(labels):
+        return f"{IGNORE}d (any class)"
+    names = [name for name in (BACKGROUND, *labels) if name in members]
+    shown = [pretty(name, LABEL_NAMES) for name in names]
+    return shown[0] if len(shown) == 1 else ", ".join(shown[:-1]) + " or " + shown[-1]

@@ -1,0 +1,268 @@
+"""Notebooks in, reports out: papermill executes, nbconvert renders, one page ties the results together."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import nbconvert
+import nbformat
+import pandas as pd
+from traitlets.config import Config
+
+from . import runs, statistics
+from .errors import UserError, suggest
+from .figures import LABEL_NAMES, MODEL_NAMES, pretty, use_style
+from .files import atomic_path, code_fingerprint, file_fingerprint, fingerprint, write_json
+from .provenance import provenance
+from .study import Study
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+_MODULES = ("figures", "reporting", "statistics", "runs", "workers")
+
+
+# -- inside a notebook ---------------------------------------------------------------------------------------------
+
+
+def start_notebook(variables: Mapping[str, Any], *parameters: str) -> Study:
+    """Begin a notebook: check its parameters, set the style of figures, load the study.
+
+    papermill only warns of a parameter that a notebook does not have, and the default is used. Here it is an error.
+
+    Parameters
+    ----------
+    variables
+        ``globals()`` of the notebook, right after its parameters cell.
+    parameters
+        Names of the notebook's parameters; ``params_file`` is one of them.
+
+    Raises
+    ------
+    UserError
+        For a variable that is not a parameter, or an unreadable study.
+    """
+    for name, value in variables.items():
+        if name.startswith("_") or name in ("In", "Out", *parameters):
+            continue
+        if isinstance(value, str | int | float | bool | list | dict | None):
+            raise UserError(f"unknown notebook parameter '{name}'{suggest(name, parameters)}")
+    use_style()
+    return Study(variables["params_file"])
+
+
+def provenance_table(study: Study) -> pd.DataFrame:
+    """Return where the numbers of a report come from, as rows of ``what, value``."""
+    facts = provenance()
+    packages = facts.pop("packages")
+    assert isinstance(packages, Mapping)
+    rows = {
+        "params file": study.params_file.name,
+        "seeds": ", ".join(map(str, study.params.seeds)),
+        **{str(key): str(value) for key, value in facts.items()},
+        "packages": ", ".join(f"{name} {version}" for name, version in packages.items()),
+        "training time": f"{_training_seconds(study) / 60:.1f} min in all networks together",
+    }
+    return pd.DataFrame({"what": list(rows), "value": list(rows.values())})
+
+
+def _training_seconds(study: Study) -> float:
+    files = [study.network_folder(n) / "network.json" for n in study.networks(study.runs)]
+    return sum(json.loads(f.read_text(encoding="utf-8"))["seconds"] for f in files if f.exists())
+
+
+# -- executing -----------------------------------------------------------------------------------------------------
+
+
+def planned_notebooks(study: Study, folder: Path) -> list[tuple[Path, str, dict[str, str]]]:
+    """Return the notebooks that a study asks for: (source, name of the output, parameters).
+
+    Raises
+    ------
+    UserError
+        If a scenario names a notebook that does not exist, or one without a parameter that is set.
+    """
+    file = str(study.params_file.resolve())
+    plan = [("00_data_exploration", "00_data_exploration", {"params_file": file})]
+    for scenario, s in study.params.scenarios.items():
+        shared = sum(other.notebook == s.notebook for other in study.params.scenarios.values()) > 1
+        output = f"{s.notebook}-{scenario}" if shared else s.notebook
+        plan.append((s.notebook, output, {"params_file": file, "scenario": scenario}))
+    plan.append(("04_statistical_comparison", "04_statistical_comparison", {"params_file": file}))
+    known = sorted(path.stem for path in folder.glob("*.ipynb"))
+    result = []
+    for source, output, parameters in plan:
+        if source not in known:
+            raise UserError(f"{study.params_file}: no notebook '{source}' in {folder}{suggest(source, known)}")
+        result.append((folder / f"{source}.ipynb", output, parameters))
+    return result
+
+
+def execute_notebook(source: Path, output: Path, parameters: Mapping[str, str]) -> None:
+    """Execute a notebook by papermill, in its own folder.
+
+    Parameters
+    ----------
+    source, output
+        The notebook, and where the executed copy goes; on failure it holds the error.
+    parameters
+        Values for its parameters cell.
+
+    Raises
+    ------
+    UserError
+        One line: which cell failed and why, that the kernel died, or that a parameter is unknown.
+    """
+    import papermill  # slow to import
+    from nbclient.exceptions import DeadKernelError
+
+    known = papermill.inspect_notebook(str(source))
+    for name in parameters:
+        if name not in known:
+            raise UserError(f"{source.name}: no parameter '{name}'{suggest(name, known)}")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        papermill.execute_notebook(
+            str(source),
+            str(output),
+            parameters=dict(parameters),
+            kernel_name="python3",
+            cwd=str(source.parent),
+            progress_bar=False,
+            log_output=False,
+        )
+    except papermill.PapermillExecutionError as error:
+        cell = error.cell_index
+        raise UserError(f"{source.name}: cell {cell} failed: {error.ename}: {error.evalue} (see {output})") from None
+    except DeadKernelError:
+        raise UserError(f"{source.name}: its kernel died; run the command again: finished work is kept") from None
+
+
+def notebook_key(study: Study, source: Path, parameters: Mapping[str, str]) -> str:
+    """Return a fingerprint of everything that an executed notebook shows."""
+    cases = [study.store.key(case, study.cohorts[case.cohort]) for case in study.needed_cases()]
+    return fingerprint(
+        {
+            "source": file_fingerprint(source),
+            "parameters": dict(parameters),
+            "params": file_fingerprint(study.params_file),
+            "runs": [run.key for run in study.runs],
+            "cases": cases,
+            "code": code_fingerprint(*_MODULES),
+            "templates": [file_fingerprint(path) for path in sorted(TEMPLATES.rglob("*.j2"))],
+        }
+    )
+
+
+def is_rendered(study: Study, output: str, key: str) -> bool:
+    """Whether a notebook has been executed and rendered with this key."""
+    record = study.folder / "notebooks" / f"{output}.json"
+    try:
+        known = json.loads(record.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return known == {"key": key} and (study.folder / f"{output}.html").exists()
+
+
+def mark_rendered(study: Study, output: str, key: str) -> None:
+    """Remember that a notebook has been executed and rendered with this key."""
+    write_json(study.folder / "notebooks" / f"{output}.json", {"key": key})
+
+
+# -- rendering -----------------------------------------------------------------------------------------------------
+
+
+def render_notebook(executed: Path, target: Path, title: str) -> None:
+    """Render an executed notebook as one HTML file that needs no network. Code is folded."""
+    notebook = nbformat.read(executed, as_version=4)
+    config = Config()
+    config.HTMLExporter.extra_template_basedirs = [str(TEMPLATES)]
+    exporter = nbconvert.HTMLExporter(config=config, template_name="report")
+    body, _ = exporter.from_notebook_node(notebook, resources={"metadata": {"name": title}})
+    with atomic_path(target) as part:
+        part.write_text(body, encoding="utf-8")
+
+
+def results_table(study: Study) -> pd.DataFrame:
+    """Return the mean Dice by scenario, model and label, best mean first within a scenario."""
+    table = statistics.mean_dice(runs.collect_metrics(study)).reset_index()
+    table = table.sort_values(["scenario", "mean"], ascending=[True, False], kind="stable")
+    order = [label for label in study.labels if label in table.columns]
+    return table[["scenario", "model", *order, "mean"]]
+
+
+def findings(study: Study) -> list[str]:
+    """Say in sentences what the numbers show: naive against selective cross-entropy, and against MultiUNet."""
+    table = results_table(study).set_index(["scenario", "model"])["mean"]
+    sentences = []
+    for scenario in study.params.scenarios:
+        mean = {m: v for (s, m), v in table.items() if s == scenario}
+        if "selective_cross_entropy" not in mean:
+            continue
+        ours = mean["selective_cross_entropy"]
+        title = study.params.scenarios[scenario].title or scenario
+        text = f"{title}: selective cross-entropy reaches a mean Dice of {ours:.3f}"
+        if "cross_entropy" in mean:
+            text += f", naive cross-entropy {mean['cross_entropy']:.3f} ({ours - mean['cross_entropy']:+.3f})"
+        if "multi_unet" in mean:
+            text += f"; MultiUNet, with a network per task, {mean['multi_unet']:.3f} ({ours - mean['multi_unet']:+.3f})"
+        sentences.append(text + ".")
+    return sentences
+
+
+def write_index(study: Study, notebooks: Sequence[str]) -> Path:
+    """Write ``index.html``: findings, results, main figures, links to the notebooks, provenance. Return its path."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    results = results_table(study)
+    shown = results.rename(columns={label: pretty(label, LABEL_NAMES) for label in study.labels})
+    shown["model"] = [pretty(m, MODEL_NAMES).replace("\n", " ") for m in shown["model"]]
+    page = environment.get_template("index.html.j2").render(
+        title=study.params.title or f"multiseg: {study.name}",
+        params_name=study.params_file.name,
+        findings=findings(study),
+        columns=list(shown.columns),
+        rows=[[_cell(v) for v in row] for row in shown.itertuples(index=False)],
+        figures=_main_figures(study),
+        notebooks=[(f"{name}.html", _heading(study.folder / "notebooks" / f"{name}.ipynb")) for name in notebooks],
+        provenance=provenance_table(study).itertuples(index=False),
+        params_text=study.params_file.read_text(encoding="utf-8"),
+    )
+    path = study.folder / "index.html"
+    with atomic_path(path) as part:
+        part.write_text(page, encoding="utf-8")
+    return path
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return "–" if pd.isna(value) else f"{value:.3f}"
+    return str(value)
+
+
+def _heading(notebook: Path) -> str:
+    """Return the first heading of a notebook."""
+    for cell in nbformat.read(notebook, as_version=4).cells:
+        for line in cell.source.splitlines():
+            if cell.cell_type == "markdown" and line.startswith("# "):
+                return line.removeprefix("# ").strip()
+    return notebook.stem
+
+
+def _main_figures(study: Study) -> list[dict[str, str]]:
+    """Return the box plot and the slice panel of every scenario as data URIs."""
+    shown = []
+    for scenario, s in study.params.scenarios.items():
+        for name, text in (("dice", "Dice on the test cohort by label and model"), ("panel", "one test slice")):
+            path = study.folder / "figures" / f"{scenario}_{name}.png"
+            if path.exists():
+                data = base64.b64encode(path.read_bytes()).decode()
+                caption = f"{s.title or scenario}: {text}"
+                shown.append({"uri": f"data:image/png;base64,{data}", "caption": caption})
+    return shown
+

@@ -1,0 +1,158 @@
+"""Tables and example cases that the notebooks show."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from . import runs
+from .figures import describe_set, intensity_table
+from .labels import BACKGROUND
+from .store import StoredCase
+from .study import MODELS, Run, Study
+
+
+def _stored(study: Study, cohort: str) -> list[StoredCase]:
+    """Open the cases of a cohort that the study needs."""
+    needed = [case for case in study.needed_cases() if case.cohort == cohort]
+    return [study.store.open(case, study.cohorts[cohort]) for case in needed]
+
+
+def cohort_table(study: Study) -> pd.DataFrame:
+    """Return one row per cohort: cases, role, modalities, labels, what background means, native grid."""
+    rows = []
+    for name, cohort in study.cohorts.items():
+        cases = _stored(study, name)
+        if not cases:
+            continue
+        trained = any(name in s.train for s in study.params.scenarios.values())
+        tested = any(name == s.test for s in study.params.scenarios.values())
+        sizes = sorted({tuple(np.round(np.linalg.norm(np.array(c.info["native_affine"])[:3, :3], axis=0), 2)) for c in cases})
+        rows.append(
+            {
+                "cohort": name,
+                "cases": len(cases),
+                "role": " and ".join(["training"] * trained + ["test"] * tested),
+                "modalities": ", ".join(cohort.modalities),
+                "labels": ", ".join(cohort.code_map.annotates),
+                "background means": describe_set(cohort.code_map.sets[0], study.labels),
+                "native voxel (mm)": "; ".join(" x ".join(f"{v:g}" for v in size) for size in sizes),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def example_cases(study: Study) -> list[StoredCase]:
+    """Return the first case of each cohort that the study needs."""
+    return [cases[0] for name in study.cohorts if (cases := _stored(study, name))]
+
+
+def volume_table(study: Study) -> pd.DataFrame:
+    """Return mean, smallest and largest volume (ml) per cohort and drawn label set, and its mean share of the brain."""
+    rows = []
+    for name, cohort in study.cohorts.items():
+        cases = _stored(study, name)
+        for position, members in enumerate(cohort.code_map.sets):
+            if BACKGROUND in members or not cases:
+                continue
+            ml = np.array([c.info["voxels_per_set"][position] * c.spacing_mm**3 / 1000 for c in cases])
+            brain = np.array([np.count_nonzero(c.mask) * c.spacing_mm**3 / 1000 for c in cases])
+            rows.append(
+                {
+                    "cohort": name,
+                    "label": describe_set(members, study.labels),
+                    "cases with it": int((ml > 0).sum()),
+                    "mean ml": ml.mean(),
+                    "min ml": ml.min(),
+                    "max ml": ml.max(),
+                    "% of brain": 100 * (ml / brain).mean(),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def intensities(study: Study) -> pd.DataFrame:
+    """Return the intensity histograms of every modality that at least one scenario uses."""
+    wanted = dict.fromkeys(m for s in study.params.scenarios.values() for m in s.modalities)
+    cases = [case for name in study.cohorts for case in _stored(study, name)]
+    return pd.concat([intensity_table(cases, modality) for modality in wanted], ignore_index=True)
+
+
+def scenario_table(study: Study, scenario: str) -> pd.DataFrame:
+    """Return what a scenario trains and tests on, as rows of ``what, value``."""
+    s = study.scenario(scenario)
+    space = study.scenario_labels(scenario)
+    training = [
+        f"{c} ({len(study.split(c)[0])} training, {len(study.split(c)[1])} validation cases): "
+        f"{', '.join(study.cohorts[c].code_map.annotates)}"
+        for c in s.train
+    ]
+    t = study.params.training
+    rows = {
+        "training cohorts": "; ".join(training),
+        "test cohort": f"{s.test} ({len(study.test_cases(scenario))} cases)",
+        "modalities": ", ".join(s.modalities),
+        "classes": ", ".join((BACKGROUND, *space)),
+        "network": ", ".join(f"{k} {v}" for k, v in study.params.network.items()),
+        "training": f"{t.steps} steps of {t.batch_size} patches of {' x '.join(map(str, t.patch_size))} voxels",
+        "spacing": f"{study.params.preprocessing.spacing_mm:g} mm",
+    }
+    return pd.DataFrame({"what": list(rows), "value": list(rows.values())})
+
+
+def history(study: Study, some_runs: Sequence[Run]) -> pd.DataFrame:
+    """Return the training histories of finished runs with ``model`` and ``seed``."""
+    parts = []
+    for run in some_runs:
+        table = pd.read_csv(study.run_folder(run) / "history.csv")
+        table.insert(0, "model", run.model)
+        table.insert(1, "seed", run.seed)
+        parts.append(table)
+    return pd.concat(parts, ignore_index=True)
+
+
+def _first_seed(study: Study, scenario: str) -> list[Run]:
+    return [run for run in study.runs_of(scenario) if run.seed == study.params.seeds[0]]
+
+
+def example_predictions(study: Study, scenario: str) -> tuple[StoredCase, dict[str, np.ndarray]]:
+    """Return a test case and the prediction of every model (first seed).
+
+    The case is the one on which the median model does as on the median case: neither the best nor the worst.
+    """
+    metrics = runs.collect_metrics(study).query("scenario == @scenario")
+    per_case = metrics.groupby(["case", "model"])["dice"].mean().unstack().median(axis=1)
+    typical = (per_case - per_case.median()).abs().idxmin()
+    case = next(c for c in study.test_cases(scenario) if c.name == typical)
+    predictions = {run.model: runs.load_prediction(study, run, case) for run in _first_seed(study, scenario)}
+    return study.store.open(case, study.cohorts[case.cohort]), predictions
+
+
+def naive_examples(study: Study, scenario: str) -> tuple[list[StoredCase], list[np.ndarray]] | None:
+    """Return a validation case of each training cohort and the naive model's prediction; None without that model."""
+    run = next((r for r in _first_seed(study, scenario) if MODELS[r.model] == MODELS["cross_entropy"]), None)
+    if run is None:
+        return None
+    cases = [study.split(cohort)[1][0] for cohort in study.scenario(scenario).train]
+    stored = [study.store.open(case, study.cohorts[case.cohort]) for case in cases]
+    return stored, [runs.load_prediction(study, run, case) for case in cases]
+
+
+def predicted_volumes(study: Study, scenario: str, models: Sequence[str]) -> pd.DataFrame:
+    """Return the mean predicted volume (ml) of each label on the validation cases of each training cohort."""
+    rows = []
+    labels = study.scenario_labels(scenario)
+    for run in study.runs_of(scenario):
+        if run.model not in models:
+            continue
+        for cohort in study.scenario(scenario).train:
+            for case in study.split(cohort)[1]:
+                prediction = runs.load_prediction(study, run, case)
+                counts = np.bincount(prediction.ravel(), minlength=1 + len(labels))
+                ml = counts * study.params.preprocessing.spacing_mm**3 / 1000
+                rows.append({"model": run.model, "validation images of": cohort, **dict(zip(labels, ml[1:], strict=True))})
+    if not rows:
+        return pd.DataFrame()
+    return pd.DataFrame(rows).groupby(["model", "validation images of"], sort=False).mean()
