@@ -134,6 +134,7 @@ def execute_notebook(source: Path, output: Path, parameters: Mapping[str, str]) 
             cwd=str(source.parent),
             progress_bar=False,
             log_output=False,
+            extra_arguments=["--log-level=ERROR"],  # no notes of the kernel on its transport
         )
     except papermill.PapermillExecutionError as error:
         cell = error.cell_index

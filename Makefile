@@ -1,0 +1,36 @@
+# make study   set up what is missing, run the study, render its report (PARAMS=params/other.yaml for another)
+# make test    set up what is missing, run pytest and nbval
+# make lab     open JupyterLab on the notebooks
+
+PYTHON ?= python3
+VENV ?= .venv
+PARAMS ?= params/quick.yaml
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: study test lab references setup
+
+study: $(INSTALLED)
+	@$(BIN)/multiseg study "$(PARAMS)"
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest -p no:nbval
+	$(BIN)/python -m pytest -p no:cacheprovider --nbval --nbval-current-env --nbval-cell-timeout 300 tests/notebooks
+
+lab: $(INSTALLED)
+	$(BIN)/jupyter lab notebooks
+
+# the executed notebooks that nbval compares with; look at the differences before you commit them
+references: $(INSTALLED)
+	$(BIN)/python tests/notebooks/make_references.py
+
+setup: $(INSTALLED)
+
+# The stamp is written last, so an interrupted installation is taken up again.
+$(INSTALLED): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("multiseg needs Python 3.11 or newer, and $(PYTHON) is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	@echo "installing into $(VENV) (some minutes)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
