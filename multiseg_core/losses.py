@@ -81,8 +81,8 @@ class PatchwiseSelectiveCrossEntropy(_LabelSetLoss):
     There "the classes present" (eq. 14) are those of the *patch*, not of the cohort: a voxel whose row is a
     background row (it holds background and other classes, but not all) pays -log of the summed probability of
     all classes of which the same patch has no properly labelled voxel. So a patch without lesion teaches nothing
-    about lesions, and a label absent from the patch is not penalised. Other rows cost what they cost in
-    `SelectiveCrossEntropy`. The original also clips the sum at 0.1, which stops the gradient; that is left out.
+    about lesions, and a label absent from the patch is not penalised. Other rows, and patches in which every class is
+    labelled, cost what they cost in `SelectiveCrossEntropy`. The original also clips the sum at 0.1, which stops the gradient; that is left out.
 
     Parameters
     ----------
@@ -105,9 +105,11 @@ class PatchwiseSelectiveCrossEntropy(_LabelSetLoss):
         log_p = F.log_softmax(logits, dim=1)
         present = torch.stack([(target == c).flatten(1).any(dim=1) for c in range(self.n_classes)], dim=1)  # (N, C)
         spatial = [1] * (target.ndim - 1)
-        not_present = (~present).view(*present.shape, *spatial).expand_as(log_p)
+        absent = ~present
+        not_present = absent.view(*absent.shape, *spatial).expand_as(log_p)
         in_row = self.membership[target].movedim(-1, 1)
-        allowed = torch.where(self.is_background_row[target].unsqueeze(1), not_present, in_row)
+        from_patch = self.is_background_row[target] & absent.any(dim=1).view(-1, *spatial)
+        allowed = torch.where(from_patch.unsqueeze(1), not_present, in_row)
         return -_set_log_probability(log_p, allowed).mean()
 
 

@@ -65,8 +65,8 @@ def read_image(path: Path) -> nib.Nifti1Image:
         raise UserError(f"{path}: no such file")
     try:
         image = nib.load(path)
-    except Exception as error:  # nibabel raises many kinds on broken headers
-        raise UserError(f"{path}: not a readable image ({_first_line(error)})") from None
+    except Exception:  # nibabel raises many kinds on broken headers
+        raise UserError(f"{path}: not a readable NIfTI image") from None
     shape = image.shape
     if len(shape) > 3 and all(n == 1 for n in shape[3:]):
         image = nib.funcs.squeeze_image(image) if len(shape) == 4 else image.slicer[..., *([0] * (len(shape) - 3))]
@@ -83,14 +83,10 @@ def read_volume(path: Path, image: nib.Nifti1Image | None = None) -> FloatArray:
     try:
         volume = np.asarray(image.dataobj, dtype=np.float32)
     except Exception as error:  # truncated or corrupt compressed data raise many kinds
-        raise UserError(f"{path}: voxels cannot be read ({_first_line(error)})") from None
+        raise UserError(f"{path}: its voxels cannot be read, the file may be damaged ({type(error).__name__})") from None
     if not np.isfinite(volume).all():
         raise UserError(f"{path}: holds NaN or infinite values")
     return volume
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def require_same_grid(files: Mapping[str, Path]) -> dict[str, nib.Nifti1Image]:

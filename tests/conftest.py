@@ -1,0 +1,122 @@
+"""Shared fixtures: tiny cohorts as files, and one smoke study made once per test session."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+
+from multiseg_core import runs
+from multiseg_core.study import Study
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    """Bitwise expectations hold for a fixed number of threads."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def smoke(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """The smoke study, trained and evaluated in a folder of its own."""
+    folder = tmp_path_factory.mktemp("smoke")
+    (folder / "params").mkdir()
+    file = shutil.copy(ROOT / "params" / "smoke.yaml", folder / "params" / "smoke.yaml")
+    study = Study(file)
+    runs.finish_runs(study)
+    return study
+
+
+def save(path: Path, volume: np.ndarray, affine: np.ndarray | None = None) -> Path:
+    """Write a NIfTI file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nib.save(nib.Nifti1Image(volume, np.eye(4) if affine is None else affine), path)
+    return path
+
+
+def ball(shape: tuple[int, ...], centre: tuple[float, ...], radius: float) -> np.ndarray:
+    """A boolean ball in voxels."""
+    grid = np.stack(np.meshgrid(*[np.arange(n) for n in shape], indexing="ij"))
+    return ((grid - np.reshape(centre, (3, 1, 1, 1))) ** 2).sum(0) < radius**2
+
+
+def toy_case(folder: Path, name: str, labels: np.ndarray, seed: int, affine: np.ndarray | None = None) -> dict[str, Path]:
+    """Write T1, FLAIR and labels of a ball-shaped 'brain' with 0 outside."""
+    rng = np.random.default_rng(seed)
+    brain = ball(labels.shape, tuple((n - 1) / 2 for n in labels.shape), min(labels.shape) / 2 - 1)
+    files = {}
+    for modality in ("T1", "FLAIR"):
+        image = 100 + 20 * labels + rng.normal(0, 3, labels.shape)
+        files[modality] = save(folder / f"{name}_{modality}.nii.gz", np.where(brain, image, 0).astype(np.float32), affine)
+    files["labels"] = save(folder / f"{name}_labels.nii.gz", (labels * brain).astype(np.uint8), affine)
+    return files
+
+
+@pytest.fixture
+def toy_study(tmp_path: Path) -> Callable[..., Path]:
+    """Write two table cohorts, `anatomy` (codes 1, 2, 3) and `lesion` (code 1), and a params file; return its path.
+
+    Keyword arguments replace text in the params file: ``replace={"old": "new"}``.
+    """
+
+    def make(replace: dict[str, str] | None = None) -> Path:
+        data = tmp_path / "data"
+        shape = (20, 22, 18)
+        rows: dict[str, list[str]] = {"anatomy": [], "lesion": []}
+        for i in range(4):
+            third = np.arange(shape[0]) // (shape[0] // 3)
+            anatomy = np.broadcast_to(np.clip(third, 0, 2)[:, None, None] + 1, shape).copy()
+            lesion = ball(shape, (10 + i % 2, 11, 9), 3).astype(int)
+            for cohort, labels in (("anatomy", anatomy), ("lesion", lesion)):
+                files = toy_case(data, f"{cohort}{i}", labels, seed=10 * i + len(cohort))
+                split = "test" if i == 3 else ("validation" if i == 2 else "train")
+                rows[cohort].append(",".join([f"{cohort}{i}", *(p.name for p in files.values()), split]))
+        for cohort, lines in rows.items():
+            (data / f"{cohort}.csv").write_text("case,T1,FLAIR,labels,split\n" + "\n".join(lines) + "\n")
+        text = TOY_PARAMS
+        for old, new in (replace or {}).items():
+            assert old in text, old
+            text = text.replace(old, new)
+        file = tmp_path / "toy.yaml"
+        file.write_text(text)
+        return file
+
+    return make
+
+
+TOY_PARAMS = """
+cohorts:
+  anatomy:
+    source: table
+    manifest: data/anatomy.csv
+    codes: {1: csf, 2: gm, 3: wm}
+    absent: [wmh]
+  lesion:
+    source: table
+    manifest: data/lesion.csv
+    codes: {1: wmh}
+preprocessing: {spacing_mm: 1}
+network: {name: unet, base_filters: 2, levels: 2}
+training:
+  steps: 4
+  batch_size: 2
+  patch_size: [8, 8, 8]
+  validation_every: 2
+  validation_patches: 1
+  validation_patch_size: [8, 8, 8]
+  patience: null
+precision: float32
+scenarios:
+  both:
+    train: [anatomy, lesion]
+    test: anatomy
+    modalities: [T1, FLAIR]
+    models: [cross_entropy, selective_cross_entropy]
+"""

@@ -1,0 +1,143 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from multiseg_core.cohorts import Case
+from multiseg_core.cohorts.base import Cohort
+from multiseg_core.errors import UserError
+from multiseg_core.labels import CodeMap
+from multiseg_core.params import PreprocessingParams
+from multiseg_core.samplers import PatchSampler, SamplingCohort
+from multiseg_core.store import Store, StoredCase
+
+from .conftest import toy_case
+
+SHAPE = (18, 20, 16)
+LABELS = ("gm", "wm", "wmh")
+
+
+def stored(folder: Path, cohort: str, codes: dict, volumes: list[np.ndarray]) -> list[StoredCase]:
+    code_map = CodeMap.build(LABELS, codes)
+    store = Store(folder / "store", PreprocessingParams(spacing_mm=1))
+    result = []
+    for i, volume in enumerate(volumes):
+        files = toy_case(folder, f"{cohort}{i}", volume, seed=i)
+        case = Case(cohort, f"{cohort}{i}", {m: files[m] for m in ("T1", "FLAIR")}, files["labels"])
+        result.append(store.open(case, Cohort(cohort, (case,), ("T1", "FLAIR"), code_map)))
+    return result
+
+
+@pytest.fixture
+def cohorts(tmp_path: Path) -> list[SamplingCohort]:
+    halves = np.ones(SHAPE, int)
+    halves[9:] = 2
+    small = np.zeros(SHAPE, int)
+    small[8:10, 9:11, 7:9] = 1
+    anatomy = stored(tmp_path, "anatomy", {1: "gm", 2: "wm"}, [halves, np.ones(SHAPE, int)])
+    lesion = stored(tmp_path, "lesion", {1: "wmh"}, [small, np.zeros(SHAPE, int), small])
+    # rows: 0 background, 1 gm, 2 wm, 3 wmh, 4 background of the lesion cohort, 5 of the anatomy cohort
+    return [
+        SamplingCohort(anatomy, np.array([5, 1, 2], np.uint8), [0, 1]),
+        SamplingCohort(lesion, np.array([4, 3], np.uint8), [1, 0]),
+    ]
+
+
+def test_chosen_voxel_has_the_label_and_lies_in_the_patch(cohorts: list[SamplingCohort]) -> None:
+    sampler = PatchSampler(cohorts, (6, 5, 4), 40, seed=3, flip=False, noise_sd=0)
+    for draw in sampler.draw(0):
+        case = cohorts[draw.cohort].cases[draw.case]
+        assert case.target[draw.voxel] == draw.label
+        assert all(c <= v < c + p for c, v, p in zip(draw.corner, draw.voxel, (6, 5, 4), strict=True))
+        assert all(0 <= c <= n - p for c, n, p in zip(draw.corner, case.shape, (6, 5, 4), strict=True))
+
+
+def test_patch_is_the_volume_at_its_corner(cohorts: list[SamplingCohort]) -> None:
+    sampler = PatchSampler(cohorts, (6, 5, 4), 20, seed=0, flip=True, noise_sd=0)
+    draws = sampler.draw(1)
+    assert {draw.flip for draw in draws} == {True, False}
+    for draw in draws:
+        cohort = cohorts[draw.cohort]
+        case = cohort.cases[draw.case]
+        at = tuple(slice(c, c + p) for c, p in zip(draw.corner, (6, 5, 4), strict=True))
+        image = np.stack([case.images[c][at] for c in cohort.channels])
+        target = cohort.lookup[case.target[at]]
+        if draw.flip:
+            image, target = image[:, ::-1], target[::-1]
+        made_image, made_target = sampler.patch(draw)
+        assert np.array_equal(made_image, image) and np.array_equal(made_target, target)
+
+
+def test_distribution_of_the_five_steps(cohorts: list[SamplingCohort]) -> None:
+    sampler = PatchSampler(cohorts, (4, 4, 4), 4000, seed=7)
+    draws = sampler.draw(0)
+
+    def uniform(observed: list[int]) -> None:
+        assert stats.chisquare(observed).pvalue > 1e-3
+
+    # 1 cohorts, 2 cases (the lesion case without lesion is never drawn)
+    uniform([sum(d.cohort == k for d in draws) for k in (0, 1)])
+    uniform([sum(d.cohort == 0 and d.case == i for d in draws) for i in (0, 1)])
+    uniform([sum(d.cohort == 1 and d.case == i for d in draws) for i in (0, 2)])
+    assert not any(d.cohort == 1 and d.case == 1 for d in draws)
+    # 3 labels present in the case, whatever their size
+    uniform([sum(d.cohort == 0 and d.case == 0 and d.label == s for d in draws) for s in (1, 2)])
+    # 4 voxels of the label
+    lesion = [d for d in draws if d.cohort == 1 and d.case == 0]
+    voxels = sorted({d.voxel for d in lesion})
+    assert len(voxels) == 8
+    uniform([sum(d.voxel == v for d in lesion) for v in voxels])
+    # 5 the place of the voxel in the patch, away from the border of the volume
+    uniform(np.bincount([d.voxel[1] - d.corner[1] for d in lesion], minlength=4).tolist())
+    uniform([sum(d.flip for d in draws), sum(not d.flip for d in draws)])
+
+
+def test_batches_are_a_function_of_seed_and_step(cohorts: list[SamplingCohort]) -> None:
+    a, b = (PatchSampler(cohorts, (4, 4, 4), 5, seed=1) for _ in range(2))
+    a.batch(0)
+    images, target = a.batch(1)  # the second batch of one sampler, the first of the other
+    again, target_again = b.batch(1)
+    assert np.array_equal(images, again) and np.array_equal(target, target_again)
+    assert images.shape == (5, 2, 4, 4, 4) and target.shape == (5, 4, 4, 4)
+    other, _ = PatchSampler(cohorts, (4, 4, 4), 5, seed=2).batch(1)
+    assert not np.array_equal(images, other)
+
+
+def test_noise_has_the_stated_size_and_never_reaches_the_store(cohorts: list[SamplingCohort]) -> None:
+    before = [np.array(case.images) for c in cohorts for case in c.cases]
+    clean = PatchSampler(cohorts, (8, 8, 8), 30, seed=5, noise_sd=0)
+    noisy = PatchSampler(cohorts, (8, 8, 8), 30, seed=5, noise_sd=0.2)
+    for step in range(3):
+        noisy.batch(step)
+    # draws differ between the two samplers, so take the noisy sampler's draws for both
+    residual = np.stack([noisy.patch(d)[0] - clean.patch(_without_noise(d))[0] for d in noisy.draw(0)])
+    assert residual.std() == pytest.approx(0.2, rel=0.02) and abs(residual.mean()) < 0.005
+    for kept, case in zip(before, (case for c in cohorts for case in c.cases), strict=True):
+        assert np.array_equal(kept, case.images)
+        with pytest.raises(ValueError, match="read-only"):
+            case.images[0, 0, 0, 0] = 1
+
+
+def _without_noise(draw):  # noqa: ANN001, ANN202
+    import dataclasses
+
+    return dataclasses.replace(draw, noise_seed=None)
+
+
+def test_volume_smaller_than_the_patch_is_filled_up(cohorts: list[SamplingCohort]) -> None:
+    sampler = PatchSampler(cohorts, (32, 8, 8), 8, seed=0, flip=False, noise_sd=0)
+    for draw in sampler.draw(0):
+        case = cohorts[draw.cohort].cases[draw.case]
+        image, target = sampler.patch(draw)
+        n = case.shape[0]
+        first = (32 - n) // 2
+        assert draw.corner[0] == -first
+        assert (image[:, :first] == -4).all() and (image[:, first + n :] == -4).all()
+        assert (target[:first] == cohorts[draw.cohort].lookup[0]).all()
+
+
+def test_cohort_without_any_label_is_an_error(cohorts: list[SamplingCohort]) -> None:
+    empty = SamplingCohort([cohorts[1].cases[1]], cohorts[1].lookup, [0, 1])
+    with pytest.raises(UserError, match="cohort lesion: none of its training cases carries a label to sample"):
+        PatchSampler([cohorts[0], empty], (4, 4, 4), 2, seed=0)

@@ -1,0 +1,124 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from multiseg_core import runs
+from multiseg_core.errors import UserError
+from multiseg_core.params import TrainingParams
+from multiseg_core.study import NetworkSpec, Study
+from multiseg_core.training import Compute, learning_rate
+
+
+def weights(study: Study, network: NetworkSpec) -> dict[str, torch.Tensor]:
+    return torch.load(study.network_folder(network) / "model.pt", weights_only=True)
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_one_cycle_schedule() -> None:
+    params = TrainingParams(steps=1000, learning_rate=0.01, schedule="one_cycle")
+    rates = [learning_rate(params, step) for step in (0, 150, 300, 650, 1000)]
+    expected = [0.01 / 25, 0.01 * (0.04 + 0.96 / 2), 0.01, 0.01 * (1e-4 + (1 - 1e-4) / 2), 0.01 * 1e-4]
+    assert rates == pytest.approx(expected)
+    assert learning_rate(TrainingParams(learning_rate=0.5), 7) == 0.5
+
+
+def test_training_is_repeatable_and_depends_on_the_seed(toy_study: Callable[..., Path]) -> None:
+    def train(text: str) -> dict[str, torch.Tensor]:
+        study = Study(toy_study({"precision: float32": text}))
+        run = study.find_run(f"both/selective_cross_entropy/{study.params.seeds[0]}")
+        runs.train_network(study, run.networks[0])
+        return weights(study, run.networks[0])
+
+    first = train("precision: float32\nreports_dir: a")
+    assert same(first, train("precision: float32\nreports_dir: b"))
+    assert not same(first, train("precision: float32\nreports_dir: b\nseeds: [1]"))
+
+
+def test_an_interrupted_training_ends_with_the_same_weights(toy_study: Callable[..., Path]) -> None:
+    long = {"steps: 4": "steps: 11", "validation_every: 2": "validation_every: 3"}
+
+    class Stop(Exception):
+        pass
+
+    def stop_at(step: int) -> Callable[[float, str], None]:
+        def report(fraction: float, text: str) -> None:
+            if text == f"step {step}/11":
+                raise Stop
+
+        return report
+
+    whole = Study(toy_study({**long, "precision: float32": "precision: float32\nreports_dir: whole"}))
+    network = whole.find_run("both/cross_entropy/0").networks[0]
+    runs.train_network(whole, network)
+    broken = Study(toy_study({**long, "precision: float32": "precision: float32\nreports_dir: broken"}))
+    for step in (2, 5, 10):  # before the first checkpoint, and between others
+        with pytest.raises(Stop):
+            runs.train_network(broken, network, stop_at(step))
+    runs.train_network(broken, network)
+    assert same(weights(whole, network), weights(broken, network))
+    # and with the same history, but for the time it took
+    histories = [
+        pd.read_csv(s.network_folder(network) / "history.csv").drop(columns="seconds") for s in (whole, broken)
+    ]
+    assert histories[0].equals(histories[1]) and histories[0]["step"].tolist() == [3, 6, 9, 11]
+    assert not (broken.network_folder(network) / "checkpoint.pt").exists()
+
+
+def test_kill_9_and_go_on(toy_study: Callable[..., Path]) -> None:
+    long = {"steps: 4": "steps: 400", "validation_every: 2": "validation_every: 10"}
+    whole = Study(toy_study({**long, "precision: float32": "precision: float32\nreports_dir: whole"}))
+    run = whole.find_run("both/selective_cross_entropy/0")
+    runs.train_network(whole, run.networks[0])
+
+    file = toy_study({**long, "precision: float32": "precision: float32\nreports_dir: killed"})
+    killed = Study(file)
+    command = [sys.executable, "-m", "multiseg_core.cli", "train", str(file), "--run", run.name]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    checkpoint = killed.network_folder(run.networks[0]) / "checkpoint.pt"
+    deadline = time.monotonic() + 120
+    while not checkpoint.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert torch.load(checkpoint, weights_only=True)["step"] < 400
+    assert not runs.is_finished(killed, run)
+
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    assert runs.is_finished(killed, run)
+    assert same(weights(whole, run.networks[0]), weights(killed, run.networks[0]))
+
+
+def test_early_stopping_and_best_weights(toy_study: Callable[..., Path]) -> None:
+    study = Study(toy_study({"steps: 4": "steps: 200", "patience: null": "patience: 2\n  learning_rate: 0.05"}))
+    network = study.find_run("both/cross_entropy/0").networks[0]
+    runs.train_network(study, network)
+    losses = pd.read_csv(study.network_folder(network) / "history.csv")["validation_loss"].tolist()
+    best = losses.index(min(losses))
+    assert len(losses) < 100
+    assert len(losses) - 1 - best == 2  # two validations without a new minimum
+
+
+def test_a_loss_that_is_not_finite_is_an_error(toy_study: Callable[..., Path]) -> None:
+    study = Study(toy_study({"patience: null": "patience: null\n  learning_rate: 1.0e+38"}))
+    network = study.find_run("both/cross_entropy/0").networks[0]
+    with pytest.raises(UserError, match=r"both/cross_entropy/0: the loss became nan at step \d; lower training.learning"):
+        runs.train_network(study, network)
+
+
+def test_compute_resolution() -> None:
+    assert Compute.resolve("cpu", "float32") == Compute(torch.device("cpu"), False)
+    assert Compute.resolve("cpu", "bf16").bf16
+    if not torch.cuda.is_available():
+        with pytest.raises(UserError, match="device: 'cuda' was asked for, but torch finds no CUDA device"):
+            Compute.resolve("cuda", "auto")
