@@ -60,8 +60,13 @@ def check_study(study: Study, workers: int | None = None) -> Findings:
         findings.errors += _shared_cases(study)
     if not findings.errors:
         findings.errors += _unused_codes(study, inspected)
-    for scenario in study.params.scenarios:
+    for scenario, s in study.params.scenarios.items():
         findings.warnings += _label_warnings(study, scenario)
+        findings.warnings += [
+            f"scenario {scenario}: cohort {cohort} has a single case, which both trains and validates"
+            for cohort in s.train
+            if study.split(cohort)[0] == study.split(cohort)[1]
+        ]
     findings.cohorts = _summary(study, inspected)
     return findings
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -52,11 +53,17 @@ def start_notebook(variables: Mapping[str, Any], *parameters: str) -> Study:
         if isinstance(value, str | int | float | bool | list | dict | None):
             raise UserError(f"unknown notebook parameter '{name}'{suggest(name, parameters)}")
     use_style()
+    pd.set_option("display.max_colwidth", None, "display.max_columns", None, "display.float_format", _number)
     return Study(variables["params_file"])
 
 
+def _number(value: float) -> str:
+    """Format a number of a table: three decimals, or two digits for what would read 0.000."""
+    return f"{value:.3f}" if abs(value) >= 0.001 or value == 0 else f"{value:.1e}"
+
+
 def provenance_table(study: Study) -> pd.DataFrame:
-    """Return where the numbers of a report come from, as rows of ``what, value``."""
+    """Return where the numbers of a report come from, one fact a row."""
     facts = provenance()
     packages = facts.pop("packages")
     assert isinstance(packages, Mapping)
@@ -67,7 +74,7 @@ def provenance_table(study: Study) -> pd.DataFrame:
         "packages": ", ".join(f"{name} {version}" for name, version in packages.items()),
         "training time": f"{_training_seconds(study) / 60:.1f} min in all networks together",
     }
-    return pd.DataFrame({"what": list(rows), "value": list(rows.values())})
+    return pd.DataFrame({"value": rows.values()}, index=pd.Index(rows, name="what"))
 
 
 def _training_seconds(study: Study) -> float:
@@ -86,7 +93,8 @@ def planned_notebooks(study: Study, folder: Path) -> list[tuple[Path, str, dict[
     UserError
         If a scenario names a notebook that does not exist, or one without a parameter that is set.
     """
-    file = str(study.params_file.resolve())
+    # relative, so that a report does not tell where it was made
+    file = os.path.relpath(study.params_file.resolve(), folder.resolve())
     plan = [("00_data_exploration", "00_data_exploration", {"params_file": file})]
     for scenario, s in study.params.scenarios.items():
         shared = sum(other.notebook == s.notebook for other in study.params.scenarios.values()) > 1
@@ -231,7 +239,7 @@ def write_index(study: Study, notebooks: Sequence[str]) -> Path:
         rows=[[_cell(v) for v in row] for row in shown.itertuples(index=False)],
         figures=_main_figures(study),
         notebooks=[(f"{name}.html", _heading(study.folder / "notebooks" / f"{name}.ipynb")) for name in notebooks],
-        provenance=provenance_table(study).itertuples(index=False),
+        provenance=provenance_table(study).itertuples(),
         params_text=study.params_file.read_text(encoding="utf-8"),
     )
     path = study.folder / "index.html"

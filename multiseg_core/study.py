@@ -174,11 +174,8 @@ class Study:
             if not self.test_cases(name):
                 raise UserError(f"{where}.test: cohort {s.test} has no case to test on (split 'test')")
             for cohort in s.train:
-                train, validation = self.split(cohort)
-                if not train or not validation:
-                    raise UserError(
-                        f"{where}.train: cohort {cohort} needs at least one training and one validation case"
-                    )
+                if not self.split(cohort)[0]:
+                    raise UserError(f"{where}.train: cohort {cohort} has no case to train on")
         network = build_network(self.params.network, 1, 2)
         divisor = int(network.size_divisor)  # type: ignore[arg-type]
         for key in ("patch_size", "validation_patch_size"):
@@ -192,14 +189,15 @@ class Study:
         """Return the training and validation cases of a cohort.
 
         Cases that the manifest marks ``train`` or ``validation`` go there. If none is marked ``validation``, the
-        others are shuffled once with a fixed seed and a share of them is kept for validation (thesis 6).
+        others are shuffled once with a fixed seed and a share of them is kept for validation (thesis 6). A single case
+        serves for both.
         """
         cases = [case for case in self.cohorts[cohort].cases if case.split != "test"]
         validation = [case for case in cases if case.split == "validation"]
         if validation:
             return [case for case in cases if case.split != "validation"], validation
         if len(cases) < 2:
-            return cases, []
+            return cases, cases
         order = np.random.default_rng(self.params.training.split_seed).permutation(len(cases))
         n_validation = max(round(self.params.training.validation_fraction * len(cases)), 1)
         n_validation = min(n_validation, len(cases) - 1)

@@ -41,7 +41,7 @@ def cohort_table(study: Study) -> pd.DataFrame:
                 "native voxel (mm)": "; ".join(" x ".join(f"{v:g}" for v in size) for size in sizes),
             }
         )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).set_index("cohort")
 
 
 def example_cases(study: Study) -> list[StoredCase]:
@@ -70,7 +70,7 @@ def volume_table(study: Study) -> pd.DataFrame:
                     "% of brain": 100 * (ml / brain).mean(),
                 }
             )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).set_index(["cohort", "label"])
 
 
 def intensities(study: Study) -> pd.DataFrame:
@@ -81,7 +81,7 @@ def intensities(study: Study) -> pd.DataFrame:
 
 
 def scenario_table(study: Study, scenario: str) -> pd.DataFrame:
-    """Return what a scenario trains and tests on, as rows of ``what, value``."""
+    """Return what a scenario trains and tests on, one fact a row."""
     s = study.scenario(scenario)
     space = study.scenario_labels(scenario)
     training = [
@@ -99,7 +99,7 @@ def scenario_table(study: Study, scenario: str) -> pd.DataFrame:
         "training": f"{t.steps} steps of {t.batch_size} patches of {' x '.join(map(str, t.patch_size))} voxels",
         "spacing": f"{study.params.preprocessing.spacing_mm:g} mm",
     }
-    return pd.DataFrame({"what": list(rows), "value": list(rows.values())})
+    return pd.DataFrame({"value": rows.values()}, index=pd.Index(rows, name="what"))
 
 
 def history(study: Study, some_runs: Sequence[Run]) -> pd.DataFrame:

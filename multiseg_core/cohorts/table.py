@@ -8,6 +8,7 @@ the manifest. Blank lines and lines that start with # are skipped.
 from __future__ import annotations
 
 import csv
+import os
 from pathlib import Path
 
 from ..errors import UserError, suggest
@@ -71,7 +72,7 @@ def read_manifest(cohort: str, manifest: Path) -> tuple[tuple[Case, ...], tuple[
             raise UserError(
                 f"{manifest} line {line}: split '{split}' is not one of {', '.join(SPLITS)}{suggest(split, SPLITS)}"
             )
-        paths = {role: manifest.parent / row[role] for role in (*modalities, "labels", "brain_mask") if row.get(role)}
+        paths = {role: _path(manifest, row[role]) for role in (*modalities, "labels", "brain_mask") if row.get(role)}
         cases[name] = Case(
             cohort=cohort,
             name=name,
@@ -83,3 +84,8 @@ def read_manifest(cohort: str, manifest: Path) -> tuple[tuple[Case, ...], tuple[
     if not cases:
         raise UserError(f"cohort {cohort}: {manifest} lists no case")
     return tuple(cases.values()), modalities
+
+
+def _path(manifest: Path, value: str) -> Path:
+    """Return a path relative to the manifest, without the detours that make it hard to read."""
+    return Path(os.path.normpath(manifest.parent / value))

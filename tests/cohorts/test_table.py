@@ -1,0 +1,54 @@
+from pathlib import Path
+
+import pytest
+
+from multiseg_core.cohorts.table import read_manifest
+from multiseg_core.errors import UserError
+
+
+def manifest(folder: Path, text: str) -> Path:
+    path = folder / "m.csv"
+    path.write_text(text)
+    return path
+
+
+def test_columns_splits_comments_and_relative_paths(tmp_path: Path) -> None:
+    text = (
+        "# our data\ncase, T1, FLAIR, labels, brain_mask, split\n\n"
+        "a, a/t1.nii, a/fl.nii, a/seg.nii, a/mask.nii, train\nb, /x/t1.nii, b/fl.nii, b/seg.nii, ,\n"
+    )
+    (a, b), modalities = read_manifest("c", manifest(tmp_path, text))
+    assert modalities == ("T1", "FLAIR")
+    assert a.images["T1"] == tmp_path / "a/t1.nii" and a.brain_mask == tmp_path / "a/mask.nii" and a.split == "train"
+    assert b.images["T1"] == Path("/x/t1.nii") and b.brain_mask is None and b.split is None
+    assert list(b.files) == ["T1", "FLAIR", "labels"]
+
+
+def test_windows_files_are_read(tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_bytes("\ufeffcase,T1,labels\r\na,x.nii,y.nii\r\n".encode())
+    cases, _ = read_manifest("c", tmp_path / "m.csv")
+    assert [case.name for case in cases] == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", r"m.csv: no column 'case' \(found: none\)"),
+        ("case,T1\na,x\n", r"m.csv: no column 'labels' \(found: case, T1\)"),
+        ("case,labels\na,x\n", "m.csv: no modality column"),
+        ("case,T1,labels\n", "cohort c: .*m.csv lists no case"),
+        ("case,T1,labels\n# a comment\na,x\n", "m.csv line 3: 2 values for 3 columns"),
+        ("case,T1,labels\na,,y\n", "m.csv line 2: no value for 'T1'"),
+        ("case,T1,labels\na,x,y\na,z,y\n", "m.csv line 3: case 'a' appears twice"),
+        ("case,T1,labels,split\na,x,y,tets\n", r"m.csv line 2: split 'tets' is not one of .* \(did you mean 'test'\?\)"),
+        ("case,T1,labels\n../a,x,y\n", "must not hold '/'"),
+    ],
+)
+def test_bad_manifests(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        read_manifest("c", manifest(tmp_path, text))
+
+
+def test_missing_manifest(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="cohort c: no such manifest: .*none.csv"):
+        read_manifest("c", tmp_path / "none.csv")

@@ -1,0 +1,124 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from multiseg_core.check import check_study, require_sound
+from multiseg_core.errors import UserError
+from multiseg_core.study import Study
+
+from .conftest import save
+
+
+def errors(file: Path) -> list[str]:
+    return check_study(Study(file), workers=1).errors
+
+
+def change(path: Path, function: Callable[[np.ndarray], np.ndarray], affine: np.ndarray | None = None) -> None:
+    image = nib.load(path)
+    save(path, function(np.array(image.dataobj)), image.affine if affine is None else affine)
+
+
+def test_sound_input(toy_study: Callable[..., Path]) -> None:
+    findings = check_study(Study(toy_study()), workers=1)
+    assert findings.errors == []
+    row = findings.cohorts.set_index("cohort").loc["anatomy"]
+    assert row["cases"] == 4 and row["modalities"] == "T1 FLAIR" and row["labels"] == "csf gm wm"
+    assert row["splits"] == "2 train, 1 validation, 1 test" and row["voxel_mm"] == "1x1x1" and row["orientation"] == "RAS"
+    assert row["voxels per code"].startswith("0:")
+    # trained, but the test cohort does not draw it
+    assert findings.warnings == ["scenario both: label 'wmh' is trained but test cohort anatomy does not label it"]
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda d: (d / "anatomy1_T1.nii.gz").unlink(), "cohort anatomy, case anatomy1: no such file: .*anatomy1_T1.nii.gz"),
+        (lambda d: (d / "anatomy1_T1.nii.gz").write_text("x"), "anatomy1_T1.nii.gz: not a readable NIfTI image"),
+        (lambda d: change(d / "anatomy3_labels.nii.gz", lambda v: v[1:]), r"anatomy3_labels.nii.gz: shape \(19, 22, 18\)"),
+        (
+            lambda d: change(d / "lesion0_labels.nii.gz", lambda v: v, np.diag([1, 1, 2, 1])),
+            "lesion0_labels.nii.gz: affine differs from that of lesion0_T1.nii.gz",
+        ),
+        (lambda d: change(d / "lesion0_FLAIR.nii.gz", lambda v: v * np.nan), "lesion0_FLAIR.nii.gz: holds NaN"),
+        (lambda d: change(d / "lesion0_FLAIR.nii.gz", lambda v: v * 0 + 7), "lesion0_FLAIR.nii.gz: the image is constant"),
+        (
+            lambda d: change(d / "lesion1_labels.nii.gz", lambda v: v * 5),
+            r"case lesion1: .*lesion1_labels.nii.gz: code 5 has no mapping \(mapped: \[0, 1\]\)",
+        ),
+    ],
+)
+def test_each_fault_is_named_in_one_line(
+    toy_study: Callable[..., Path], damage: Callable[[Path], object], message: str
+) -> None:
+    file = toy_study()
+    damage(file.parent / "data")
+    found = errors(file)
+    assert len(found) == 1 and "\n" not in found[0]
+    with pytest.raises(UserError, match=message):
+        require_sound(Study(file))
+
+
+def test_all_faults_are_reported_together(toy_study: Callable[..., Path]) -> None:
+    file = toy_study()
+    data = file.parent / "data"
+    (data / "anatomy0_T1.nii.gz").unlink()
+    change(data / "lesion0_FLAIR.nii.gz", lambda v: v * 0)
+    assert len(errors(file)) == 2
+
+
+def test_a_mapped_code_that_never_occurs(toy_study: Callable[..., Path]) -> None:
+    file = toy_study({"codes: {1: wmh}": "codes: {1: wmh, 8: ignore}"})
+    (error,) = errors(file)
+    assert error.endswith("cohorts.lesion.codes: code 8 (background, csf, gm, wm, wmh) occurs in none of its 4 cases")
+
+
+def test_a_case_in_training_and_test(toy_study: Callable[..., Path]) -> None:
+    file = toy_study()
+    data = file.parent / "data"
+    # the same subject under another name
+    for kind in ("T1", "FLAIR", "labels"):
+        (data / f"anatomy3_{kind}.nii.gz").write_bytes((data / f"anatomy0_{kind}.nii.gz").read_bytes())
+    assert errors(file) == [
+        "scenario both: test case anatomy/anatomy3 is also used for training, as anatomy/anatomy0"
+    ]
+
+
+def test_what_was_read_is_remembered_until_the_file_changes(
+    toy_study: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = toy_study()
+    assert errors(file) == []
+    asked: list[str] = []
+    from multiseg_core import check
+
+    real = check.run_jobs
+
+    def spy(jobs, title, workers):  # noqa: ANN001, ANN202
+        asked.extend(job.name for job in jobs)
+        return real(jobs, title, workers)
+
+    monkeypatch.setattr(check, "run_jobs", spy)
+    assert errors(file) == [] and asked == []
+    change(file.parent / "data" / "lesion2_T1.nii.gz", lambda v: v * 1.5)
+    assert errors(file) == [] and asked == ["lesion/lesion2"]
+
+
+@pytest.mark.parametrize(
+    ("replace", "message"),
+    [
+        ({"modalities: [T1, FLAIR]": "modalities: [T1, T2]"}, "cohort anatomy has no modality 'T2' .it has: T1, FLAIR"),
+        ({"selective_cross_entropy]": "selective_crossentropy]"}, r"unknown model .* \(did you mean 'selective_cross_en"),
+        ({"{1: wmh}": "{1: whmh}\nlabels: [csf, gm, wm, wmh]".replace("\n", "\n")}, "unknown label 'whmh'"),
+        ({"base_filters: 2": "base_filter: 2"}, r"network: unet has no option 'base_filter' \(did you mean"),
+        ({"patch_size: [8, 8, 8]\n  validation_every": "patch_size: [9, 8, 8]\n  validation_every"}, "multiples of 2"),
+        ({"manifest: data/lesion.csv": "manifest: data/lesions.csv"}, "cohort lesion: no such manifest: .*lesions.csv"),
+        ({"source: table\n    manifest: data/lesion.csv": "source: tabel"}, r"unknown source 'tabel' \(did you mean 'table'"),
+        ({"test: anatomy": "test: lesions"}, r"unknown cohort 'lesions' \(did you mean 'lesion'\?\)"),
+    ],
+)
+def test_faults_in_the_params_file(toy_study: Callable[..., Path], replace: dict[str, str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        Study(toy_study(replace))

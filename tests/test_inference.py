@@ -1,0 +1,64 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from multiseg_core import runs
+from multiseg_core.errors import UserError
+from multiseg_core.inference import Member, Model, probabilities
+from multiseg_core.models import UNet
+from multiseg_core.params import PreprocessingParams
+from multiseg_core.study import Study
+from multiseg_core.training import Compute
+
+CPU = Compute(torch.device("cpu"), False)
+
+
+def test_volumes_of_any_size_are_padded_and_cut_back() -> None:
+    torch.manual_seed(0)
+    network = UNet(2, 3, base_filters=2, levels=3).eval()
+    images = np.random.default_rng(0).normal(size=(2, 9, 12, 7)).astype(np.float32)
+    p = probabilities(network, images, CPU, -4.0)
+    assert p.shape == (3, 9, 12, 7) and np.allclose(p.sum(0), 1, atol=1e-5)
+    # by hand: 9 -> 12, 12 -> 12, 7 -> 8 with the value outside the brain
+    padded = np.full((1, 2, 12, 12, 8), -4.0, np.float32)
+    padded[0, :, 1:10, :, 0:7] = images
+    with torch.no_grad():
+        expected = torch.softmax(network(torch.from_numpy(padded)), 1)[0, :, 1:10, :, 0:7].numpy()
+    assert np.allclose(p, expected, atol=1e-5)
+
+
+def member(labels: tuple[str, ...]) -> Member:
+    return Member(UNet(1, 1 + len(labels), base_filters=2, levels=2), {}, labels, ("T1",))
+
+
+def test_merge_paints_later_networks_over_earlier_ones() -> None:
+    model = Model([member(("gm", "wm")), member(("wmh",))], ("gm", "wm", "wmh"), PreprocessingParams())
+    anatomy = np.array([[[0, 1, 2, 2]]], np.uint8)
+    lesion = np.array([[[0, 0, 1, 0]]], np.uint8)
+    assert model._merge([anatomy, lesion]).tolist() == [[[0, 1, 3, 2]]]
+
+
+def test_a_model_file_gives_the_same_segmentation(smoke: Study, tmp_path: Path) -> None:
+    run = smoke.find_run("anatomy_wmh/multi_unet/0")
+    case = smoke.test_cases("anatomy_wmh")[0]
+    stored = smoke.store.open(case, smoke.cohorts[case.cohort])
+    loaded = Model.load(smoke.run_folder(run) / "model.pt")
+    assert loaded.labels == ("csf", "gm", "wm", "wmh") and loaded.modalities == ("T1", "FLAIR")
+    again = loaded.segment(np.asarray(stored.images), stored.modalities, CPU)
+    assert np.array_equal(again, runs.load_prediction(smoke, run, case))
+
+
+def test_bad_model_files(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="model.pt: no such model; is the run finished?"):
+        Model.load(tmp_path / "model.pt")
+    (tmp_path / "model.pt").write_text("x")
+    with pytest.raises(UserError, match="model.pt: not a model of this program"):
+        Model.load(tmp_path / "model.pt")
+
+
+def test_pickled_code_is_refused(tmp_path: Path) -> None:
+    torch.save({"members": [UNet(1, 2, base_filters=2)]}, tmp_path / "model.pt")
+    with pytest.raises(UserError, match="not a model of this program .UnpicklingError"):
+        Model.load(tmp_path / "model.pt")

@@ -1,0 +1,67 @@
+from pathlib import Path
+
+import pytest
+
+from multiseg_core.errors import UserError
+from multiseg_core.params import load_params
+
+MINIMAL = """
+cohorts:
+  mrbrains13: {source: phantom}
+scenarios:
+  one: {train: [mrbrains13], test: mrbrains13, modalities: [T1]}
+"""
+
+
+def load(tmp_path: Path, text: str):  # noqa: ANN201
+    path = tmp_path / "p.yaml"
+    path.write_text(text)
+    return load_params(path)
+
+
+def test_defaults_are_the_thesis_recipe(tmp_path: Path) -> None:
+    params = load(tmp_path, MINIMAL)
+    t = params.training
+    assert (t.batch_size, t.patch_size, t.validation_every, t.validation_patches) == (7, [32, 32, 32], 200, 10)
+    assert t.validation_patch_size == [128, 128, 128] and t.validation_fraction == 0.2
+    assert params.preprocessing.spacing_mm == 1 and params.preprocessing.outside_value == -4
+    assert params.network == {"name": "unet", "base_filters": 32}
+    assert params.scenarios["one"].models[2] == "selective_cross_entropy"
+
+
+def test_numbers_that_yaml_reads_as_text(tmp_path: Path) -> None:
+    params = load(tmp_path, MINIMAL + "training: {learning_rate: 1e-3, noise_sd: 0}\n")
+    assert params.training.learning_rate == 0.001 and params.training.noise_sd == 0.0
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (MINIMAL + "sedes: [1]\n", r"p.yaml: unknown key 'sedes' \(did you mean 'seeds'\?\)"),
+        (MINIMAL + "training: {step: 3}\n", r"unknown key 'training.step' \(did you mean 'training.*steps'\?\)|'steps'"),
+        (MINIMAL + "training: {steps: many}\n", "training.steps: expected a whole number, got 'many'"),
+        (MINIMAL + "training: {steps: 2.5}\n", "training.steps: expected a whole number, got '2.5'"),
+        (MINIMAL + "training: {flip: 1}\n", "training.flip: expected true or false, got '1'"),
+        (MINIMAL + "training: {steps: 0}\n", "training.steps: must be above 0, got 0"),
+        (MINIMAL + "training: {patch_size: [32, 32]}\n", "training.patch_size: must be three positive whole numbers"),
+        (MINIMAL + "training: {schedule: cosine}\n", "training.schedule: 'cosine' is not one of constant, one_cycle"),
+        (MINIMAL + "device: gpu\n", "device: 'gpu' is not one of auto, cpu, cuda"),
+        (MINIMAL + "seeds: [1, 1]\n", "seeds: a seed appears twice"),
+        (MINIMAL.replace("modalities: [T1]", "models: []"), "missing key 'scenarios.one.modalities'"),
+        (MINIMAL.replace("train: [mrbrains13]", "train: [mrbrain13]"), r"unknown cohort 'mrbrain13' \(did you mean 'mrb"),
+        ("cohorts: {}\nscenarios: {}\n", "cohorts: at least one is needed"),
+        ("- 1\n", "file: expected a mapping of keys to values"),
+        ("", "file: expected a mapping of keys to values, got nothing"),
+        ("a: [1\n", "p.yaml: line 2: not valid YAML"),
+        (MINIMAL + "seeds: [1]\nseeds: [2]\n", "not valid YAML .*key 'seeds' appears twice"),
+        ("a: !!python/object/apply:os.system ['true']\n", "not valid YAML"),
+    ],
+)
+def test_bad_params(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        load(tmp_path, text)
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="none.yaml: no such params file"):
+        load_params(tmp_path / "none.yaml")

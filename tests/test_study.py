@@ -1,0 +1,100 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from multiseg_core.errors import UserError
+from multiseg_core.study import MODELS, Study, find_params_file
+
+from .conftest import ROOT
+
+
+def test_label_order_and_spaces(toy_study: Callable[..., Path]) -> None:
+    study = Study(toy_study({"models: [cross_entropy,": "models: [multi_unet, cross_entropy,"}))
+    assert study.labels == ("csf", "gm", "wm", "wmh")
+    assert study.tasks("both") == [("anatomy",), ("lesion",)]
+    multi = study.find_run("both/multi_unet/0")
+    # one network per task, which knows the classes of its task only; lesions last, so that they win
+    assert [n.labels for n in multi.networks] == [("csf", "gm", "wm"), ("wmh",)]
+    single = study.find_run("both/selective_cross_entropy/0").networks[0]
+    assert study.label_space(single).sets == (frozenset({"background", "csf", "gm", "wm"}),)
+
+
+def test_split_by_manifest_and_by_seed(toy_study: Callable[..., Path]) -> None:
+    file = toy_study()
+    study = Study(file)
+    train, validation = study.split("anatomy")
+    assert [c.name for c in train] == ["anatomy0", "anatomy1"] and [c.name for c in validation] == ["anatomy2"]
+    assert [c.name for c in study.test_cases("both")] == ["anatomy3"]
+    manifest = file.parent / "data" / "anatomy.csv"
+    manifest.write_text(manifest.read_text().replace("validation", "train"))
+    train, validation = Study(file).split("anatomy")
+    assert len(train) == 2 and len(validation) == 1  # 20 % of three, at least one
+    assert {c.name for c in train + validation} == {"anatomy0", "anatomy1", "anatomy2"}
+
+
+def test_networks_are_shared_between_runs_that_need_the_same(toy_study: Callable[..., Path]) -> None:
+    more = """    models: [cross_entropy, selective_cross_entropy]
+  mono:
+    train: [lesion]
+    test: lesion
+    modalities: [T1, FLAIR]
+    models: [cross_entropy]
+  again:
+    train: [anatomy, lesion]
+    test: lesion
+    modalities: [T1, FLAIR]
+    models: [multi_unet]
+"""
+    study = Study(toy_study({"    models: [cross_entropy, selective_cross_entropy]\n": more}))
+    mono, again = study.find_run("mono/cross_entropy/0"), study.find_run("again/multi_unet/0")
+    # the lesion network of MultiUNet is the mono-task network
+    assert mono.networks[0].key == again.networks[1].key
+    assert len(study.networks(study.runs)) == 2 + 1 + 1
+
+
+def test_run_keys_cover_what_changes_numbers(toy_study: Callable[..., Path]) -> None:
+    base = {run.name: run.key for run in Study(toy_study()).runs}
+    for replace in (
+        {"steps: 4": "steps: 5"},
+        {"base_filters: 2": "base_filters: 4"},
+        {"spacing_mm: 1": "spacing_mm: 2"},
+        {"absent: [wmh]": "absent: []"},
+        {"modalities: [T1, FLAIR]": "modalities: [FLAIR, T1]"},
+    ):
+        other = {run.name: run.key for run in Study(toy_study(replace)).runs}
+        assert other.keys() == base.keys() and not set(other.values()) & set(base.values()), replace
+    # where and how fast it is computed is not part of a run's identity
+    for replace in ({"precision: float32": "threads: 2\nworkers: 1"}, {"test: anatomy": "test: anatomy\n    title: x"}):
+        assert {run.name: run.key for run in Study(toy_study(replace)).runs} == base
+
+
+def test_unknown_names(toy_study: Callable[..., Path]) -> None:
+    study = Study(toy_study())
+    with pytest.raises(UserError, match=r"no scenario 'bothh' \(did you mean 'both'\?\)"):
+        study.scenario("bothh")
+    with pytest.raises(UserError, match="no run 'both/cross_entropy/7'"):
+        study.find_run("both/cross_entropy/7")
+
+
+def test_reports_folder(tmp_path: Path, toy_study: Callable[..., Path]) -> None:
+    assert Study(toy_study()).folder == tmp_path / "reports" / "toy"
+    (tmp_path / "params").mkdir()
+    (tmp_path / "params" / "x.yaml").write_text((ROOT / "params" / "smoke.yaml").read_text())
+    assert Study(tmp_path / "params" / "x.yaml").folder == tmp_path / "reports" / "x"
+
+
+def test_params_file_is_found_from_the_notebooks_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT / "notebooks")
+    assert find_params_file(Path("params/quick.yaml")) == ROOT / "params" / "quick.yaml"
+    assert find_params_file(Path("params/none.yaml")) == Path("params/none.yaml")
+
+
+def test_the_five_models_of_the_thesis() -> None:
+    assert list(MODELS)[:5] == ["multi_unet", "cross_entropy", "selective_cross_entropy", "dice", "selective_dice"]
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "params").glob("*.yaml")), ids=lambda p: p.name)
+def test_params_files_of_the_project_are_valid(file: Path) -> None:
+    study = Study(file)
+    assert study.params.scenarios
