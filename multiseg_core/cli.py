@@ -78,6 +78,7 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--brain-mask", type=Path, help="needed if the first image is not brain-extracted")
     sub.add_argument("--out", "-o", type=Path, required=True, help="the segmentation to write, .nii or .nii.gz")
     sub.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
+    sub.add_argument("--precision", default="auto", help="auto, float32 or bf16 (default: auto, as in the params file)")
     return parser
 
 
@@ -182,7 +183,7 @@ def study_command(options: argparse.Namespace) -> None:
         reporting.mark_rendered(study, output, key)
     index = reporting.write_index(study, [output for _, output, _ in plan])
     print()
-    print(reporting.results_table(study).round(3).to_string(index=False))
+    print(reporting.results_table(study).round(3).to_string(index=False, na_rep="-"))
     print()
     for sentence in reporting.findings(study):
         print(sentence)
@@ -209,7 +210,7 @@ def predict_command(options: argparse.Namespace) -> None:
     for modality in model.modalities:
         if modality not in images:
             raise UserError(f"--image {modality}=FILE is missing (the run needs {', '.join(model.modalities)})")
-    compute = Compute.resolve(options.device, "auto")
+    compute = Compute.resolve(options.device, options.precision)
     ordered = {modality: images[modality] for modality in model.modalities}
     prepared = prepare(ordered, model.preprocessing, brain_mask=options.brain_mask)
     segmentation = model.segment_native(prepared, model.modalities, compute)

@@ -104,7 +104,9 @@ def show_slice(axes: Axes, image: np.ndarray, overlay: np.ndarray | None, labels
     inside = image > image.min()
     low, high = np.percentile(image[inside], [1, 99.5]) if inside.any() else (0, 1)
     extent = (0, image.shape[0], 0, image.shape[1])
-    axes.imshow(image.T, origin="lower", cmap="gray", vmin=low - 0.3 * (high - low), vmax=high, extent=extent)
+    darkest = low - 0.2 * (high - low)
+    shown = np.where(inside, image, darkest)  # black outside the brain, whatever lies inside
+    axes.imshow(shown.T, origin="lower", cmap="gray", vmin=darkest, vmax=high, extent=extent)
     if overlay is not None:
         colours = [(0, 0, 0, 0), *(to_rgba(c, 0.6) for c in label_colours(labels).values())]
         axes.imshow(
@@ -144,7 +146,7 @@ def cohort_slices(cases: Sequence[StoredCase], labels: Sequence[str]) -> tuple[F
 
 
 def prediction_panel(
-    case: StoredCase, predictions: Mapping[str, np.ndarray], labels: Sequence[str], channel: int = 0
+    case: StoredCase, predictions: Mapping[str, np.ndarray], labels: Sequence[str], modality: str
 ) -> tuple[Figure, pd.DataFrame]:
     """Draw one axial slice: image, ground truth and the prediction of every model (figures 18, 21, 25, 28, 31, 36).
 
@@ -156,12 +158,13 @@ def prediction_panel(
         Model -> (X, Y, Z) class numbers.
     labels
         Foreground labels of the predictions.
-    channel
+    modality
         The image to show.
     """
     z = best_slice(case, labels)
+    channel = case.modalities.index(modality)
     panels: dict[str, np.ndarray | None] = {
-        case.modalities[channel]: None,
+        modality: None,
         "ground truth": target_overlay(case, labels, z),
         **{model: p[:, :, z] for model, p in predictions.items()},
     }
@@ -182,16 +185,16 @@ def prediction_panel(
 
 
 def naive_panel(
-    cases: Sequence[StoredCase], predictions: Sequence[np.ndarray], labels: Sequence[str]
+    cases: Sequence[StoredCase], predictions: Sequence[np.ndarray], labels: Sequence[str], modality: str
 ) -> tuple[Figure, pd.DataFrame]:
     """Draw a model's prediction on a validation case of each training cohort beside what the cohort draws (32, 37)."""
     figure, grid = plt.subplots(len(cases), 3, figsize=(8.7, 3.6 * len(cases)), squeeze=False)
     rows = []
     for line, case, prediction in zip(grid, cases, predictions, strict=True):
         z = best_slice(case, labels)
-        image = case.images[-1, :, :, z]
+        image = case.images[case.modalities.index(modality), :, :, z]
         truth = target_overlay(case, labels, z)
-        show_slice(line[0], image, None, labels, f"{case.cohort}: {case.modalities[-1]}")
+        show_slice(line[0], image, None, labels, f"{case.cohort}: {modality}")
         show_slice(line[1], image, truth, labels, "labels of the cohort")
         show_slice(line[2], image, prediction[:, :, z], labels, "naive model")
         for k, label in enumerate(labels, start=1):
@@ -293,6 +296,7 @@ def significance_axis(tests: pd.DataFrame) -> Figure:
     axes.axhline(0, color="0.4", lw=1)
     axes.set(ylim=(-0.45 - 0.28 * len(bars), 2.1), yticks=[], xlabel="mean Dice over images and labels")
     axes.set_xlim(low - 0.3 * room, high + 0.3 * room)
+    axes.set_xticks([tick for tick in axes.get_xticks() if low - 0.3 * room <= tick <= high + 0.3 * room and 0 <= tick <= 1])
     sns.despine(figure, left=True)
     axes.grid(False)
     return figure

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,28 +58,35 @@ def start_notebook(variables: Mapping[str, Any], *parameters: str) -> Study:
 
 
 def _number(value: float) -> str:
-    """Format a number of a table: three decimals, or two digits for what would read 0.000."""
+    """Format a number of a table: three decimals, one for large numbers, two digits for what would read 0.000."""
+    if abs(value) >= 10:
+        return f"{value:.1f}"
     return f"{value:.3f}" if abs(value) >= 0.001 or value == 0 else f"{value:.1e}"
 
 
 def provenance_table(study: Study) -> pd.DataFrame:
-    """Return where the numbers of a report come from, one fact a row."""
+    """Return where the numbers of a report come from, one fact a row: this report's making, and the networks'."""
     facts = provenance()
     packages = facts.pop("packages")
     assert isinstance(packages, Mapping)
+    files = [study.network_folder(network) / "network.json" for network in study.networks(study.runs)]
+    trained = [json.loads(file.read_text(encoding="utf-8")) for file in files if file.exists()]
     rows = {
         "params file": study.params_file.name,
         "seeds": ", ".join(map(str, study.params.seeds)),
-        **{str(key): str(value) for key, value in facts.items()},
+        **{str(key): str(value) for key, value in facts.items() if key not in ("threads", "device")},
         "packages": ", ".join(f"{name} {version}" for name, version in packages.items()),
-        "training time": f"{_training_seconds(study) / 60:.1f} min in all networks together",
+        "networks": f"{len(trained)}, trained in {sum(t['seconds'] for t in trained) / 60:.1f} min in all",
+        "trained on": _distinct(trained, lambda p: p["cpu"] if p["device"] == "cpu" else p["device"]),
+        "threads per training": _distinct(trained, lambda p: p["threads"]),
+        "trained at commit": _distinct(trained, lambda p: p["commit"]),
     }
-    return pd.DataFrame({"value": rows.values()}, index=pd.Index(rows, name="what"))
+    return pd.DataFrame({"": rows.values()}, index=list(rows))
 
 
-def _training_seconds(study: Study) -> float:
-    files = [study.network_folder(n) / "network.json" for n in study.networks(study.runs)]
-    return sum(json.loads(f.read_text(encoding="utf-8"))["seconds"] for f in files if f.exists())
+def _distinct(trained: Sequence[Mapping[str, Any]], what: Callable[[Mapping[str, Any]], object]) -> str:
+    """Return the distinct values of a fact over networks, in words."""
+    return ", ".join(dict.fromkeys(str(what(t["provenance"])) for t in trained)) or "-"
 
 
 # -- executing -----------------------------------------------------------------------------------------------------
@@ -142,7 +149,7 @@ def execute_notebook(source: Path, output: Path, parameters: Mapping[str, str]) 
             cwd=str(source.parent),
             progress_bar=False,
             log_output=False,
-            extra_arguments=["--log-level=ERROR"],  # no notes of the kernel on its transport
+            extra_arguments=["--log-level=CRITICAL"],  # no notes of the kernel on its transport
         )
     except papermill.PapermillExecutionError as error:
         cell = error.cell_index
@@ -239,7 +246,7 @@ def write_index(study: Study, notebooks: Sequence[str]) -> Path:
         rows=[[_cell(v) for v in row] for row in shown.itertuples(index=False)],
         figures=_main_figures(study),
         notebooks=[(f"{name}.html", _heading(study.folder / "notebooks" / f"{name}.ipynb")) for name in notebooks],
-        provenance=provenance_table(study).itertuples(),
+        provenance=list(provenance_table(study)[""].items()),
         params_text=study.params_file.read_text(encoding="utf-8"),
     )
     path = study.folder / "index.html"

@@ -222,7 +222,7 @@ def finish_runs(study: Study, runs: Sequence[Run] | None = None) -> None:
 def collect_metrics(study: Study) -> pd.DataFrame:
     """Gather the metrics of all finished runs of a study into its ``metrics.csv`` and return them."""
     tables = [
-        pd.read_csv(study.run_folder(run) / "metrics.csv") for run in study.runs if is_finished(study, run)
+        read_metrics(study.run_folder(run) / "metrics.csv") for run in study.runs if is_finished(study, run)
     ]
     if not tables:
         raise UserError(f"{study.params_file}: no run is finished yet")
@@ -231,9 +231,9 @@ def collect_metrics(study: Study) -> pd.DataFrame:
     return table
 
 
-def validation_metrics(study: Study, runs: Sequence[Run]) -> pd.DataFrame:
-    """Gather the metrics of finished runs on the validation cases of their training cohorts."""
-    return pd.concat([pd.read_csv(study.run_folder(run) / "validation.csv") for run in runs], ignore_index=True)
+def read_metrics(path: Path) -> pd.DataFrame:
+    """Read a table of metrics; names stay texts, also names such as 007."""
+    return pd.read_csv(path, dtype=dict.fromkeys(("scenario", "model", "cohort", "case", "label"), str))
 
 
 def load_prediction(study: Study, run: Run, case: Case) -> np.ndarray:

@@ -99,7 +99,7 @@ def scenario_table(study: Study, scenario: str) -> pd.DataFrame:
         "training": f"{t.steps} steps of {t.batch_size} patches of {' x '.join(map(str, t.patch_size))} voxels",
         "spacing": f"{study.params.preprocessing.spacing_mm:g} mm",
     }
-    return pd.DataFrame({"value": rows.values()}, index=pd.Index(rows, name="what"))
+    return pd.DataFrame({"": rows.values()}, index=list(rows))
 
 
 def history(study: Study, some_runs: Sequence[Run]) -> pd.DataFrame:

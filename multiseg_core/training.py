@@ -68,7 +68,12 @@ class Compute:
             device = "cuda" if torch.cuda.is_available() else "cpu"
         if device.startswith("cuda") and not torch.cuda.is_available():
             raise UserError(f"device: '{device}' was asked for, but torch finds no CUDA device")
-        at = torch.device(device)
+        try:
+            at = torch.device(device)
+        except RuntimeError:
+            raise UserError(f"device: '{device}' is not a device of torch") from None
+        if precision not in ("auto", "float32", "bf16"):
+            raise UserError(f"precision: '{precision}' is not one of auto, float32, bf16")
         if precision == "auto":
             # without hardware support bfloat16 is emulated, several times slower than float32
             fast = torch.cuda.is_bf16_supported() if at.type == "cuda" else torch.cpu._is_avx512_bf16_supported()

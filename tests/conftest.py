@@ -77,7 +77,8 @@ def toy_study(tmp_path: Path) -> Callable[..., Path]:
             for cohort, labels in (("anatomy", anatomy), ("lesion", lesion)):
                 files = toy_case(data, f"{cohort}{i}", labels, seed=10 * i + len(cohort))
                 split = "test" if i == 3 else ("validation" if i == 2 else "train")
-                rows[cohort].append(",".join([f"{cohort}{i}", *(p.name for p in files.values()), split]))
+                name = f"{cohort}{i}" if cohort == "anatomy" else f"00{i}"  # names that look like numbers stay names
+                rows[cohort].append(",".join([name, *(p.name for p in files.values()), split]))
         for cohort, lines in rows.items():
             (data / f"{cohort}.csv").write_text("case,T1,FLAIR,labels,split\n" + "\n".join(lines) + "\n")
         text = TOY_PARAMS

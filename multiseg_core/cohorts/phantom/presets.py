@@ -56,15 +56,15 @@ _FLAIR = Contrast(csf=0.22, gm=0.88, wm=0.72, wmh=1.15)
 # MRBrainS13 the most homogeneous (thesis figure 16).
 PRESETS: Mapping[str, Preset] = {
     "mrbrains13": Preset(
-        Scanner({"T1": _T1, "FLAIR": _FLAIR}, contrast_jitter=0.02, bias=0.05, noise=0.025),
+        Scanner({"T1": _T1, "FLAIR": _FLAIR}, contrast_jitter=0.02, bias=0.06, noise=0.03),
         annotates=("csf", "gm", "wm"), absent=("wmh",), cases=5,
     ),
     "mrbrains17": Preset(
-        Scanner({"T1": _T1, "FLAIR": _FLAIR}, contrast_jitter=0.05, gamma=0.97, bias=0.08, noise=0.032),
+        Scanner({"T1": _T1, "FLAIR": _FLAIR}, contrast_jitter=0.05, bias=0.07, noise=0.03),
         annotates=("wmh",), absent=(), cases=60,
     ),
     "mrbrains18": Preset(
-        Scanner({"T1": _T1, "FLAIR": _FLAIR}, contrast_jitter=0.04, gamma=0.98, bias=0.07, noise=0.03),
+        Scanner({"T1": _T1, "FLAIR": _FLAIR}, contrast_jitter=0.05, bias=0.07, noise=0.03),
         annotates=("csf", "gm", "wm", "wmh"), absent=(), cases=7,
     ),
 }  # fmt: skip

@@ -1,0 +1,142 @@
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+
+from multiseg_core import cli, runs
+from multiseg_core.study import Study
+
+from .conftest import ROOT, save
+
+
+@pytest.mark.parametrize("command", ["", "study", "check", "prepare", "train", "predict"])
+def test_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        cli.main([*command.split(), "--help"])
+    assert stop.value.code == 0 and "usage: multiseg" in capsys.readouterr().out
+
+
+def test_help_does_not_wait_for_torch() -> None:
+    code = "import sys, multiseg_core.cli as c; c.build_parser(); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_errors_are_one_line_and_exit_with_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["check", str(tmp_path / "none.yaml")]) == 1
+    assert capsys.readouterr().err == f"multiseg: error: {tmp_path / 'none.yaml'}: no such params file\n"
+
+
+def test_debug_shows_the_traceback(tmp_path: Path) -> None:
+    from multiseg_core.errors import UserError
+
+    with pytest.raises(UserError):
+        cli.main(["check", str(tmp_path / "none.yaml"), "--debug"])
+
+
+def test_check_prints_cohorts_and_warnings(toy_study: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
+    file = toy_study()
+    assert cli.main(["check", str(file)]) == 0
+    out, err = capsys.readouterr()
+    assert "anatomy" in out and out.endswith("no errors\n") and "warning: scenario both: label 'wmh'" in err
+    (file.parent / "data" / "lesion0_T1.nii.gz").unlink()
+    assert cli.main(["check", str(file)]) == 1
+    assert "lesion0_T1.nii.gz" in capsys.readouterr().err
+
+
+def test_prepare_then_train_one_run(toy_study: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
+    file = toy_study()
+    assert cli.main(["prepare", str(file)]) == 0
+    # four of anatomy, and of lesion those that are not test cases
+    assert capsys.readouterr().out.startswith("7 cases prepared, 0 were there")
+    assert cli.main(["prepare", str(file)]) == 0
+    assert capsys.readouterr().out.startswith("0 cases prepared")
+    assert cli.main(["train", str(file), "--run", "both/cross_entropy/0"]) == 0
+    study = Study(file)
+    folder = study.run_folder(study.find_run("both/cross_entropy/0"))
+    assert {p.name for p in folder.iterdir()} >= {"run.json", "history.csv", "metrics.csv", "model.pt", "predictions"}
+    metrics = pd.read_csv(study.folder / "metrics.csv")
+    assert list(metrics.columns[:7]) == ["scenario", "model", "seed", "cohort", "case", "label", "dice"]
+    assert metrics["label"].tolist() == ["csf", "gm", "wm"]
+    capsys.readouterr()
+    assert cli.main(["train", str(file), "--list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[1:] for line in lines] == [
+        ["both/cross_entropy/0", "finished"],
+        ["both/selective_cross_entropy/0", "missing"],
+    ]
+    assert cli.main(["train", str(file), "--run", "both/cross_entropi/0"]) == 1
+    assert "did you mean 'both/cross_entropy/0'?" in capsys.readouterr().err
+
+
+def test_case_names_that_look_like_numbers(toy_study: Callable[..., Path]) -> None:
+    from multiseg_core import tables
+
+    study = Study(toy_study({"test: anatomy": "test: lesion"}))
+    runs.finish_runs(study)
+    assert set(runs.collect_metrics(study)["case"]) == {"003"}
+    case, predictions = tables.example_predictions(study, "both")
+    assert case.name == "003" and len(predictions) == 2
+
+
+def test_predict_returns_to_the_grid_of_the_input(smoke: Study, tmp_path: Path) -> None:
+    run = smoke.find_run("anatomy_wmh/multi_unet/0")
+    case = smoke.test_cases("anatomy_wmh")[0]
+    # the same head, stored with other axes, an oblique affine and other voxel sizes
+    images = []
+    for modality in ("T1", "FLAIR"):
+        image = nib.load(case.images[modality])
+        volume = np.asarray(image.dataobj)[::-1].transpose(2, 0, 1)[:, ::2]
+        affine = image.affine @ np.array([[0, -2, 0, volume.shape[1] * 2 - 1], [0, 0, 1, 0], [1, 0, 0, 0], [0, 0, 0, 1.0]])
+        images.append(f"{modality}={save(tmp_path / f'{modality}.nii.gz', volume, affine)}")
+    out = tmp_path / "seg.nii.gz"
+    arguments = ["predict", str(smoke.run_folder(run)), "--image", images[0], "--image", images[1], "-o", str(out)]
+    assert cli.main(arguments) == 0
+    segmentation, source = nib.load(out), nib.load(tmp_path / "T1.nii.gz")
+    assert segmentation.shape == source.shape and np.allclose(segmentation.affine, source.affine)
+    assert segmentation.get_data_dtype() == np.uint8 and np.asarray(segmentation.dataobj).max() <= 4
+    assert segmentation.header["descrip"].item().decode() == "1 csf; 2 gm; 3 wm; 4 wmh"
+
+
+def test_predict_on_the_case_itself_agrees_with_the_evaluation(smoke: Study, tmp_path: Path) -> None:
+    run = smoke.find_run("anatomy_wmh/multi_unet/0")
+    case = smoke.test_cases("anatomy_wmh")[0]
+    out = tmp_path / "seg.nii.gz"
+    images = [word for m in ("FLAIR", "T1") for word in ("--image", f"{m}={case.images[m]}")]
+    mask = ["--brain-mask", str(case.brain_mask), "--device", "cpu", "--precision", "float32"]
+    assert cli.main(["predict", str(smoke.run_folder(run)), *images, *mask, "-o", str(out)]) == 0
+    ours = np.asarray(nib.load(out).dataobj)
+    evaluated = runs.load_prediction(smoke, run, case)
+    # the grids have the same spacing and axes; the store is cropped to the brain
+    assert np.array_equal(np.bincount(ours.ravel(), minlength=5)[1:], np.bincount(evaluated.ravel(), minlength=5)[1:])
+    assert (ours > 0).any()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--image", "T1=a.nii"], r"--image FLAIR=FILE is missing \(the run needs T1, FLAIR\)"),
+        (["--image", "T1=a.nii", "--image", "T2=b.nii"], "--image T2: the run has no such modality"),
+        (["--image", "T1=a.nii", "--image", "FLAIR=b.nii", "--device", "gpu"], "device: 'gpu' is not a device of torch"),
+        (["--image", "T1"], "--image T1: expected MODALITY=FILE"),
+        (["--image", "T1=a.nii", "--image", "FLAIR=b.nii"], "a.nii: no such file"),
+        (["--image", "T1=a.nii", "-o", "x.png"], "x.png: the output must end in .nii or .nii.gz"),
+    ],
+)
+def test_bad_predict_arguments(
+    smoke: Study, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = smoke.run_folder(smoke.find_run("anatomy_wmh/dice/0"))
+    assert cli.main(["predict", str(folder), "-o", "x.nii.gz", *arguments]) == 1
+    import re
+
+    assert re.search(message, capsys.readouterr().err)
+
+
+def test_installed_command_is_this_one() -> None:
+    text = (ROOT / "pyproject.toml").read_text()
+    assert 'multiseg = "multiseg_core.cli:entry"' in text
