@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,11 +14,15 @@ import pandas as pd
 
 from .cohorts import Case, Cohort
 from .errors import UserError
-from .files import write_json
+from .files import code_fingerprint, fingerprint, write_json
+from .labels import is_relevant
 from .preprocessing import brain_from_stripped, read_volume, require_same_grid
 from .study import Study, default_workers
 from .training import Compute
 from .workers import Job, Report, run_jobs
+
+Inspected = Mapping[tuple[str, str], dict[str, Any]]
+"""(cohort, case) -> what `inspect_case` returns."""
 
 
 @dataclass
@@ -56,11 +61,12 @@ def check_study(study: Study, workers: int | None = None) -> Findings:
             present.append(case)
     inspected = _inspect_all(study, [case for case in present if case.made_by is None], workers)
     findings.errors += [facts["error"] for facts in inspected.values() if facts.get("error")]
-    if len(present) == len(cases):
-        findings.errors += _shared_cases(study)
     if not findings.errors:
+        findings.errors += _shared_cases(study, inspected)
         findings.errors += _unused_codes(study, inspected)
+        findings.errors += _parts_without_labels(study, inspected)
     for scenario, s in study.params.scenarios.items():
+        findings.errors += _nothing_to_test(study, scenario)
         findings.warnings += _label_warnings(study, scenario)
         findings.warnings += [
             f"scenario {scenario}: cohort {cohort} has a single case, which both trains and validates"
@@ -75,7 +81,7 @@ def check_study(study: Study, workers: int | None = None) -> Findings:
 
 
 def inspect_case(case: Case, cohort: Cohort) -> dict[str, Any]:
-    """Read all files of a case. Return its grid and voxels per code, or ``{"error": one line}``."""
+    """Read all files of a case. Return its grid, voxels per code and hashes, or ``{"error": one line}``."""
     where = f"cohort {case.cohort}, case {case.name}"
     try:
         opened = require_same_grid(case.files)
@@ -93,6 +99,7 @@ def inspect_case(case: Case, cohort: Cohort) -> dict[str, Any]:
         for role, path in case.images.items():
             if np.ptp(volumes[role][mask]) == 0:
                 raise UserError(f"{path}: the image is constant inside the brain")
+        voxels = {role: hashlib.sha256(volumes[role].tobytes()).hexdigest()[:16] for role in case.images}
         codes: dict[str, int] = {}
         if case.labels is not None:
             try:
@@ -107,22 +114,21 @@ def inspect_case(case: Case, cohort: Cohort) -> dict[str, Any]:
     zooms = nib.affines.voxel_sizes(image.affine)
     return {
         "codes": codes,
+        "voxels": voxels,
         "shape": [int(n) for n in image.shape],
         "voxel_mm": [round(float(z), 3) for z in zooms],
         "orientation": "".join(nib.aff2axcodes(image.affine)),
     }
 
 
-def _inspect_all(study: Study, cases: Sequence[Case], workers: int | None) -> dict[tuple[str, str], dict[str, Any]]:
+def _inspect_all(study: Study, cases: Sequence[Case], workers: int | None) -> Inspected:
     """Inspect cases in parallel, taking over what is known of unchanged files."""
-    folder = study.folder / "store" / "checked"
+    folder = study.folder / "store" / "checked" / code_fingerprint("check", "preprocessing")
     paths = {
         (case.cohort, case.name): folder / f"{study.store.key(case, study.cohorts[case.cohort])}.json" for case in cases
     }
     unknown = [case for case in cases if not paths[case.cohort, case.name].exists()]
-    jobs = [
-        Job(f"{c.cohort}/{c.name}", _inspect_job, (str(study.params_file), c.cohort, c.name)) for c in unknown
-    ]
+    jobs = [Job(f"{c.cohort}/{c.name}", _inspect_job, (str(study.params_file), c.cohort, c.name)) for c in unknown]
     results = run_jobs(jobs, "checking cases", workers or default_workers(study.params, "cpu"))
     inspected = {}
     for case, facts in zip(unknown, results, strict=True):
@@ -145,17 +151,23 @@ def _inspect_job(params_file: str, cohort_name: str, name: str, report: Report) 
 # -- cohorts and scenarios ------------------------------------------------------------------------------------------
 
 
-def _shared_cases(study: Study) -> list[str]:
-    """Find test cases whose images a training case shares, by content."""
+def _shared_cases(study: Study, inspected: Inspected) -> list[str]:
+    """Find test cases that share an image with a training case, voxel by voxel, whatever the files are called."""
+
+    def images(case: Case) -> list[str]:
+        if case.made_by is not None:
+            return [fingerprint(dict(case.made_by))]
+        return list(inspected[case.cohort, case.name]["voxels"].values())
+
     errors = []
     for scenario, s in study.params.scenarios.items():
         seen: dict[str, Case] = {}
         for cohort in s.train:
             for part in study.split(cohort):
                 for case in part:
-                    seen.update(dict.fromkeys(study.store.image_fingerprints(case), case))
+                    seen.update(dict.fromkeys(images(case), case))
         for case in study.test_cases(scenario):
-            twin = next((seen[f] for f in study.store.image_fingerprints(case) if f in seen), None)
+            twin = next((seen[image] for image in images(case) if image in seen), None)
             if twin is not None:
                 errors.append(
                     f"scenario {scenario}: test case {case.cohort}/{case.name} is also used for training, "
@@ -164,7 +176,7 @@ def _shared_cases(study: Study) -> list[str]:
     return errors
 
 
-def _unused_codes(study: Study, inspected: dict[tuple[str, str], dict[str, Any]]) -> list[str]:
+def _unused_codes(study: Study, inspected: Inspected) -> list[str]:
     errors = []
     for name, cohort in study.cohorts.items():
         facts = [f for (where, _), f in inspected.items() if where == name]
@@ -179,6 +191,29 @@ def _unused_codes(study: Study, inspected: dict[tuple[str, str], dict[str, Any]]
                     f"{len(facts)} cases"
                 )
     return errors
+
+
+def _parts_without_labels(study: Study, inspected: Inspected) -> list[str]:
+    """Find training cohorts whose training or validation cases carry no drawn label: nothing could be sampled."""
+    errors = []
+    for name in dict.fromkeys(cohort for s in study.params.scenarios.values() for cohort in s.train):
+        code_map = study.cohorts[name].code_map
+        drawn = {str(code) for code, at in code_map.code_to_set.items() if is_relevant(code_map.sets[at])}
+        for part, cases in zip(("training", "validation"), study.split(name), strict=True):
+            facts = [inspected[case.cohort, case.name] for case in cases if case.made_by is None]
+            if facts and not any(drawn & f["codes"].keys() for f in facts):
+                errors.append(
+                    f"cohort {name}: none of its {part} cases carries a label ({', '.join(c.name for c in cases)}); "
+                    "change the split"
+                )
+    return errors
+
+
+def _nothing_to_test(study: Study, scenario: str) -> list[str]:
+    s = study.scenario(scenario)
+    if set(study.cohorts[s.test].code_map.annotates) & set(study.scenario_labels(scenario)):
+        return []
+    return [f"scenario {scenario}: test cohort {s.test} draws none of the labels that are trained"]
 
 
 def _label_warnings(study: Study, scenario: str) -> list[str]:
@@ -196,7 +231,7 @@ def _label_warnings(study: Study, scenario: str) -> list[str]:
     ]
 
 
-def _summary(study: Study, inspected: dict[tuple[str, str], dict[str, Any]]) -> pd.DataFrame:
+def _summary(study: Study, inspected: Inspected) -> pd.DataFrame:
     rows = []
     for name, cohort in study.cohorts.items():
         facts = [f for (where, _), f in inspected.items() if where == name and "error" not in f]

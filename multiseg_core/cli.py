@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .errors import UserError
+from .errors import UserError, one_line
 
 if TYPE_CHECKING:
     from .study import Study
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if options.debug:
             raise
-        print(f"multiseg: error: {type(error).__name__}: {error} (--debug shows where)", file=sys.stderr)
+        print(f"multiseg: error: {type(error).__name__}: {one_line(error)} (--debug shows where)", file=sys.stderr)
         return 1
     return 0
 
@@ -47,7 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
-        prog="multiseg", description="Train one segmentation network from several datasets, each labelled for another task."
+        prog="multiseg",
+        description="Train one segmentation network from several datasets, each labelled for another task.",
     )
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument("--debug", action="store_true", help="show the traceback of an error")
@@ -58,7 +59,9 @@ def build_parser() -> argparse.ArgumentParser:
         sub.set_defaults(command=command)
         return sub
 
-    sub = add("study", study_command, "Run a whole study: check, prepare, train, execute the notebooks, render the report.")
+    sub = add(
+        "study", study_command, "Run a whole study: check, prepare, train, execute the notebooks, render the report."
+    )
     _add_params(sub)
     sub.add_argument("--notebooks", type=Path, help="folder of the notebooks (default: the project's)")
     sub = add("check", check_command, "Look for everything wrong with a study's input, before any training.")
@@ -70,7 +73,9 @@ def build_parser() -> argparse.ArgumentParser:
     which = sub.add_mutually_exclusive_group(required=True)
     which.add_argument("--run", metavar="KEY", help="scenario/model/seed, or the run's key")
     which.add_argument("--list", action="store_true", help="list the runs with their keys and states")
-    sub = add("predict", predict_command, "Segment a case with a finished run; the result is on the grid of its images.")
+    sub = add(
+        "predict", predict_command, "Segment a case with a finished run; the result is on the grid of its images."
+    )
     sub.add_argument("run_folder", type=Path, metavar="RUN", help="folder of a finished run, in reports/NAME/runs")
     sub.add_argument(
         "--image", action="append", required=True, metavar="MODALITY=FILE", help="one image per modality of the run"
@@ -138,13 +143,13 @@ def train_command(options: argparse.Namespace) -> None:
     from . import runs
     from .workers import progress_bar
 
-    study = _load(options)
     if options.list:
+        study = _load(options)
         for run in study.runs:
             print(f"{run.key}  {run.name}  {'finished' if runs.is_finished(study, run) else 'missing'}")
         return
-    run = study.find_run(options.run)
     study = _checked(options)
+    run = study.find_run(options.run)
     runs.prepare_study(study, study.needed_cases([run.scenario]))
     for network in run.networks:
         bar = progress_bar(f"training {network.name}", 1.0)
@@ -206,7 +211,9 @@ def predict_command(options: argparse.Namespace) -> None:
     model = Model.load(options.run_folder / "model.pt")
     for modality in images:
         if modality not in model.modalities:
-            raise UserError(f"--image {modality}: the run has no such modality (it needs {', '.join(model.modalities)})")
+            raise UserError(
+                f"--image {modality}: the run has no such modality (it needs {', '.join(model.modalities)})"
+            )
     for modality in model.modalities:
         if modality not in images:
             raise UserError(f"--image {modality}=FILE is missing (the run needs {', '.join(model.modalities)})")

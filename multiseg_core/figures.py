@@ -139,7 +139,9 @@ def cohort_slices(cases: Sequence[StoredCase], labels: Sequence[str]) -> tuple[F
         title = "labels: " + ", ".join(pretty(label, LABEL_NAMES) for label in drawn)
         show_slice(line[len(case.modalities)], case.images[0, :, :, z], overlay, labels, title)
         for k, label in enumerate(labels, start=1):
-            rows.append({"cohort": case.cohort, "case": case.name, "slice": z, "label": label, "voxels": (overlay == k).sum()})
+            rows.append(
+                {"cohort": case.cohort, "case": case.name, "slice": z, "label": label, "voxels": (overlay == k).sum()}
+            )
     label_legend(figure, labels)
     figure.tight_layout()
     return figure, pd.DataFrame(rows)
@@ -178,7 +180,9 @@ def prediction_panel(
         show_slice(axes, case.images[channel, :, :, z], overlay, labels, pretty(name, MODEL_NAMES))
         if overlay is not None:
             for k, label in enumerate(labels, start=1):
-                rows.append({"case": case.name, "slice": z, "panel": name, "label": label, "voxels": (overlay == k).sum()})
+                rows.append(
+                    {"case": case.name, "slice": z, "panel": name, "label": label, "voxels": (overlay == k).sum()}
+                )
     label_legend(figure, labels)
     figure.tight_layout()
     return figure, pd.DataFrame(rows)
@@ -266,16 +270,17 @@ def model_palette(models: Sequence[str]) -> dict[str, str]:
     return {model: MODEL_COLOURS.get(model, colour) for model, colour in zip(models, spare, strict=True)}
 
 
-def significance_axis(tests: pd.DataFrame) -> Figure:
+def significance_axis(tests: pd.DataFrame, summary: pd.Series) -> Figure:
     """Draw the models' means on an axis; bars join models that do not differ significantly (figures 19, 22, 27, ...).
 
     Parameters
     ----------
     tests
         All pairs of models of one scenario, from `multiseg_core.statistics.thesis_test`.
+    summary
+        Model -> mean Dice; models without one are left out.
     """
-    means = {**dict(zip(tests["model_b"], tests["mean_b"], strict=True)),
-             **dict(zip(tests["model_a"], tests["mean_a"], strict=True))}  # fmt: skip
+    means = {str(model): float(mean) for model, mean in summary.dropna().items()}
     order = sorted(means, key=lambda model: means[model])
     different = {frozenset(pair) for pair in tests.loc[tests["significant"], ["model_a", "model_b"]].to_numpy()}
     bars = _joined(order, different)
@@ -288,7 +293,9 @@ def significance_axis(tests: pd.DataFrame) -> Figure:
     for place, model in zip(places, order, strict=True):
         axes.plot([place, means[model], means[model]], [1.0, 0.45, 0], color=palette[model], lw=1.4)
         axes.plot(means[model], 0, "o", color=palette[model], ms=8, zorder=3)
-        axes.text(place, 1.05, f"{pretty(model, MODEL_NAMES)}\n{means[model]:.3f}", ha="center", va="bottom", fontsize=9)
+        axes.text(
+            place, 1.05, f"{pretty(model, MODEL_NAMES)}\n{means[model]:.3f}", ha="center", va="bottom", fontsize=9
+        )
     for level, (first, last) in enumerate(bars):
         y = -0.3 - 0.28 * level
         pad = 0.008 * room
@@ -296,7 +303,9 @@ def significance_axis(tests: pd.DataFrame) -> Figure:
     axes.axhline(0, color="0.4", lw=1)
     axes.set(ylim=(-0.45 - 0.28 * len(bars), 2.1), yticks=[], xlabel="mean Dice over images and labels")
     axes.set_xlim(low - 0.3 * room, high + 0.3 * room)
-    axes.set_xticks([tick for tick in axes.get_xticks() if low - 0.3 * room <= tick <= high + 0.3 * room and 0 <= tick <= 1])
+    axes.set_xticks(
+        [tick for tick in axes.get_xticks() if low - 0.3 * room <= tick <= high + 0.3 * room and 0 <= tick <= 1]
+    )
     sns.despine(figure, left=True)
     axes.grid(False)
     return figure

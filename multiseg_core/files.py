@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,15 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
             os.rename(part, folder)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def remove_leftovers(folder: Path, older_than_s: float = 3600) -> None:
+    """Remove what killed processes left half-written under a folder; younger files may still be written to."""
+    for where, folders, files in os.walk(folder):  # other processes may rename what is walked over
+        for part in [Path(where, name) for name in (*folders, *files) if name.startswith(".part-")]:
+            with contextlib.suppress(OSError):
+                if time.time() - part.stat().st_mtime > older_than_s:
+                    shutil.rmtree(part) if part.is_dir() else part.unlink()
 
 
 def write_json(path: Path, value: Any) -> None:

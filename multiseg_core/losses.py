@@ -59,7 +59,7 @@ class SelectiveCrossEntropy(_LabelSetLoss):
     annotate everything it is the selective cross-entropy of the thesis (eq. 14-15): the classes that the cohort
     does not annotate are merged into one. A voxel whose row holds all classes costs nothing.
 
-    Also known as marginal loss (Shi et al. 2021) and leaf-Dice's cross-entropy counterpart (Fidon et al. 2021).
+    Elsewhere called marginal cross-entropy (Shi et al. 2021) or adaptive cross-entropy (Roulet et al. 2019).
 
     Parameters
     ----------
@@ -133,8 +133,9 @@ def _soft_counts(p: Tensor, target: Tensor, membership: Tensor, rows: Tensor) ->
     overlap, predicted, true
         (N, K) each: sums over voxels of p*y, p and y (eq. 16-19).
     """
-    shared = membership.long() @ membership[rows].long().T  # (R, K) classes shared by two rows
-    inside = shared == membership.sum(dim=1, keepdim=True)  # (R, K)
+    sets = membership.float()  # CUDA has no matrix product of integers; counts of classes are exact in float32
+    shared = sets @ sets[rows].T  # (R, K) classes shared by two rows
+    inside = shared == sets.sum(dim=1, keepdim=True)  # (R, K)
     known = inside | (shared == 0)
     p = torch.einsum("nc...,kc->nk...", p, membership[rows].to(p.dtype))
     y = inside[target].movedim(-1, 1)  # (N, K, *spatial)

@@ -7,7 +7,6 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from .errors import UserError, suggest
@@ -147,8 +146,3 @@ def build_network(spec: Mapping[str, Any], in_channels: int, out_channels: int) 
 def count_parameters(network: nn.Module) -> int:
     """Return the number of trainable parameters."""
     return sum(p.numel() for p in network.parameters() if p.requires_grad)
-
-
-def parameter_norm(network: nn.Module) -> Tensor:
-    """Return the sum of squared convolution weights (what L2 regularisation acts on)."""
-    return torch.stack([p.square().sum() for p in network.parameters() if p.ndim > 1]).sum()

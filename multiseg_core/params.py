@@ -15,7 +15,7 @@ from typing import Any, Union
 
 import yaml
 
-from .errors import UserError, suggest
+from .errors import UserError, one_line, suggest
 
 CodeValue = Union[str, list[str]]  # noqa: UP007 - read at run time
 
@@ -155,7 +155,9 @@ def load_params(path: Path) -> Params:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f" line {mark.line + 1}:" if mark else ""
-        raise UserError(f"{path}:{line} not valid YAML ({getattr(error, 'problem', error)})") from None
+        raise UserError(
+            f"{path}:{line} not valid YAML ({getattr(error, 'problem', None) or one_line(error)})"
+        ) from None
     try:
         params = parse(Params, raw, "")
         _check_values(params)
@@ -271,6 +273,10 @@ def _check_values(params: Params) -> None:
     require(bool(params.cohorts), "cohorts: at least one is needed")
     require(bool(params.scenarios), "scenarios: at least one is needed")
     require(bool(params.seeds), "seeds: at least one is needed")
+    seeds = {"training.split_seed": t.split_seed, **{f"seeds[{i}]": seed for i, seed in enumerate(params.seeds)}}
+    seeds.update({f"cohorts.{name}.seed": c.seed for name, c in params.cohorts.items()})
+    for name, value in seeds.items():
+        require(0 <= value < 2**32, f"{name}: must lie between 0 and 2^32 - 1, got {value}")
     require(len(set(params.seeds)) == len(params.seeds), "seeds: a seed appears twice")
     for name, s in params.scenarios.items():
         where = f"scenarios.{name}"

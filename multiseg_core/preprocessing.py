@@ -83,7 +83,9 @@ def read_volume(path: Path, image: nib.Nifti1Image | None = None) -> FloatArray:
     try:
         volume = np.asarray(image.dataobj, dtype=np.float32)
     except Exception as error:  # truncated or corrupt compressed data raise many kinds
-        raise UserError(f"{path}: its voxels cannot be read, the file may be damaged ({type(error).__name__})") from None
+        raise UserError(
+            f"{path}: its voxels cannot be read, the file may be damaged ({type(error).__name__})"
+        ) from None
     if not np.isfinite(volume).all():
         raise UserError(f"{path}: holds NaN or infinite values")
     return volume
@@ -276,6 +278,10 @@ def to_native(
     np.ndarray
         Class numbers, uint8, `native_shape`.
     """
+    # the outermost native voxels may have their centres beyond the last centres of a coarser grid
+    probabilities = np.pad(probabilities, [(0, 0), (1, 1), (1, 1), (1, 1)], mode="edge")
+    affine = affine.copy()
+    affine[:3, 3] -= affine[:3, :3].sum(axis=1)
     best = np.zeros(native_shape, dtype=np.float32)
     result = np.zeros(native_shape, dtype=np.uint8)
     for c, volume in enumerate(probabilities):

@@ -24,7 +24,7 @@ from .study import Study
 
 TEMPLATES = Path(__file__).parent / "templates"
 
-_MODULES = ("figures", "reporting", "statistics", "runs", "workers")
+_MODULES = ("figures", "tables", "reporting", "statistics", "runs", "study", "labels", "provenance")
 
 
 # -- inside a notebook ---------------------------------------------------------------------------------------------
@@ -101,7 +101,7 @@ def planned_notebooks(study: Study, folder: Path) -> list[tuple[Path, str, dict[
         If a scenario names a notebook that does not exist, or one without a parameter that is set.
     """
     # relative, so that a report does not tell where it was made
-    file = os.path.relpath(study.params_file.resolve(), folder.resolve())
+    file = os.path.relpath(study.params_file.absolute(), folder.resolve())
     plan = [("00_data_exploration", "00_data_exploration", {"params_file": file})]
     for scenario, s in study.params.scenarios.items():
         shared = sum(other.notebook == s.notebook for other in study.params.scenarios.values()) > 1
@@ -113,8 +113,19 @@ def planned_notebooks(study: Study, folder: Path) -> list[tuple[Path, str, dict[
     for source, output, parameters in plan:
         if source not in known:
             raise UserError(f"{study.params_file}: no notebook '{source}' in {folder}{suggest(source, known)}")
+        require_parameters(folder / f"{source}.ipynb", parameters)
         result.append((folder / f"{source}.ipynb", output, parameters))
     return result
+
+
+def require_parameters(source: Path, parameters: Mapping[str, str]) -> None:
+    """Check that a notebook has all of some parameters. Raises `UserError` naming the notebook and the parameter."""
+    import papermill  # slow to import
+
+    known = papermill.inspect_notebook(str(source))
+    for name in parameters:
+        if name not in known:
+            raise UserError(f"{source.name}: no parameter '{name}'{suggest(name, known)}")
 
 
 def execute_notebook(source: Path, output: Path, parameters: Mapping[str, str]) -> None:
@@ -135,10 +146,7 @@ def execute_notebook(source: Path, output: Path, parameters: Mapping[str, str]) 
     import papermill  # slow to import
     from nbclient.exceptions import DeadKernelError
 
-    known = papermill.inspect_notebook(str(source))
-    for name in parameters:
-        if name not in known:
-            raise UserError(f"{source.name}: no parameter '{name}'{suggest(name, known)}")
+    require_parameters(source, parameters)
     output.parent.mkdir(parents=True, exist_ok=True)
     try:
         papermill.execute_notebook(
@@ -153,7 +161,8 @@ def execute_notebook(source: Path, output: Path, parameters: Mapping[str, str]) 
         )
     except papermill.PapermillExecutionError as error:
         cell = error.cell_index
-        raise UserError(f"{source.name}: cell {cell} failed: {error.ename}: {error.evalue} (see {output})") from None
+        reason = " ".join(f"{error.ename}: {error.evalue}".split())
+        raise UserError(f"{source.name}: cell {cell} failed: {reason} (see {output})") from None
     except DeadKernelError:
         raise UserError(f"{source.name}: its kernel died; run the command again: finished work is kept") from None
 
@@ -169,7 +178,7 @@ def notebook_key(study: Study, source: Path, parameters: Mapping[str, str]) -> s
             "runs": [run.key for run in study.runs],
             "cases": cases,
             "code": code_fingerprint(*_MODULES),
-            "templates": [file_fingerprint(path) for path in sorted(TEMPLATES.rglob("*.j2"))],
+            "templates": [file_fingerprint(path) for path in sorted(TEMPLATES.rglob("*.j*"))],
         }
     )
 
@@ -281,4 +290,3 @@ def _main_figures(study: Study) -> list[dict[str, str]]:
                 caption = f"{s.title or scenario}: {text}"
                 shown.append({"uri": f"data:image/png;base64,{data}", "caption": caption})
     return shown
-

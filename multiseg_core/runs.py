@@ -19,7 +19,7 @@ import torch
 
 from .cohorts import Case
 from .errors import UserError
-from .files import atomic_path, write_json
+from .files import atomic_path, remove_leftovers, write_json
 from .inference import Member, Model, load_network
 from .labels import LabelSpace
 from .metrics import METRICS, label_metrics
@@ -189,10 +189,10 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
         table.to_csv(part, index=False)
 
 
-def _evaluate_job(params_file: str, key: str, report: Report) -> None:
+def _evaluate_job(params_file: str, name: str, report: Report) -> None:
     report(0, "starting")
     study = _study(params_file)
-    evaluate_run(study, study.find_run(key), report)
+    evaluate_run(study, study.find_run(name), report)
 
 
 # -- all of it -------------------------------------------------------------------------------------------------
@@ -209,21 +209,20 @@ def finish_runs(study: Study, runs: Sequence[Run] | None = None) -> None:
     runs = study.runs if runs is None else list(runs)
     missing = [run for run in runs if not is_finished(study, run)]
     if missing:
+        remove_leftovers(study.folder)
         compute = Compute.resolve(study.params.device, study.params.precision)
         workers = default_workers(study.params, compute.device.type)
         prepare_study(study, study.needed_cases(list(dict.fromkeys(run.scenario for run in missing))))
         file = str(study.params_file)
         networks = [n for n in study.networks(missing) if not is_trained(study.network_folder(n))]
         run_jobs([Job(n.name, _train_job, (file, n.key)) for n in networks], "training networks", workers)
-        run_jobs([Job(run.name, _evaluate_job, (file, run.key)) for run in missing], "evaluating runs", workers)
+        run_jobs([Job(run.name, _evaluate_job, (file, run.name)) for run in missing], "evaluating runs", workers)
     collect_metrics(study)
 
 
 def collect_metrics(study: Study) -> pd.DataFrame:
     """Gather the metrics of all finished runs of a study into its ``metrics.csv`` and return them."""
-    tables = [
-        read_metrics(study.run_folder(run) / "metrics.csv") for run in study.runs if is_finished(study, run)
-    ]
+    tables = [read_metrics(study.run_folder(run) / "metrics.csv") for run in study.runs if is_finished(study, run)]
     if not tables:
         raise UserError(f"{study.params_file}: no run is finished yet")
     table = pd.concat(tables, ignore_index=True)
@@ -232,8 +231,9 @@ def collect_metrics(study: Study) -> pd.DataFrame:
 
 
 def read_metrics(path: Path) -> pd.DataFrame:
-    """Read a table of metrics; names stay texts, also names such as 007."""
-    return pd.read_csv(path, dtype=dict.fromkeys(("scenario", "model", "cohort", "case", "label"), str))
+    """Read a table of metrics; names stay texts, also names such as 007 or NA."""
+    names = dict.fromkeys(("scenario", "model", "cohort", "case", "label"), str)
+    return pd.read_csv(path, dtype=names, keep_default_na=False, na_values=[""])
 
 
 def load_prediction(study: Study, run: Run, case: Case) -> np.ndarray:

@@ -112,7 +112,7 @@ class PatchSampler:
         for cohort, usable in zip(cohorts, self._usable, strict=True):
             if not usable:
                 names = sorted({case.cohort for case in cohort.cases}) or ["?"]
-                raise UserError(f"cohort {names[0]}: none of its training cases carries a label to sample")
+                raise UserError(f"cohort {names[0]}: none of {len(cohort.cases)} cases carries a label to sample")
 
     def draw(self, step: int) -> list[PatchDraw]:
         """Draw what determines the batch of a step."""

@@ -26,20 +26,20 @@ def thesis_test(metrics: pd.DataFrame) -> pd.DataFrame:
     """Compare all pairs of models as the thesis does (6.1).
 
     Wilcoxon's signed-rank test on the Dice of all (image, label) pairs, Bonferroni-corrected over the pairs of models of
-    a scenario. Labels of one image are not independent, so its n is inflated and its p values are too small; see
-    `case_test` for the sound comparison.
+    a scenario; several seeds are averaged first. Labels of one image are not independent, so its n is inflated and its
+    p values are too small; see `case_test` for the sound comparison.
 
     Parameters
     ----------
     metrics
-        Tidy rows with ``scenario, model, seed, case, label, dice``. Pairs with an undefined value are left out.
+        Tidy rows with ``scenario, model, seed, case, label, dice``. An undefined Dice counts as 0, the thesis's rule.
 
     Returns
     -------
     pd.DataFrame
         ``scenario, model_a, model_b, n, mean_a, mean_b, difference, p, p_corrected, significant``.
     """
-    return _compare(metrics, ["seed", "cohort", "case", "label"])
+    return _compare(metrics.assign(dice=metrics["dice"].fillna(0)), ["cohort", "case", "label"])
 
 
 def case_test(metrics: pd.DataFrame) -> pd.DataFrame:
@@ -47,7 +47,8 @@ def case_test(metrics: pd.DataFrame) -> pd.DataFrame:
 
     Dice is averaged over labels and seeds of a case first; then Wilcoxon's signed-rank test over cases, Bonferroni-
     corrected, and a 95 % interval of the mean difference (Student's t over cases). With few cases even a difference of
-    one sign in every case cannot reach significance after correction; the interval then says more than p.
+    one sign in every case cannot reach significance after correction; the interval then says more than p. A value that
+    is undefined for one of the two models is left out for both.
 
     Returns
     -------

@@ -123,28 +123,25 @@ class Store:
         self.params = params
 
     def key(self, case: Case, cohort: Cohort) -> str:
-        """Return the fingerprint of everything that shapes a stored case: files, code map, params, code."""
+        """Return the fingerprint of everything that shapes a stored case: its content and the code map."""
+        sets = [sorted(s) for s in cohort.code_map.sets]
+        return fingerprint([self.content(case, cohort), sets, sorted(cohort.code_map.code_to_set.items())])
+
+    def content(self, case: Case, cohort: Cohort) -> str:
+        """Return the fingerprint of a case's files and their preprocessing, whatever its codes mean."""
         if case.made_by is not None:
-            content: Any = dict(case.made_by)
+            files: Any = dict(case.made_by)
         else:
-            content = {role: self._file_fingerprint(path) for role, path in case.files.items()}
+            files = {role: self._file_fingerprint(path) for role, path in case.files.items()}
         return fingerprint(
             {
-                "content": content,
+                "files": files,
                 "modalities": cohort.modalities,
-                "sets": [sorted(s) for s in cohort.code_map.sets],
-                "codes": sorted(cohort.code_map.code_to_set.items()),
                 "spacing_mm": self.params.spacing_mm,
                 "outside_value": self.params.outside_value,
                 "code": code_fingerprint(*_MODULES),
             }
         )
-
-    def image_fingerprints(self, case: Case) -> list[str]:
-        """Return what identifies the images of a case by content: equal images have equal fingerprints."""
-        if case.made_by is not None:
-            return [fingerprint(dict(case.made_by))]
-        return [self._file_fingerprint(path) for path in case.images.values()]
 
     def _file_fingerprint(self, path: Path) -> str:
         """Hash a file's content, remembering the hash for as long as its size and time stay the same."""

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import functools
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
-from .cohorts import Case, Cohort, load_cohorts
-from .errors import UserError, suggest
+from .cohorts import Case, load_cohorts
+from .errors import UserError, one_line, suggest
 from .files import code_fingerprint, fingerprint
 from .labels import LabelSpace
 from .models import build_network
@@ -176,21 +177,39 @@ class Study:
             for cohort in s.train:
                 if not self.split(cohort)[0]:
                     raise UserError(f"{where}.train: cohort {cohort} has no case to train on")
-        network = build_network(self.params.network, 1, 2)
+            self._try_network(len(s.modalities))
+
+    def _try_network(self, n_modalities: int) -> None:
+        """Send the shape of a batch through the network, without numbers, to find what would stop it in training."""
+        training = self.params.training
+        try:
+            with torch.device("meta"):
+                network = build_network(self.params.network, n_modalities, 2)
+        except UserError as error:
+            raise UserError(f"{self.params_file}: {error}") from None
+        except Exception as error:  # networks of other libraries check their options in their own ways
+            raise UserError(f"{self.params_file}: network: {one_line(error)}") from None
         divisor = int(network.size_divisor)  # type: ignore[arg-type]
-        for key in ("patch_size", "validation_patch_size"):
-            size = getattr(self.params.training, key)
-            if any(n % divisor for n in size) and self.params.network.get("name", "unet") == "unet":
+        for key, n in (("patch_size", training.batch_size), ("validation_patch_size", 1)):
+            size = getattr(training, key)
+            if any(edge % divisor for edge in size) and self.params.network.get("name", "unet") == "unet":
                 raise UserError(f"{self.params_file}: training.{key}: {size} must be multiples of {divisor}")
+            network.train(key == "patch_size")
+            try:
+                network(torch.empty(n, n_modalities, *size, device="meta"))
+            except NotImplementedError:
+                continue  # some operation has no shape-only form; training will tell
+            except Exception as error:
+                raise UserError(f"{self.params_file}: training.{key} {size}, batch of {n}: {one_line(error)}") from None
 
     # -- cases -------------------------------------------------------------------------------------------------
 
     def split(self, cohort: str) -> tuple[list[Case], list[Case]]:
         """Return the training and validation cases of a cohort.
 
-        Cases that the manifest marks ``train`` or ``validation`` go there. If none is marked ``validation``, the
-        others are shuffled once with a fixed seed and a share of them is kept for validation (thesis 6). A single case
-        serves for both.
+        Cases that the manifest marks ``train`` or ``validation`` go there. If none is marked ``validation``, a share of
+        them is kept for validation, after one shuffle with a fixed seed (thesis 6): of those without a mark, if there
+        are any. A single case serves for both.
         """
         cases = [case for case in self.cohorts[cohort].cases if case.split != "test"]
         validation = [case for case in cases if case.split == "validation"]
@@ -198,10 +217,10 @@ class Study:
             return [case for case in cases if case.split != "validation"], validation
         if len(cases) < 2:
             return cases, cases
-        order = np.random.default_rng(self.params.training.split_seed).permutation(len(cases))
+        free = [i for i, case in enumerate(cases) if case.split is None] or list(range(len(cases)))
+        order = np.random.default_rng(self.params.training.split_seed).permutation(free)
         n_validation = max(round(self.params.training.validation_fraction * len(cases)), 1)
-        n_validation = min(n_validation, len(cases) - 1)
-        kept = set(order[:n_validation].tolist())
+        kept = set(order[: min(n_validation, len(cases) - 1)].tolist())
         return (
             [case for i, case in enumerate(cases) if i not in kept],
             [case for i, case in enumerate(cases) if i in kept],
@@ -268,43 +287,53 @@ class Study:
         spec = MODELS[model]
         groups = self.tasks(scenario) if spec.per_task else [tuple(self.scenario(scenario).train)]
         networks = tuple(self._network(scenario, model, spec, group, seed) for group in groups)
-        tests = [self.store.key(case, self.cohorts[case.cohort]) for case in self.test_cases(scenario)]
+        validation = [case for cohort in self.scenario(scenario).train for case in self.split(cohort)[1]]
         key = fingerprint(
             {
+                "run": [scenario, model, seed],
                 "networks": [(n.key, n.labels) for n in networks],
-                "test": tests,
+                "cases": [
+                    (case.cohort, case.name, self.store.key(case, self.cohorts[case.cohort]))
+                    for case in [*self.test_cases(scenario), *validation]
+                ],
                 "space": self.scenario_labels(scenario),
                 "code": code_fingerprint(*_EVALUATION_MODULES),
             }
         )
         return Run(key, scenario, model, seed, networks)
 
-    def _network(
-        self, scenario: str, model: str, spec: ModelSpec, cohorts: tuple[str, ...], seed: int
-    ) -> NetworkSpec:
+    def _network(self, scenario: str, model: str, spec: ModelSpec, cohorts: tuple[str, ...], seed: int) -> NetworkSpec:
         labels = tuple(
             label
             for label in self.scenario_labels(scenario)
             if any(label in self.cohorts[c].code_map.annotates for c in cohorts)
         )
         modalities = tuple(self.scenario(scenario).modalities)
-        cases = [
-            [[self.store.key(case, self.cohorts[cohort]) for case in part] for part in self.split(cohort)]
-            for cohort in cohorts
-        ]
+        name = f"{scenario}/{model}/{seed}" + (f" ({'+'.join(labels)})" if spec.per_task else "")
+        network = NetworkSpec("", name, labels, modalities, cohorts, spec.loss, spec.naive, seed)
+        space = self.label_space(network)
+        cases = []
+        for cohort in cohorts:
+            code_map = self.cohorts[cohort].code_map
+            rows = space.lookup(code_map.sets, naive=spec.naive)
+            parts = [[self.store.content(case, self.cohorts[cohort]) for case in part] for part in self.split(cohort)]
+            # what each code teaches this network, rather than the label sets of the whole study: a cohort that is
+            # added to the study must not change the networks that do not see it
+            cases.append([parts, [(code, at == 0, int(rows[at])) for code, at in sorted(code_map.code_to_set.items())]])
         facts: dict[str, Any] = {
             "cases": cases,
             "labels": labels,
+            "membership": space.membership().tolist(),
             "modalities": modalities,
             "loss": spec.loss,
             "naive": spec.naive,
             "network": self.params.network,
             "training": asdict(self.params.training),
             "seed": seed,
+            "compute": [self.params.device, self.params.precision, self.params.threads],
             "code": code_fingerprint(*_TRAINING_MODULES),
         }
-        name = f"{scenario}/{model}/{seed}" + (f" ({'+'.join(labels)})" if spec.per_task else "")
-        return NetworkSpec(fingerprint(facts), name, labels, modalities, cohorts, spec.loss, spec.naive, seed)
+        return replace(network, key=fingerprint(facts))
 
     def networks(self, runs: list[Run]) -> list[NetworkSpec]:
         """Return the networks that some runs need, each once."""

@@ -29,7 +29,9 @@ def cohort_table(study: Study) -> pd.DataFrame:
             continue
         trained = any(name in s.train for s in study.params.scenarios.values())
         tested = any(name == s.test for s in study.params.scenarios.values())
-        sizes = sorted({tuple(np.round(np.linalg.norm(np.array(c.info["native_affine"])[:3, :3], axis=0), 2)) for c in cases})
+        sizes = sorted(
+            {tuple(np.round(np.linalg.norm(np.array(c.info["native_affine"])[:3, :3], axis=0), 2)) for c in cases}
+        )
         rows.append(
             {
                 "cohort": name,
@@ -152,7 +154,9 @@ def predicted_volumes(study: Study, scenario: str, models: Sequence[str]) -> pd.
                 prediction = runs.load_prediction(study, run, case)
                 counts = np.bincount(prediction.ravel(), minlength=1 + len(labels))
                 ml = counts * study.params.preprocessing.spacing_mm**3 / 1000
-                rows.append({"model": run.model, "validation images of": cohort, **dict(zip(labels, ml[1:], strict=True))})
+                rows.append(
+                    {"model": run.model, "validation images of": cohort, **dict(zip(labels, ml[1:], strict=True))}
+                )
     if not rows:
         return pd.DataFrame()
     return pd.DataFrame(rows).groupby(["model", "validation images of"], sort=False).mean()

@@ -76,7 +76,11 @@ class Compute:
             raise UserError(f"precision: '{precision}' is not one of auto, float32, bf16")
         if precision == "auto":
             # without hardware support bfloat16 is emulated, several times slower than float32
-            fast = torch.cuda.is_bf16_supported() if at.type == "cuda" else torch.cpu._is_avx512_bf16_supported()
+            fast = (
+                torch.cuda.is_bf16_supported(including_emulation=False)
+                if at.type == "cuda"
+                else torch.cpu._is_avx512_bf16_supported()
+            )
         else:
             fast = precision == "bf16"
         return cls(at, fast)

@@ -7,6 +7,7 @@ import io
 import multiprocessing
 import os
 import queue
+import signal
 import sys
 import threading
 import time
@@ -85,6 +86,7 @@ def _start_worker(channel: Any, parent: int) -> None:
     """Set up a worker: remember the queue, and die with the parent rather than work on for nobody."""
     global _channel
     _channel = channel
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent answers Ctrl-C and ends the workers
 
     def watch() -> None:
         while os.getppid() == parent:
@@ -143,9 +145,7 @@ def run_jobs(jobs: Sequence[Job], title: str, n_workers: int) -> list[Any]:
             except queue.Empty:
                 break
         running = [
-            f"{job.name} {note}".strip()
-            for job, f, note in zip(jobs, fraction, text, strict=True)
-            if note and f < 1
+            f"{job.name} {note}".strip() for job, f, note in zip(jobs, fraction, text, strict=True) if note and f < 1
         ]
         done = sum(f >= 1 for f in fraction)
         bar.set_postfix_str(f"{done}/{len(jobs)} done; " + "; ".join(running), refresh=False)

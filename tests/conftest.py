@@ -47,14 +47,18 @@ def ball(shape: tuple[int, ...], centre: tuple[float, ...], radius: float) -> np
     return ((grid - np.reshape(centre, (3, 1, 1, 1))) ** 2).sum(0) < radius**2
 
 
-def toy_case(folder: Path, name: str, labels: np.ndarray, seed: int, affine: np.ndarray | None = None) -> dict[str, Path]:
+def toy_case(
+    folder: Path, name: str, labels: np.ndarray, seed: int, affine: np.ndarray | None = None
+) -> dict[str, Path]:
     """Write T1, FLAIR and labels of a ball-shaped 'brain' with 0 outside."""
     rng = np.random.default_rng(seed)
     brain = ball(labels.shape, tuple((n - 1) / 2 for n in labels.shape), min(labels.shape) / 2 - 1)
     files = {}
     for modality in ("T1", "FLAIR"):
         image = 100 + 20 * labels + rng.normal(0, 3, labels.shape)
-        files[modality] = save(folder / f"{name}_{modality}.nii.gz", np.where(brain, image, 0).astype(np.float32), affine)
+        files[modality] = save(
+            folder / f"{name}_{modality}.nii.gz", np.where(brain, image, 0).astype(np.float32), affine
+        )
     files["labels"] = save(folder / f"{name}_labels.nii.gz", (labels * brain).astype(np.uint8), affine)
     return files
 

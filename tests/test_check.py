@@ -26,7 +26,9 @@ def test_sound_input(toy_study: Callable[..., Path]) -> None:
     assert findings.errors == []
     row = findings.cohorts.set_index("cohort").loc["anatomy"]
     assert row["cases"] == 4 and row["modalities"] == "T1 FLAIR" and row["labels"] == "csf gm wm"
-    assert row["splits"] == "2 train, 1 validation, 1 test" and row["voxel_mm"] == "1x1x1" and row["orientation"] == "RAS"
+    assert (
+        row["splits"] == "2 train, 1 validation, 1 test" and row["voxel_mm"] == "1x1x1" and row["orientation"] == "RAS"
+    )
     assert row["voxels per code"].startswith("0:")
     # trained, but the test cohort does not draw it
     assert findings.warnings == ["scenario both: label 'wmh' is trained but test cohort anatomy does not label it"]
@@ -35,15 +37,24 @@ def test_sound_input(toy_study: Callable[..., Path]) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda d: (d / "anatomy1_T1.nii.gz").unlink(), "cohort anatomy, case anatomy1: no such file: .*anatomy1_T1.nii.gz"),
+        (
+            lambda d: (d / "anatomy1_T1.nii.gz").unlink(),
+            "cohort anatomy, case anatomy1: no such file: .*anatomy1_T1.nii.gz",
+        ),
         (lambda d: (d / "anatomy1_T1.nii.gz").write_text("x"), "anatomy1_T1.nii.gz: not a readable NIfTI image"),
-        (lambda d: change(d / "anatomy3_labels.nii.gz", lambda v: v[1:]), r"anatomy3_labels.nii.gz: shape \(19, 22, 18\)"),
+        (
+            lambda d: change(d / "anatomy3_labels.nii.gz", lambda v: v[1:]),
+            r"anatomy3_labels.nii.gz: shape \(19, 22, 18\)",
+        ),
         (
             lambda d: change(d / "lesion0_labels.nii.gz", lambda v: v, np.diag([1, 1, 2, 1])),
             "lesion0_labels.nii.gz: affine differs from that of lesion0_T1.nii.gz",
         ),
         (lambda d: change(d / "lesion0_FLAIR.nii.gz", lambda v: v * np.nan), "lesion0_FLAIR.nii.gz: holds NaN"),
-        (lambda d: change(d / "lesion0_FLAIR.nii.gz", lambda v: v * 0 + 7), "lesion0_FLAIR.nii.gz: the image is constant"),
+        (
+            lambda d: change(d / "lesion0_FLAIR.nii.gz", lambda v: v * 0 + 7),
+            "lesion0_FLAIR.nii.gz: the image is constant",
+        ),
         (
             lambda d: change(d / "lesion1_labels.nii.gz", lambda v: v * 5),
             r"case 001: .*lesion1_labels.nii.gz: code 5 has no mapping \(mapped: \[0, 1\]\)",
@@ -81,9 +92,30 @@ def test_a_case_in_training_and_test(toy_study: Callable[..., Path]) -> None:
     # the same subject under another name
     for kind in ("T1", "FLAIR", "labels"):
         (data / f"anatomy3_{kind}.nii.gz").write_bytes((data / f"anatomy0_{kind}.nii.gz").read_bytes())
-    assert errors(file) == [
-        "scenario both: test case anatomy/anatomy3 is also used for training, as anatomy/anatomy0"
-    ]
+    assert errors(file) == ["scenario both: test case anatomy/anatomy3 is also used for training, as anatomy/anatomy0"]
+
+
+def test_the_same_case_saved_anew_is_still_the_same(toy_study: Callable[..., Path]) -> None:
+    file = toy_study()
+    data = file.parent / "data"
+    for kind in ("T1", "FLAIR", "labels"):  # other bytes, as the compression differs
+        save(data / f"anatomy3_{kind}.nii", np.asarray(nib.load(data / f"anatomy0_{kind}.nii.gz").dataobj))
+    manifest = data / "anatomy.csv"
+    lines = manifest.read_text().splitlines()
+    lines[-1] = lines[-1].replace(".nii.gz", ".nii")
+    manifest.write_text("\n".join(lines))
+    assert errors(file) == ["scenario both: test case anatomy/anatomy3 is also used for training, as anatomy/anatomy0"]
+
+
+def test_a_part_without_any_label(toy_study: Callable[..., Path]) -> None:
+    file = toy_study()
+    change(file.parent / "data" / "lesion2_labels.nii.gz", lambda v: v * 0)
+    assert errors(file) == ["cohort lesion: none of its validation cases carries a label (002); change the split"]
+
+
+def test_nothing_to_test(toy_study: Callable[..., Path]) -> None:
+    file = toy_study({"train: [anatomy, lesion]": "train: [lesion]"})
+    assert errors(file) == ["scenario both: test cohort anatomy draws none of the labels that are trained"]
 
 
 def test_what_was_read_is_remembered_until_the_file_changes(
@@ -110,12 +142,27 @@ def test_what_was_read_is_remembered_until_the_file_changes(
     ("replace", "message"),
     [
         ({"modalities: [T1, FLAIR]": "modalities: [T1, T2]"}, "cohort anatomy has no modality 'T2' .it has: T1, FLAIR"),
-        ({"selective_cross_entropy]": "selective_crossentropy]"}, r"unknown model .* \(did you mean 'selective_cross_en"),
+        (
+            {"selective_cross_entropy]": "selective_crossentropy]"},
+            r"unknown model .* \(did you mean 'selective_cross_en",
+        ),
         ({"{1: wmh}": "{1: whmh}\nlabels: [csf, gm, wm, wmh]".replace("\n", "\n")}, "unknown label 'whmh'"),
+        ({"base_filters: 2": "base_filters: 2.5"}, "toy.yaml: network: "),
+        ({"base_filters: 2": "base_filters: '8'"}, "toy.yaml: network: "),
+        ({"base_filters: 2": "base_filters: 2, spatial_dims: 2"}, r"training.patch_size .8, 8, 8., batch of 2: "),
+        (
+            {"batch_size: 2": "batch_size: 1", "levels: 2": "levels: 4"},
+            "batch of 1: Expected more than 1 value per channel",
+        ),
+        ({"absent: [wmh]": "absent: [wmhs]"}, r"cohorts.anatomy.absent: unknown label 'wmhs' .did you mean 'wmh'"),
+        ({"precision: float32": "seeds: [-1]"}, r"seeds.0.: must lie between 0 and 2.32 - 1, got -1"),
         ({"base_filters: 2": "base_filter: 2"}, r"network: unet has no option 'base_filter' \(did you mean"),
         ({"patch_size: [8, 8, 8]\n  validation_every": "patch_size: [9, 8, 8]\n  validation_every"}, "multiples of 2"),
         ({"manifest: data/lesion.csv": "manifest: data/lesions.csv"}, "cohort lesion: no such manifest: .*lesions.csv"),
-        ({"source: table\n    manifest: data/lesion.csv": "source: tabel"}, r"unknown source 'tabel' \(did you mean 'table'"),
+        (
+            {"source: table\n    manifest: data/lesion.csv": "source: tabel"},
+            r"unknown source 'tabel' \(did you mean 'table'",
+        ),
         ({"test: anatomy": "test: lesions"}, r"unknown cohort 'lesions' \(did you mean 'lesion'\?\)"),
     ],
 )

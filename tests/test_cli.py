@@ -79,6 +79,9 @@ def test_case_names_that_look_like_numbers(toy_study: Callable[..., Path]) -> No
     study = Study(toy_study({"test: anatomy": "test: lesion"}))
     runs.finish_runs(study)
     assert set(runs.collect_metrics(study)["case"]) == {"003"}
+    table = runs.collect_metrics(study).assign(case="NA")
+    runs.write_table(study.folder / "x.csv", table)
+    assert runs.read_metrics(study.folder / "x.csv").equals(table)
     case, predictions = tables.example_predictions(study, "both")
     assert case.name == "003" and len(predictions) == 2
 
@@ -91,7 +94,9 @@ def test_predict_returns_to_the_grid_of_the_input(smoke: Study, tmp_path: Path) 
     for modality in ("T1", "FLAIR"):
         image = nib.load(case.images[modality])
         volume = np.asarray(image.dataobj)[::-1].transpose(2, 0, 1)[:, ::2]
-        affine = image.affine @ np.array([[0, -2, 0, volume.shape[1] * 2 - 1], [0, 0, 1, 0], [1, 0, 0, 0], [0, 0, 0, 1.0]])
+        affine = image.affine @ np.array(
+            [[0, -2, 0, volume.shape[1] * 2 - 1], [0, 0, 1, 0], [1, 0, 0, 0], [0, 0, 0, 1.0]]
+        )
         images.append(f"{modality}={save(tmp_path / f'{modality}.nii.gz', volume, affine)}")
     out = tmp_path / "seg.nii.gz"
     arguments = ["predict", str(smoke.run_folder(run)), "--image", images[0], "--image", images[1], "-o", str(out)]
@@ -121,7 +126,10 @@ def test_predict_on_the_case_itself_agrees_with_the_evaluation(smoke: Study, tmp
     [
         (["--image", "T1=a.nii"], r"--image FLAIR=FILE is missing \(the run needs T1, FLAIR\)"),
         (["--image", "T1=a.nii", "--image", "T2=b.nii"], "--image T2: the run has no such modality"),
-        (["--image", "T1=a.nii", "--image", "FLAIR=b.nii", "--device", "gpu"], "device: 'gpu' is not a device of torch"),
+        (
+            ["--image", "T1=a.nii", "--image", "FLAIR=b.nii", "--device", "gpu"],
+            "device: 'gpu' is not a device of torch",
+        ),
         (["--image", "T1"], "--image T1: expected MODALITY=FILE"),
         (["--image", "T1=a.nii", "--image", "FLAIR=b.nii"], "a.nii: no such file"),
         (["--image", "T1=a.nii", "-o", "x.png"], "x.png: the output must end in .nii or .nii.gz"),

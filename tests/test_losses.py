@@ -65,9 +65,7 @@ def test_patchwise_looks_at_each_patch_alone() -> None:
 @pytest.mark.parametrize("shape", [(6, 5), (4, 5, 3)])
 def test_dice_equals_monai_on_complete_labels(shape: tuple[int, ...]) -> None:
     logits, target = random_batch(shape, 3)
-    monai = DiceLoss(
-        include_background=False, softmax=True, to_onehot_y=True, batch=True, smooth_nr=0, smooth_dr=1e-5
-    )
+    monai = DiceLoss(include_background=False, softmax=True, to_onehot_y=True, batch=True, smooth_nr=0, smooth_dr=1e-5)
     assert torch.allclose(SoftDice(SETS)(logits, target), monai(logits, target[:, None]), atol=1e-6, rtol=0)
 
 

@@ -42,7 +42,9 @@ def test_initial_weights_have_he_variance() -> None:
 
 
 def test_monai_networks_by_name() -> None:
-    network = build_network({"name": "monai.SegResNet", "init_filters": 8, "blocks_down": [1, 1], "blocks_up": [1]}, 2, 3)
+    network = build_network(
+        {"name": "monai.SegResNet", "init_filters": 8, "blocks_down": [1, 1], "blocks_up": [1]}, 2, 3
+    )
     assert network(torch.zeros(1, 2, 32, 32, 32)).shape == (1, 3, 32, 32, 32)
     assert network.size_divisor == 32
 

@@ -38,7 +38,10 @@ def test_numbers_that_yaml_reads_as_text(tmp_path: Path) -> None:
     ("text", "message"),
     [
         (MINIMAL + "sedes: [1]\n", r"p.yaml: unknown key 'sedes' \(did you mean 'seeds'\?\)"),
-        (MINIMAL + "training: {step: 3}\n", r"unknown key 'training.step' \(did you mean 'training.*steps'\?\)|'steps'"),
+        (
+            MINIMAL + "training: {step: 3}\n",
+            r"unknown key 'training.step' \(did you mean 'training.*steps'\?\)|'steps'",
+        ),
         (MINIMAL + "training: {steps: many}\n", "training.steps: expected a whole number, got 'many'"),
         (MINIMAL + "training: {steps: 2.5}\n", "training.steps: expected a whole number, got '2.5'"),
         (MINIMAL + "training: {flip: 1}\n", "training.flip: expected true or false, got '1'"),
@@ -48,7 +51,10 @@ def test_numbers_that_yaml_reads_as_text(tmp_path: Path) -> None:
         (MINIMAL + "device: gpu\n", "device: 'gpu' is not one of auto, cpu, cuda"),
         (MINIMAL + "seeds: [1, 1]\n", "seeds: a seed appears twice"),
         (MINIMAL.replace("modalities: [T1]", "models: []"), "missing key 'scenarios.one.modalities'"),
-        (MINIMAL.replace("train: [mrbrains13]", "train: [mrbrain13]"), r"unknown cohort 'mrbrain13' \(did you mean 'mrb"),
+        (
+            MINIMAL.replace("train: [mrbrains13]", "train: [mrbrain13]"),
+            r"unknown cohort 'mrbrain13' \(did you mean 'mrb",
+        ),
         ("cohorts: {}\nscenarios: {}\n", "cohorts: at least one is needed"),
         ("- 1\n", "file: expected a mapping of keys to values"),
         ("", "file: expected a mapping of keys to values, got nothing"),

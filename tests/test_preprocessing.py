@@ -96,6 +96,13 @@ def test_a_segmentation_returns_to_the_input_grid(tmp_path: Path, affine: np.nda
         assert dice > 0.93
 
 
+@pytest.mark.parametrize("spacing_mm", [1.0, 2.0, 3.0])
+def test_a_brain_cut_by_the_field_of_view_keeps_its_outer_slices(spacing_mm: float) -> None:
+    shape, affine = isotropic_grid((20, 20, 20), np.eye(4), spacing_mm)
+    everywhere = np.stack([np.zeros(shape), np.ones(shape)]).astype(np.float32)
+    assert (to_native(everywhere, affine, (20, 20, 20), np.eye(4)) == 1).all()
+
+
 def test_a_2_mm_grid_and_given_mask(tmp_path: Path) -> None:
     shape = (20, 20, 20)
     rng = np.random.default_rng(0)
@@ -145,7 +152,9 @@ def test_bad_files(tmp_path: Path) -> None:
         prepare({"T1": nan}, ONE_MM, brain_mask=mask)
     with pytest.raises(UserError, match="flat.nii.gz: the image is constant inside the brain"):
         prepare({"T1": good, "FLAIR": flat}, ONE_MM, brain_mask=mask)
-    with pytest.raises(UserError, match=r"small.nii.gz: shape \(5, 6, 6\) differs from that of good.nii.gz, \(6, 6, 6\)"):
+    with pytest.raises(
+        UserError, match=r"small.nii.gz: shape \(5, 6, 6\) differs from that of good.nii.gz, \(6, 6, 6\)"
+    ):
         require_same_grid({"T1": good, "labels": small})
     with pytest.raises(UserError, match="moved.nii.gz: affine differs from that of good.nii.gz"):
         require_same_grid({"T1": good, "labels": moved})

@@ -72,7 +72,7 @@ def test_pages_need_no_network(report: Path) -> None:
 
 def test_index_shows_results_figures_and_links(report: Path, smoke: Study) -> None:
     text = report.read_text()
-    assert "Selective cross-entropy" in text and text.count("<img src=\"data:image/png") == 2
+    assert "Selective cross-entropy" in text and text.count('<img src="data:image/png') == 2
     assert 'href="02_anatomy_wmh.html"' in text and "02 Anatomy and white matter hyperintensities" in text
     assert str(Path.home()) not in text and str(smoke.folder) not in text
     page = (report.parent / "02_anatomy_wmh.html").read_text()
@@ -119,6 +119,16 @@ def test_study_command_renders_once_and_then_finds_everything(
     assert "selective_cross_entropy" in out and out.endswith("report: reports/smoke/index.html\n")
     executed.clear()
     assert cli.main(command) == 0 and executed == []
+
+
+def test_a_notebook_that_cannot_tell_a_scenario(smoke: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    import dataclasses
+
+    wrong = dataclasses.replace(smoke.params.scenarios["anatomy_wmh"], notebook="04_statistical_comparison")
+    params = dataclasses.replace(smoke.params, scenarios={"anatomy_wmh": wrong})
+    monkeypatch.setattr(smoke, "params", params)
+    with pytest.raises(UserError, match="04_statistical_comparison.ipynb: no parameter 'scenario'"):
+        reporting.planned_notebooks(smoke, ROOT / "notebooks")
 
 
 def test_unknown_notebook_of_a_scenario(smoke: Study, tmp_path: Path) -> None:

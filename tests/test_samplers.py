@@ -139,5 +139,5 @@ def test_volume_smaller_than_the_patch_is_filled_up(cohorts: list[SamplingCohort
 
 def test_cohort_without_any_label_is_an_error(cohorts: list[SamplingCohort]) -> None:
     empty = SamplingCohort([cohorts[1].cases[1]], cohorts[1].lookup, [0, 1])
-    with pytest.raises(UserError, match="cohort lesion: none of its training cases carries a label to sample"):
+    with pytest.raises(UserError, match="cohort lesion: none of 1 cases carries a label to sample"):
         PatchSampler([cohorts[0], empty], (4, 4, 4), 2, seed=0)

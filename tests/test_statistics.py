@@ -49,9 +49,18 @@ def test_case_test_averages_over_labels_first() -> None:
 
 def test_undefined_values_are_left_out_in_pairs() -> None:
     metrics = table({"a": [[0.9, np.nan], [0.7, 0.9]], "b": [[0.5, 0.1], [0.6, 0.4]]})
-    assert thesis_test(metrics).iloc[0]["n"] == 3
+    # the thesis counts an undefined Dice as 0
+    row = thesis_test(metrics).iloc[0]
+    assert row["n"] == 4 and row["mean_a"] == pytest.approx((0.9 + 0 + 0.7 + 0.9) / 4)
     # the case mean of b must not include the label that a lacks
     assert case_test(metrics).iloc[0]["mean_b"] == pytest.approx((0.5 + 0.5) / 2)
+
+
+def test_copies_of_a_seed_are_no_evidence() -> None:
+    metrics = table({"a": [[0.9, 0.8], [0.7, 0.9]], "b": [[0.5, 0.6], [0.6, 0.4]]})
+    copies = pd.concat([metrics.assign(seed=seed) for seed in range(3)])
+    for test in (thesis_test, case_test):
+        pd.testing.assert_frame_equal(test(copies), test(metrics))
 
 
 def test_t_interval_by_hand() -> None:

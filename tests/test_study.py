@@ -61,12 +61,57 @@ def test_run_keys_cover_what_changes_numbers(toy_study: Callable[..., Path]) -> 
         {"spacing_mm: 1": "spacing_mm: 2"},
         {"absent: [wmh]": "absent: []"},
         {"modalities: [T1, FLAIR]": "modalities: [FLAIR, T1]"},
+        {"precision: float32": "precision: bf16"},
     ):
         other = {run.name: run.key for run in Study(toy_study(replace)).runs}
         assert other.keys() == base.keys() and not set(other.values()) & set(base.values()), replace
-    # where and how fast it is computed is not part of a run's identity
-    for replace in ({"precision: float32": "threads: 2\nworkers: 1"}, {"test: anatomy": "test: anatomy\n    title: x"}):
+    # titles and the number of workers change no number
+    for replace in (
+        {"precision: float32": "precision: float32\nworkers: 1"},
+        {"test: anatomy": "test: anatomy\n    title: x"},
+    ):
         assert {run.name: run.key for run in Study(toy_study(replace)).runs} == base
+
+
+def test_runs_with_the_same_network_are_still_two_runs(toy_study: Callable[..., Path]) -> None:
+    one_task = {"train: [anatomy, lesion]": "train: [anatomy]", "models: [cross": "models: [multi_unet, cross"}
+    study = Study(toy_study(one_task))
+    multi, single = study.find_run("both/multi_unet/0"), study.find_run("both/cross_entropy/0")
+    assert multi.networks[0].key == single.networks[0].key and multi.key != single.key
+
+
+def test_renamed_cases_are_evaluated_again_but_not_trained_again(toy_study: Callable[..., Path]) -> None:
+    file = toy_study()
+    before = Study(file).runs
+    manifest = file.parent / "data" / "anatomy.csv"
+    manifest.write_text(manifest.read_text().replace("anatomy3,", "renamed,"))
+    after = Study(file).runs
+    for a, b in zip(before, after, strict=True):
+        assert a.key != b.key and [n.key for n in a.networks] == [n.key for n in b.networks]
+
+
+def test_a_new_cohort_leaves_the_networks_of_others_alone(toy_study: Callable[..., Path]) -> None:
+    before = {n.name: n.key for n in Study(toy_study()).networks(Study(toy_study()).runs)}
+    new = """  tumours:
+    source: table
+    manifest: data/lesion.csv
+    codes: {1: tumour}
+preprocessing:"""
+    study = Study(toy_study({"preprocessing:": new}))
+    assert "tumour" in study.labels and {n.name: n.key for n in study.networks(study.runs)} == before
+
+
+def test_validation_cases_are_drawn_from_those_without_a_mark(toy_study: Callable[..., Path]) -> None:
+    file = toy_study({"test: anatomy": "test: lesion"})
+    manifest = file.parent / "data" / "anatomy.csv"
+    text = manifest.read_text().replace(",validation", ",").replace(",test", ",")
+    manifest.write_text(text)
+    for seed in range(5):
+        file.write_text(file.read_text().replace("  steps:", f"  split_seed: {seed}\n  steps:"))
+        study = Study(file)
+        assert {c.name for c in study.split("lesion")[1]} == {"002"}  # marked
+        assert {c.name for c in study.split("anatomy")[1]} <= {"anatomy2", "anatomy3"}
+        file.write_text(file.read_text().replace(f"  split_seed: {seed}\n", ""))
 
 
 def test_unknown_names(toy_study: Callable[..., Path]) -> None:

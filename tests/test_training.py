@@ -112,7 +112,9 @@ def test_early_stopping_and_best_weights(toy_study: Callable[..., Path]) -> None
 def test_a_loss_that_is_not_finite_is_an_error(toy_study: Callable[..., Path]) -> None:
     study = Study(toy_study({"patience: null": "patience: null\n  learning_rate: 1.0e+38"}))
     network = study.find_run("both/cross_entropy/0").networks[0]
-    with pytest.raises(UserError, match=r"both/cross_entropy/0: the loss became nan at step \d; lower training.learning"):
+    with pytest.raises(
+        UserError, match=r"both/cross_entropy/0: the loss became nan at step \d; lower training.learning"
+    ):
         runs.train_network(study, network)
 
 

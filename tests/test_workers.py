@@ -43,7 +43,9 @@ def test_errors_of_a_job_reach_the_caller() -> None:
 
 
 def test_a_killed_worker_is_one_line() -> None:
-    with pytest.raises(UserError, match="a worker process was killed while working on network A; run the command again"):
+    with pytest.raises(
+        UserError, match="a worker process was killed while working on network A; run the command again"
+    ):
         run_jobs([Job("network A", die, ())], "dying", 1)
 
 

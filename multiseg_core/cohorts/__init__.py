@@ -91,6 +91,9 @@ def _load(name: str, p: CohortParams, labels: Sequence[str], base: Path, work: P
         assert p.manifest and p.codes
         codes, absent = p.codes, tuple(p.absent)
         cases, modalities = read_manifest(name, base / p.manifest)
+    for label in absent:
+        if label not in labels:
+            raise UserError(f"cohorts.{name}.absent: unknown label '{label}'{suggest(label, labels)}")
     try:
         code_map = CodeMap.build(labels, codes, absent)
     except UserError as error:

@@ -36,6 +36,7 @@ def test_deformations_do_not_fold() -> None:
 def test_smooth_noise_has_the_stated_scale() -> None:
     noise = smooth_noise(np.random.default_rng(0), (60, 60, 60), 8.0, (2.0, 2.0, 2.0))
     assert noise.mean() == pytest.approx(0, abs=0.3) and noise.std() == pytest.approx(1, abs=0.25)
+
     # a Gaussian of sigma s makes a correlation of exp(-d^2 / 4 s^2): at d = 8 mm 0.78, at 32 mm nearly none
     def correlation(voxels: int) -> float:
         return float(np.corrcoef(noise[:-voxels].ravel(), noise[voxels:].ravel())[0, 1])

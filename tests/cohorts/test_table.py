@@ -40,7 +40,10 @@ def test_windows_files_are_read(tmp_path: Path) -> None:
         ("case,T1,labels\n# a comment\na,x\n", "m.csv line 3: 2 values for 3 columns"),
         ("case,T1,labels\na,,y\n", "m.csv line 2: no value for 'T1'"),
         ("case,T1,labels\na,x,y\na,z,y\n", "m.csv line 3: case 'a' appears twice"),
-        ("case,T1,labels,split\na,x,y,tets\n", r"m.csv line 2: split 'tets' is not one of .* \(did you mean 'test'\?\)"),
+        (
+            "case,T1,labels,split\na,x,y,tets\n",
+            r"m.csv line 2: split 'tets' is not one of .* \(did you mean 'test'\?\)",
+        ),
         ("case,T1,labels\n../a,x,y\n", "must not hold '/'"),
     ],
 )

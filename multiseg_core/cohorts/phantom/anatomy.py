@@ -161,7 +161,9 @@ def draw_subject(rng: np.random.Generator, atlas: Atlas, spacing_mm: tuple[float
     fractions = np.stack([np.maximum(f, 0) ** 1.8 * np.exp(t) for f, t in zip(fractions, tilt, strict=True)])
     total = fractions.sum(0)
     fractions *= np.where(total > 0, brain / np.maximum(total, 1e-6), 0)
-    return Subject(fractions.astype(np.float32), brain, distance, np.abs(world[0]).astype(np.float32), affine, spacing_mm)
+    return Subject(
+        fractions.astype(np.float32), brain, distance, np.abs(world[0]).astype(np.float32), affine, spacing_mm
+    )
 
 
 def _rotation(angles: FloatArray) -> FloatArray:

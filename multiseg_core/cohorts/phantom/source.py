@@ -16,9 +16,7 @@ __all__ = ["CODES", "PRESETS", "ensure_files", "phantom_cases"]
 _MODULES = [f"cohorts.phantom.{name}" for name in ("atlas", "anatomy", "lesions", "scanner", "presets")]
 
 
-def phantom_cases(
-    cohort: str, preset: str, n_cases: int, voxel_mm: float, seed: int, work: Path
-) -> tuple[Case, ...]:
+def phantom_cases(cohort: str, preset: str, n_cases: int, voxel_mm: float, seed: int, work: Path) -> tuple[Case, ...]:
     """List the cases of a phantom cohort, whose files `ensure_files` makes.
 
     Parameters
