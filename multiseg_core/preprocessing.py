@@ -80,6 +80,10 @@ def read_image(path: Path) -> nib.Nifti1Image:
 def read_volume(path: Path, image: nib.Nifti1Image | None = None) -> FloatArray:
     """Read all voxels as float32, (X, Y, Z). Raises `UserError` if the data cannot be read or holds NaN or infinity."""
     image = read_image(path) if image is None else image
+    if not np.issubdtype(image.get_data_dtype(), np.number) or np.issubdtype(
+        image.get_data_dtype(), np.complexfloating
+    ):
+        raise UserError(f"{path}: its voxels are not plain numbers ({image.get_data_dtype()})")
     try:
         volume = np.asarray(image.dataobj, dtype=np.float32)
     except Exception as error:  # truncated or corrupt compressed data raise many kinds

@@ -11,7 +11,7 @@ import csv
 import os
 from pathlib import Path
 
-from ..errors import UserError, suggest
+from ..errors import UserError, one_line, suggest
 from .base import SPLITS, Case
 
 ROLES = ("case", "labels", "brain_mask", "split")
@@ -38,15 +38,20 @@ def read_manifest(cohort: str, manifest: Path) -> tuple[tuple[Case, ...], tuple[
         If the manifest is missing, lacks a column or a value, names a case twice or an unknown split, or has no
         case. Whether the images exist is checked later, for all cohorts alike.
     """
+    rows: list[tuple[int, list[str]]] = []
     try:
         with open(manifest, newline="", encoding="utf-8-sig") as file:
-            lines = [(n, line) for n, line in enumerate(file, start=1) if line.strip() and not line.startswith("#")]
+            reader = csv.reader(file)
+            for row in reader:
+                if any(value.strip() for value in row) and not row[0].startswith("#"):
+                    rows.append((reader.line_num, row))
     except FileNotFoundError:
         raise UserError(f"cohort {cohort}: no such manifest: {manifest}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cohort {cohort}: {manifest}: cannot be read ({error})") from None
-    rows = list(csv.reader(line for _, line in lines))
-    columns = [name.strip() for name in rows[0]] if rows else []
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"cohort {cohort}: {manifest}: cannot be read as CSV in UTF-8 ({one_line(error)})") from None
+    columns = [name.strip() for name in rows[0][1]] if rows else []
+    if len(columns) == 1 and columns[0].count(";") + columns[0].count("\t"):
+        raise UserError(f"{manifest}: its values must be separated by commas")
     for required in ("case", "labels"):
         if required not in columns:
             raise UserError(f"{manifest}: no column '{required}' (found: {', '.join(columns) or 'none'})")
@@ -56,7 +61,7 @@ def read_manifest(cohort: str, manifest: Path) -> tuple[tuple[Case, ...], tuple[
     if len(set(columns)) != len(columns) or "" in columns:
         raise UserError(f"{manifest}: column names must be distinct and not empty: {', '.join(columns)}")
     cases: dict[str, Case] = {}
-    for (line, _), values in zip(lines[1:], rows[1:], strict=True):
+    for line, values in rows[1:]:
         if len(values) != len(columns):
             raise UserError(f"{manifest} line {line}: {len(values)} values for {len(columns)} columns")
         row = dict(zip(columns, (value.strip() for value in values), strict=True))

@@ -50,21 +50,21 @@ class Preset:
 
 
 _T1 = Contrast(csf=0.30, gm=0.66, wm=1.00, wmh=0.86)
-_FLAIR = Contrast(csf=0.22, gm=0.88, wm=0.72, wmh=1.15)
+_FLAIR = Contrast(csf=0.22, gm=0.88, wm=0.72, wmh=1.25)
 
 # The MRBrainS cohorts come from like scanners: their intensities are as close to each other as to themselves, with
 # MRBrainS13 the most homogeneous (thesis figure 16).
 PRESETS: Mapping[str, Preset] = {
     "mrbrains13": Preset(
-        Scanner({"T1": _T1, "FLAIR": _FLAIR}, contrast_jitter=0.02, bias=0.06, noise=0.03),
+        Scanner({"T1": _T1, "FLAIR": _FLAIR}, contrast_jitter=0.01, bias=0.05, noise=0.03),
         annotates=("csf", "gm", "wm"), absent=("wmh",), cases=5,
     ),
     "mrbrains17": Preset(
-        Scanner({"T1": _T1, "FLAIR": _FLAIR}, contrast_jitter=0.05, bias=0.07, noise=0.03),
+        Scanner({"T1": _T1, "FLAIR": _FLAIR}, contrast_jitter=0.04, bias=0.06, noise=0.03),
         annotates=("wmh",), absent=(), cases=60,
     ),
     "mrbrains18": Preset(
-        Scanner({"T1": _T1, "FLAIR": _FLAIR}, contrast_jitter=0.05, bias=0.07, noise=0.03),
+        Scanner({"T1": _T1, "FLAIR": _FLAIR}, contrast_jitter=0.04, bias=0.06, noise=0.03),
         annotates=("csf", "gm", "wm", "wmh"), absent=(), cases=7,
     ),
 }  # fmt: skip
