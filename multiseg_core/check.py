@@ -65,6 +65,7 @@ def check_study(study: Study, workers: int | None = None) -> Findings:
         findings.errors += _shared_cases(study, inspected)
         findings.errors += _unused_codes(study, inspected)
         findings.errors += _parts_without_labels(study, inspected)
+        findings.warnings += _leaks_into_validation(study, inspected)
     for scenario, s in study.params.scenarios.items():
         findings.errors += _nothing_to_test(study, scenario)
         findings.warnings += _label_warnings(study, scenario)
@@ -73,6 +74,8 @@ def check_study(study: Study, workers: int | None = None) -> Findings:
             for cohort in s.train
             if study.split(cohort)[0] == study.split(cohort)[1]
         ]
+    used = {name for s in study.params.scenarios.values() for name in (*s.train, s.test)}
+    findings.warnings += [f"cohort {name} is used by no scenario" for name in study.cohorts if name not in used]
     findings.cohorts = _summary(study, inspected)
     return findings
 
@@ -85,7 +88,10 @@ def inspect_case(case: Case, cohort: Cohort) -> dict[str, Any]:
     where = f"cohort {case.cohort}, case {case.name}"
     try:
         opened = require_same_grid(case.files)
-        volumes = {role: read_volume(path, opened[role]) for role, path in case.files.items()}
+        volumes = {
+            role: read_volume(path, opened[role], np.float64 if role == "labels" else np.float32)
+            for role, path in case.files.items()
+        }
         for role, path in case.files.items():
             if role not in ("labels", "brain_mask") and np.ptp(volumes[role]) == 0:
                 raise UserError(f"{path}: the image is constant")
@@ -191,6 +197,21 @@ def _unused_codes(study: Study, inspected: Inspected) -> list[str]:
                     f"{len(facts)} cases"
                 )
     return errors
+
+
+def _leaks_into_validation(study: Study, inspected: Inspected) -> list[str]:
+    """Find validation cases that share an image with a training case of their cohort."""
+    warnings = []
+    for name in dict.fromkeys(cohort for s in study.params.scenarios.values() for cohort in s.train):
+        train, validation = ([c for c in part if c.made_by is None] for part in study.split(name))
+        if train == validation:
+            continue
+        seen = {h: c.name for c in train for h in inspected[c.cohort, c.name]["voxels"].values()}
+        for case in validation:
+            twin = next((seen[h] for h in inspected[name, case.name]["voxels"].values() if h in seen), None)
+            if twin is not None:
+                warnings.append(f"cohort {name}: validation case {case.name} has the images of training case {twin}")
+    return warnings
 
 
 def _parts_without_labels(study: Study, inspected: Inspected) -> list[str]:

@@ -80,7 +80,9 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "--image", action="append", required=True, metavar="MODALITY=FILE", help="one image per modality of the run"
     )
-    sub.add_argument("--brain-mask", type=Path, help="needed if the first image is not brain-extracted")
+    sub.add_argument(
+        "--brain-mask", type=Path, help="for normalisation; needed if the first image is not brain-extracted"
+    )
     sub.add_argument("--out", "-o", type=Path, required=True, help="the segmentation to write, .nii or .nii.gz")
     sub.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
     sub.add_argument("--precision", default="auto", help="auto, float32 or bf16 (default: auto, as in the params file)")
@@ -97,15 +99,24 @@ def _load(options: argparse.Namespace) -> Study:
     return Study(options.params)
 
 
+def _notebooks_folder(options: argparse.Namespace) -> Path:
+    return getattr(options, "notebooks", None) or Path(__file__).resolve().parent.parent / "notebooks"
+
+
 # -- commands ------------------------------------------------------------------------------------------------------
 
 
 def check_command(options: argparse.Namespace) -> None:
     """``multiseg check``: print a table of the cohorts, warnings and errors."""
     from .check import check_study
+    from .reporting import planned_notebooks
 
     study = _load(options)
     findings = check_study(study)
+    try:
+        planned_notebooks(study, _notebooks_folder(options))
+    except UserError as error:
+        findings.errors.append(str(error))
     print(findings.cohorts.to_string(index=False))
     for scenario, s in study.params.scenarios.items():
         print(
@@ -146,7 +157,7 @@ def train_command(options: argparse.Namespace) -> None:
     if options.list:
         study = _load(options)
         for run in study.runs:
-            print(f"{run.key}  {run.name}  {'finished' if runs.is_finished(study, run) else 'missing'}")
+            print(f"{run.key}  {run.name}  {runs.state(study, run)}")
         return
     study = _checked(options)
     run = study.find_run(options.run)
@@ -171,8 +182,7 @@ def study_command(options: argparse.Namespace) -> None:
 
     started = time.monotonic()
     study = _load(options)
-    source = options.notebooks or Path(__file__).resolve().parent.parent / "notebooks"
-    plan = reporting.planned_notebooks(study, source)
+    plan = reporting.planned_notebooks(study, _notebooks_folder(options))
     _say(f"study {study.name}: {len(study.params.scenarios)} scenarios, {len(plan)} notebooks")
     study = _checked(options)
     runs.finish_runs(study)
@@ -208,6 +218,9 @@ def predict_command(options: argparse.Namespace) -> None:
     images = _parse_images(options.image)
     if not options.out.name.endswith((".nii", ".nii.gz")):
         raise UserError(f"{options.out}: the output must end in .nii or .nii.gz")
+    inputs = [*images.values(), *([options.brain_mask] if options.brain_mask else [])]
+    if options.out.resolve() in {path.resolve() for path in inputs}:
+        raise UserError(f"{options.out}: the output would overwrite an input")
     model = Model.load(options.run_folder / "model.pt")
     for modality in images:
         if modality not in model.modalities:

@@ -207,7 +207,7 @@ class CodeMap:
         codes, inverse = np.unique(volume, return_inverse=True)
         unknown = [code for code in codes if int(code) != code or int(code) not in self.code_to_set]
         if unknown:
-            raise UserError(f"code {unknown[0]:g} has no mapping (mapped: {sorted(self.code_to_set)})")
+            raise UserError(f"code {float(unknown[0]):.10g} has no mapping (mapped: {sorted(self.code_to_set)})")
         table = np.array([self.code_to_set[int(code)] for code in codes], dtype=np.uint8)
         return table[inverse].reshape(volume.shape)
 

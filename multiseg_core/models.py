@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import math
 from collections.abc import Mapping
@@ -49,11 +50,18 @@ class UNet(nn.Module):
         spatial_dims: int = 3,
     ) -> None:
         super().__init__()
+        sizes = (in_channels, out_channels, base_filters, levels, spatial_dims)
+        if not all(isinstance(n, int) for n in sizes) or not isinstance(dropout, int | float):
+            raise UserError("network: unet's options must be whole numbers, and dropout a number")
         if spatial_dims not in (2, 3) or levels < 2 or base_filters < 1 or not 0 <= dropout < 1:
-            raise UserError("unet needs spatial_dims 2 or 3, levels >= 2, base_filters >= 1 and 0 <= dropout < 1")
+            raise UserError(
+                "network: unet needs spatial_dims 2 or 3, levels >= 2, base_filters >= 1 and 0 <= dropout < 1"
+            )
         conv = nn.Conv3d if spatial_dims == 3 else nn.Conv2d
         up = nn.ConvTranspose3d if spatial_dims == 3 else nn.ConvTranspose2d
-        norm = nn.BatchNorm3d if spatial_dims == 3 else nn.BatchNorm2d
+        # Keras's momentum and epsilon, as in the thesis's program. Torch's own momentum averages over some ten batches
+        # only, and patches around lesions and around cortex differ too much for that.
+        norm = functools.partial(nn.BatchNorm3d if spatial_dims == 3 else nn.BatchNorm2d, momentum=0.01, eps=1e-3)
 
         def block(n_in: int, n_out: int) -> nn.Sequential:
             # a bias before batch normalisation would be subtracted again

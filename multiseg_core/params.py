@@ -6,6 +6,7 @@ The defaults are the thesis's own recipe; ``params/*.yaml`` say what they change
 from __future__ import annotations
 
 import dataclasses
+import re
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -264,6 +265,16 @@ def _check_values(params: Params) -> None:
     for key in ("patch_size", "validation_patch_size"):
         size: Sequence[int] = getattr(t, key)
         require(len(size) == 3 and min(size) > 0, f"training.{key}: must be three positive whole numbers, got {size}")
+    sizes = {"preprocessing.spacing_mm": params.preprocessing.spacing_mm}
+    sizes.update({f"cohorts.{name}.voxel_mm": c.voxel_mm for name, c in params.cohorts.items()})
+    for name, value in sizes.items():
+        require(0.1 <= value <= 20, f"{name}: must lie between 0.1 and 20 mm, got {value:g}")
+    for kind, names in (("cohorts", params.cohorts), ("scenarios", params.scenarios)):
+        for name in names:
+            require(re.fullmatch(r"[A-Za-z0-9][\w.+-]{0,60}", name) is not None, f"{kind}: '{name}' is not a name: "
+                    "use letters, digits and _ . + -, 61 at most")  # fmt: skip
+    labels = params.labels or []
+    require(len(set(labels)) == len(labels), "labels: a label appears twice")
     require(t.noise_sd >= 0, f"training.noise_sd: must not be negative, got {t.noise_sd}")
     require(t.weight_decay >= 0, f"training.weight_decay: must not be negative, got {t.weight_decay}")
     require(0 < t.validation_fraction < 1, "training.validation_fraction: must lie between 0 and 1")

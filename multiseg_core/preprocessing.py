@@ -62,7 +62,7 @@ def read_image(path: Path) -> nib.Nifti1Image:
         If the file is missing, unreadable, not 3-D or has a singular affine.
     """
     if not path.is_file():
-        raise UserError(f"{path}: no such file")
+        raise UserError(f"{path}: {'is a folder, not a file' if path.is_dir() else 'no such file'}")
     try:
         image = nib.load(path)
     except Exception:  # nibabel raises many kinds on broken headers
@@ -77,15 +77,18 @@ def read_image(path: Path) -> nib.Nifti1Image:
     return image
 
 
-def read_volume(path: Path, image: nib.Nifti1Image | None = None) -> FloatArray:
-    """Read all voxels as float32, (X, Y, Z). Raises `UserError` if the data cannot be read or holds NaN or infinity."""
+def read_volume(path: Path, image: nib.Nifti1Image | None = None, dtype: type = np.float32) -> FloatArray:
+    """Read all voxels as float32 (labels better as float64), (X, Y, Z).
+
+    Raises `UserError` if the data cannot be read, is not plain numbers, or holds NaN or infinity.
+    """
     image = read_image(path) if image is None else image
     if not np.issubdtype(image.get_data_dtype(), np.number) or np.issubdtype(
         image.get_data_dtype(), np.complexfloating
     ):
         raise UserError(f"{path}: its voxels are not plain numbers ({image.get_data_dtype()})")
     try:
-        volume = np.asarray(image.dataobj, dtype=np.float32)
+        volume = np.asarray(image.dataobj, dtype=dtype)
     except Exception as error:  # truncated or corrupt compressed data raise many kinds
         raise UserError(
             f"{path}: its voxels cannot be read, the file may be damaged ({type(error).__name__})"
@@ -216,7 +219,7 @@ def prepare(
 
     target = None
     if labels is not None and code_map is not None:
-        native_codes = read_volume(labels, canonical["labels"])
+        native_codes = read_volume(labels, canonical["labels"], np.float64)
         try:
             positions = code_map.translate(native_codes)
         except UserError as error:

@@ -115,6 +115,14 @@ def is_finished(study: Study, run: Run) -> bool:
     return (study.run_folder(run) / "run.json").exists()
 
 
+def state(study: Study, run: Run) -> str:
+    """Return ``finished``, ``begun`` (a network or a checkpoint is there) or ``missing``."""
+    if is_finished(study, run):
+        return "finished"
+    folders = [study.network_folder(network) for network in run.networks]
+    return "begun" if any(is_trained(f) or (f / "checkpoint.pt").exists() for f in folders) else "missing"
+
+
 def load_model(study: Study, run: Run) -> Model:
     """Put the trained networks of a run together."""
     members = []

@@ -124,10 +124,17 @@ class Study:
         self.params: Params = load_params(self.params_file)
         self.name = self.params_file.stem
         self.folder = self._reports_root() / self.name
+        self._check_reports_root()
         base = self.params_file.parent
-        self.cohorts, self.labels = load_cohorts(
-            self.params.cohorts, self.params.labels, base, self.folder / "phantoms"
-        )
+        try:
+            self.cohorts, self.labels = load_cohorts(
+                self.params.cohorts, self.params.labels, base, self.folder / "phantoms"
+            )
+        except UserError as error:
+            text = str(error)
+            # faults of a manifest name the manifest already
+            named = text.startswith(("cohorts.", "labels:", "missing key"))
+            raise UserError(f"{self.params_file}: {text}" if named else text) from None
         self.store = Store(self.folder / "store", self.params.preprocessing)
         self._check_scenarios()
 
@@ -136,6 +143,15 @@ class Study:
         if self.params.reports_dir is not None:
             return (base / self.params.reports_dir).resolve()
         return (base.parent if base.name == "params" else base) / "reports"
+
+    def _check_reports_root(self) -> None:
+        """Find a folder that cannot be written to before anything is computed."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{self.params_file}: reports_dir: cannot make {self.folder} ({error.strerror})") from None
+        if not os.access(self.folder, os.W_OK):
+            raise UserError(f"{self.params_file}: reports_dir: {self.folder} cannot be written to")
 
     # -- scenarios ---------------------------------------------------------------------------------------------
 

@@ -113,6 +113,17 @@ def test_a_part_without_any_label(toy_study: Callable[..., Path]) -> None:
     assert errors(file) == ["cohort lesion: none of its validation cases carries a label (002); change the split"]
 
 
+def test_warnings_of_leaks_and_unused_cohorts(toy_study: Callable[..., Path]) -> None:
+    file = toy_study({"train: [anatomy, lesion]": "train: [anatomy]"})
+    data = file.parent / "data"
+    for kind in ("T1", "FLAIR", "labels"):
+        (data / f"anatomy2_{kind}.nii.gz").write_bytes((data / f"anatomy0_{kind}.nii.gz").read_bytes())
+    assert check_study(Study(file), workers=1).warnings == [
+        "cohort anatomy: validation case anatomy2 has the images of training case anatomy0",
+        "cohort lesion is used by no scenario",
+    ]
+
+
 def test_nothing_to_test(toy_study: Callable[..., Path]) -> None:
     file = toy_study({"train: [anatomy, lesion]": "train: [lesion]"})
     assert errors(file) == ["scenario both: test cohort anatomy draws none of the labels that are trained"]
@@ -146,15 +157,24 @@ def test_what_was_read_is_remembered_until_the_file_changes(
             {"selective_cross_entropy]": "selective_crossentropy]"},
             r"unknown model .* \(did you mean 'selective_cross_en",
         ),
-        ({"{1: wmh}": "{1: whmh}\nlabels: [csf, gm, wm, wmh]".replace("\n", "\n")}, "unknown label 'whmh'"),
-        ({"base_filters: 2": "base_filters: 2.5"}, "toy.yaml: network: "),
-        ({"base_filters: 2": "base_filters: '8'"}, "toy.yaml: network: "),
+        ({"{1: wmh}": "{1: whmh}\nlabels: [csf, gm, wm, wmh]".replace("\n", "\n")}, "labels: 'whmh' of a cohort's codes is not in the list"),
+        ({"base_filters: 2": "base_filters: 2.5"}, "toy.yaml: network: unet.s options must be whole numbers"),
+        ({"base_filters: 2": "base_filters: '8'"}, "toy.yaml: network: unet.s options must be whole numbers"),
         ({"base_filters: 2": "base_filters: 2, spatial_dims: 2"}, r"training.patch_size .8, 8, 8., batch of 2: "),
         (
             {"batch_size: 2": "batch_size: 1", "levels: 2": "levels: 4"},
             "batch of 1: Expected more than 1 value per channel",
         ),
         ({"absent: [wmh]": "absent: [wmhs]"}, r"cohorts.anatomy.absent: unknown label 'wmhs' .did you mean 'wmh'"),
+        ({"spacing_mm: 1": "spacing_mm: 0.02"}, "preprocessing.spacing_mm: must lie between 0.1 and 20 mm, got 0.02"),
+        ({"spacing_mm: 1": "spacing_mm: .inf"}, "preprocessing.spacing_mm: must lie between 0.1 and 20 mm, got inf"),
+        ({"  both:": "  ../both:"}, "scenarios: '../both' is not a name"),
+        (
+            {"precision: float32": "labels: [csf, gm, wm]"},
+            "toy.yaml: labels: 'wmh' of a cohort's codes is not in the list",
+        ),
+        ({"precision: float32": "reports_dir: toy.yaml"}, "toy.yaml: reports_dir: cannot make .*toy.yaml/toy"),
+        ({"    codes: {1: wmh}\n": ""}, "toy.yaml: missing key 'cohorts.lesion.codes'"),
         ({"precision: float32": "seeds: [-1]"}, r"seeds.0.: must lie between 0 and 2.32 - 1, got -1"),
         ({"base_filters: 2": "base_filter: 2"}, r"network: unet has no option 'base_filter' \(did you mean"),
         ({"patch_size: [8, 8, 8]\n  validation_every": "patch_size: [9, 8, 8]\n  validation_every"}, "multiples of 2"),

@@ -69,6 +69,11 @@ def test_prepare_then_train_one_run(toy_study: Callable[..., Path], capsys: pyte
         ["both/cross_entropy/0", "finished"],
         ["both/selective_cross_entropy/0", "missing"],
     ]
+    text = file.read_text()
+    file.write_text(text.replace("modalities:", "notebook: 02_anatomy_whm\n    modalities:"))
+    assert cli.main(["check", str(file)]) == 1
+    assert "no notebook '02_anatomy_whm'" in capsys.readouterr().err
+    file.write_text(text)
     assert cli.main(["train", str(file), "--run", "both/cross_entropi/0"]) == 1
     assert "did you mean 'both/cross_entropy/0'?" in capsys.readouterr().err
 
@@ -130,6 +135,7 @@ def test_predict_on_the_case_itself_agrees_with_the_evaluation(smoke: Study, tmp
             ["--image", "T1=a.nii", "--image", "FLAIR=b.nii", "--device", "gpu"],
             "device: 'gpu' is not a device of torch",
         ),
+        (["--image", "T1=x.nii.gz", "--image", "FLAIR=b.nii"], "x.nii.gz: the output would overwrite an input"),
         (["--image", "T1"], "--image T1: expected MODALITY=FILE"),
         (["--image", "T1=a.nii", "--image", "FLAIR=b.nii"], "a.nii: no such file"),
         (["--image", "T1=a.nii", "-o", "x.png"], "x.png: the output must end in .nii or .nii.gz"),

@@ -34,6 +34,14 @@ def test_dropout_stands_before_the_deepest_block_only() -> None:
     assert seen == [(1, 8, 2, 2, 2)]  # base 2, third level's filters, three poolings
 
 
+def test_running_statistics_average_over_many_batches() -> None:
+    """As in Keras: new = 0.99 old + 0.01 batch."""
+    network = UNet(1, 2, base_filters=2, levels=2)
+    norm = network.down[0][1]
+    norm(torch.full((1, 2, 4, 4, 4), 3.0))
+    assert torch.allclose(norm.running_mean, torch.tensor(0.01 * 3.0))
+
+
 def test_initial_weights_have_he_variance() -> None:
     torch.manual_seed(0)
     weight = UNet(2, 2, base_filters=32).bottom[3].weight

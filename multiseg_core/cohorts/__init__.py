@@ -47,7 +47,11 @@ def load_cohorts(
     """
     for name, p in params.items():
         _check_keys(name, p)
-    labels = label_order(params) if labels is None else tuple(labels)
+    found = label_order(params)
+    missing = [label for label in found if labels is not None and label not in labels]
+    if missing and labels is not None:
+        raise UserError(f"labels: '{missing[0]}' of a cohort's codes is not in the list{suggest(missing[0], labels)}")
+    labels = found if labels is None else tuple(labels)
     return {name: _load(name, p, labels, base, work) for name, p in params.items()}, labels
 
 

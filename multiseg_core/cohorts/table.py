@@ -55,6 +55,9 @@ def read_manifest(cohort: str, manifest: Path) -> tuple[tuple[Case, ...], tuple[
     for required in ("case", "labels"):
         if required not in columns:
             raise UserError(f"{manifest}: no column '{required}' (found: {', '.join(columns) or 'none'})")
+    for name in columns:
+        if name not in ROLES and name.lower() in (*ROLES, "mask", "label", "brainmask"):
+            raise UserError(f"{manifest}: column '{name}'{suggest(name.lower(), ROLES)}; roles are {', '.join(ROLES)}")
     modalities = tuple(name for name in columns if name not in ROLES)
     if not modalities:
         raise UserError(f"{manifest}: no modality column beside {', '.join(columns)}")
@@ -71,8 +74,11 @@ def read_manifest(cohort: str, manifest: Path) -> tuple[tuple[Case, ...], tuple[
         name, split = row["case"], row.get("split") or None
         if name in cases:
             raise UserError(f"{manifest} line {line}: case '{name}' appears twice")
-        if "/" in name or name.startswith("."):
-            raise UserError(f"{manifest} line {line}: case name '{name}' must not hold '/' or start with '.'")
+        if "/" in name or name.startswith(".") or len(name) > 100 or not name.isprintable():
+            raise UserError(
+                f"{manifest} line {line}: case name '{name[:40]}' must not hold '/' or control characters, start with '.' "
+                "or be longer than 100 characters"
+            )
         if split is not None and split not in SPLITS:
             raise UserError(
                 f"{manifest} line {line}: split '{split}' is not one of {', '.join(SPLITS)}{suggest(split, SPLITS)}"

@@ -36,6 +36,8 @@ def test_windows_files_are_read(tmp_path: Path) -> None:
         ("", r"m.csv: no column 'case' \(found: none\)"),
         ("case,T1\na,x\n", r"m.csv: no column 'labels' \(found: case, T1\)"),
         ("case,labels\na,x\n", "m.csv: no modality column"),
+        ("case,T1,labels,mask\na,x,y,z\n", r"m.csv: column 'mask' \(did you mean 'brain_mask'\?\)"),
+        ("case,T1,labels,Split\na,x,y,test\n", r"m.csv: column 'Split' \(did you mean 'split'\?\)"),
         ("case;T1;labels\na;x;y\n", "m.csv: its values must be separated by commas"),
         ('case,T1,labels\na,"x\nz",y\nb,x\n', "m.csv line 4: 2 values for 3 columns"),
         ("case,T1,labels\n", "cohort c: .*m.csv lists no case"),
