@@ -1,0 +1,50 @@
+"""Real MRI, where a folder of public examples lies beside the project; skipped elsewhere."""
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from multiseg_core.labels import CodeMap
+from multiseg_core.params import PreprocessingParams
+from multiseg_core.preprocessing import brain_from_stripped, prepare, read_volume, to_native
+
+from .conftest import ROOT
+
+DATA = ROOT.parent / "shared" / "data"
+TWO_MM = PreprocessingParams(spacing_mm=2)
+
+pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="no real data at hand")
+
+
+def dice(a: np.ndarray, b: np.ndarray) -> float:
+    return 2 * np.count_nonzero(a & b) / (np.count_nonzero(a) + np.count_nonzero(b))
+
+
+def test_tissue_volumes_survive_preprocessing() -> None:
+    folder = DATA / "oasis"
+    labels = folder / "1000_tissues.nii.gz"
+    code_map = CodeMap.build(("csf", "gm", "wm"), {1: "csf", 2: "gm", 3: "wm"})
+    prepared = prepare({"T1": folder / "1000_SS.nii.gz"}, TWO_MM, labels, folder / "1000_mask.nii.gz", code_map)
+    assert nib.aff2axcodes(prepared.affine) == ("R", "A", "S") and prepared.target is not None
+    native = read_volume(labels)
+    for code in (1, 2, 3):
+        ml = np.count_nonzero(prepared.target == code) * 8 / 1000
+        assert ml == pytest.approx(np.count_nonzero(native == code) / 1000, rel=0.03)
+    one_hot = np.stack([prepared.target == k for k in range(4)]).astype(np.float32)
+    back = to_native(one_hot, prepared.affine, prepared.native_shape, prepared.native_affine)
+    # a 2 mm grid cannot hold the cortex of a 1 mm grid exactly, but left and right must not be swapped
+    assert all(dice(back == code, native == code) > limit for code, limit in ((1, 0.7), (2, 0.8), (3, 0.87)))
+
+
+def test_the_brain_of_stripped_images_is_found() -> None:
+    oasis = DATA / "oasis" / "1001_SS.nii.gz"
+    found = brain_from_stripped(read_volume(oasis), oasis)
+    assert dice(found, read_volume(DATA / "oasis" / "1001_mask.nii.gz") > 0) > 0.97
+    # small negative values from interpolation, and z-scored images whose background is 0
+    (flair,) = (DATA / "ms" / "patient07").glob("FLAIR_*.nii.gz")
+    assert 1_000_000 < np.count_nonzero(brain_from_stripped(read_volume(flair), flair)) < 2_500_000
+    case: Path = DATA / "brats2015" / "brats_2013_pat0001_1"
+    image = case / "T1c_subtrMeanDivStd.nii.gz"
+    assert dice(brain_from_stripped(read_volume(image), image), read_volume(case / "brainmask.nii.gz") > 0) > 0.97
