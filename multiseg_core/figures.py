@@ -99,9 +99,18 @@ def target_overlay(case: StoredCase, labels: Sequence[str], z: int) -> np.ndarra
     return table[case.target[:, :, z]]
 
 
-def show_slice(axes: Axes, image: np.ndarray, overlay: np.ndarray | None, labels: Sequence[str], title: str) -> None:
-    """Draw an axial slice (X, Y), neurological orientation, with labels painted over it."""
-    inside = image > image.min()
+def show_slice(
+    axes: Axes,
+    case: StoredCase,
+    modality: str,
+    z: int,
+    overlay: np.ndarray | None,
+    labels: Sequence[str],
+    title: str,
+) -> None:
+    """Draw an axial slice of a case, neurological orientation, with class numbers (X, Y) painted over it."""
+    image = case.images[case.modalities.index(modality), :, :, z]
+    inside = np.asarray(case.mask[:, :, z])
     low, high = np.percentile(image[inside], [1, 99.5]) if inside.any() else (0, 1)
     extent = (0, image.shape[0], 0, image.shape[1])
     darkest = low - 0.2 * (high - low)
@@ -133,11 +142,11 @@ def cohort_slices(cases: Sequence[StoredCase], labels: Sequence[str]) -> tuple[F
         for axes in line:
             axes.set_axis_off()
         for channel, modality in enumerate(case.modalities):
-            show_slice(line[channel], case.images[channel, :, :, z], None, labels, f"{case.cohort}: {modality}")
+            show_slice(line[channel], case, modality, z, None, labels, f"{case.cohort}: {modality}")
         overlay = target_overlay(case, labels, z)
         drawn = [label for label in labels if any(label in m and BACKGROUND not in m for m in case.sets)]
         title = "labels: " + ", ".join(pretty(label, LABEL_NAMES) for label in drawn)
-        show_slice(line[len(case.modalities)], case.images[0, :, :, z], overlay, labels, title)
+        show_slice(line[len(case.modalities)], case, case.modalities[0], z, overlay, labels, title)
         for k, label in enumerate(labels, start=1):
             rows.append(
                 {"cohort": case.cohort, "case": case.name, "slice": z, "label": label, "voxels": (overlay == k).sum()}
@@ -164,7 +173,6 @@ def prediction_panel(
         The image to show.
     """
     z = best_slice(case, labels)
-    channel = case.modalities.index(modality)
     panels: dict[str, np.ndarray | None] = {
         modality: None,
         "ground truth": target_overlay(case, labels, z),
@@ -177,7 +185,7 @@ def prediction_panel(
         axes.set_axis_off()
     rows = []
     for axes, (name, overlay) in zip(grid.flat, panels.items(), strict=False):
-        show_slice(axes, case.images[channel, :, :, z], overlay, labels, pretty(name, MODEL_NAMES))
+        show_slice(axes, case, modality, z, overlay, labels, pretty(name, MODEL_NAMES))
         if overlay is not None:
             for k, label in enumerate(labels, start=1):
                 rows.append(
@@ -196,11 +204,10 @@ def naive_panel(
     rows = []
     for line, case, prediction in zip(grid, cases, predictions, strict=True):
         z = best_slice(case, labels)
-        image = case.images[case.modalities.index(modality), :, :, z]
         truth = target_overlay(case, labels, z)
-        show_slice(line[0], image, None, labels, f"{case.cohort}: {modality}")
-        show_slice(line[1], image, truth, labels, "labels of the cohort")
-        show_slice(line[2], image, prediction[:, :, z], labels, "naive model")
+        show_slice(line[0], case, modality, z, None, labels, f"{case.cohort}: {modality}")
+        show_slice(line[1], case, modality, z, truth, labels, "labels of the cohort")
+        show_slice(line[2], case, modality, z, prediction[:, :, z], labels, "naive model")
         for k, label in enumerate(labels, start=1):
             rows.append(
                 {
@@ -344,7 +351,8 @@ def training_curves(history: pd.DataFrame) -> Figure:
                 label="validation" if i == 0 else None,
             )  # fmt: skip
         axes.set_title(pretty(model, MODEL_NAMES), fontsize=10)
-        axes.set(xlabel="step", ylim=(0, None))
+        # the first validations may be far off, as batch normalisation has seen few batches by then
+        axes.set(xlabel="step", ylim=(0, 1.3 * part["training_loss"].max()))
         axes.tick_params(labelsize=8)
     grid[0, 0].set_ylabel("loss")
     grid[0, 0].legend(fontsize=8, frameon=False)

@@ -285,22 +285,20 @@ def to_native(
     np.ndarray
         Class numbers, uint8, `native_shape`.
     """
-    # the outermost native voxels may have their centres beyond the last centres of a coarser grid
-    probabilities = np.pad(probabilities, [(0, 0), (1, 1), (1, 1), (1, 1)], mode="edge")
-    affine = affine.copy()
-    affine[:3, 3] -= affine[:3, :3].sum(axis=1)
+
+    def resample(volume: FloatArray, order: int, mode: str) -> FloatArray:
+        image = nib.Nifti1Image(volume.astype(np.float32), affine)
+        at = resample_from_to(image, (native_shape, native_affine), order=order, mode=mode, cval=0.0)
+        return np.asarray(at.dataobj, dtype=np.float32)
+
     best = np.zeros(native_shape, dtype=np.float32)
     result = np.zeros(native_shape, dtype=np.uint8)
     for c, volume in enumerate(probabilities):
-        at = resample_from_to(
-            nib.Nifti1Image(volume, affine),
-            (native_shape, native_affine),
-            order=1,
-            mode="constant",
-            cval=1.0 if c == 0 else 0.0,
-        )
-        values = np.asarray(at.dataobj, dtype=np.float32)
+        # the centres of the outermost native voxels may lie beyond the last centres of a coarser grid
+        values = resample(volume, order=1, mode="nearest")
         better = values > best
         result[better] = c
         best[better] = values[better]
+    # but not beyond its outermost voxels
+    result[resample(np.ones(probabilities.shape[1:]), order=0, mode="grid-constant") < 0.5] = 0
     return result
