@@ -157,28 +157,29 @@ def _inspect_job(params_file: str, cohort_name: str, name: str, report: Report) 
 # -- cohorts and scenarios ------------------------------------------------------------------------------------------
 
 
-def _shared_cases(study: Study, inspected: Inspected) -> list[str]:
-    """Find test cases that share an image with a training case, voxel by voxel, whatever the files are called."""
+def _twins(cases: Sequence[Case], among: Sequence[Case], inspected: Inspected) -> list[tuple[Case, Case]]:
+    """Pair cases with one of `among` that shares an image, voxel by voxel, whatever the files are called."""
 
     def images(case: Case) -> list[str]:
         if case.made_by is not None:
             return [fingerprint(dict(case.made_by))]
         return list(inspected[case.cohort, case.name]["voxels"].values())
 
+    seen = {image: case for case in among for image in images(case)}
+    matches = [(case, next((seen[image] for image in images(case) if image in seen), None)) for case in cases]
+    return [(case, twin) for case, twin in matches if twin is not None]
+
+
+def _shared_cases(study: Study, inspected: Inspected) -> list[str]:
+    """Find test cases that are also used for training."""
     errors = []
     for scenario, s in study.params.scenarios.items():
-        seen: dict[str, Case] = {}
-        for cohort in s.train:
-            for part in study.split(cohort):
-                for case in part:
-                    seen.update(dict.fromkeys(images(case), case))
-        for case in study.test_cases(scenario):
-            twin = next((seen[image] for image in images(case) if image in seen), None)
-            if twin is not None:
-                errors.append(
-                    f"scenario {scenario}: test case {case.cohort}/{case.name} is also used for training, "
-                    f"as {twin.cohort}/{twin.name}"
-                )
+        used = [case for cohort in s.train for part in study.split(cohort) for case in part]
+        errors += [
+            f"scenario {scenario}: test case {case.cohort}/{case.name} is also used for training, "
+            f"as {twin.cohort}/{twin.name}"
+            for case, twin in _twins(study.test_cases(scenario), used, inspected)
+        ]
     return errors
 
 
@@ -203,14 +204,12 @@ def _leaks_into_validation(study: Study, inspected: Inspected) -> list[str]:
     """Find validation cases that share an image with a training case of their cohort."""
     warnings = []
     for name in dict.fromkeys(cohort for s in study.params.scenarios.values() for cohort in s.train):
-        train, validation = ([c for c in part if c.made_by is None] for part in study.split(name))
-        if train == validation:
-            continue
-        seen = {h: c.name for c in train for h in inspected[c.cohort, c.name]["voxels"].values()}
-        for case in validation:
-            twin = next((seen[h] for h in inspected[name, case.name]["voxels"].values() if h in seen), None)
-            if twin is not None:
-                warnings.append(f"cohort {name}: validation case {case.name} has the images of training case {twin}")
+        train, validation = study.split(name)
+        if train != validation:
+            warnings += [
+                f"cohort {name}: validation case {case.name} has the images of training case {twin.name}"
+                for case, twin in _twins(validation, train, inspected)
+            ]
     return warnings
 
 

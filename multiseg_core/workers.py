@@ -39,14 +39,11 @@ class Job:
         A module-level function ``function(*arguments, report)``.
     arguments
         Picklable.
-    weight
-        Its share of the time, in any unit.
     """
 
     name: str
     function: Callable[..., Any]
     arguments: tuple[Any, ...]
-    weight: float = 1.0
 
 
 class _Lines(io.TextIOBase):
@@ -65,14 +62,13 @@ class _Lines(io.TextIOBase):
         self.target.flush()
 
 
-def progress_bar(title: str, total: float, unit: str = "job") -> tqdm:
+def progress_bar(title: str, total: float) -> tqdm:
     """Return a plain-text bar on stderr; in a log file it prints a line now and then."""
     terminal = sys.stderr.isatty()
     shape = "{desc}: {percentage:3.0f}% |{bar:20}| {elapsed}, {remaining} left{postfix}"
     return tqdm(
         total=total,
         desc=title,
-        unit=unit,
         ascii=True,
         file=sys.stderr if terminal else _Lines(sys.stderr),
         mininterval=0.5 if terminal else 15,
@@ -130,10 +126,9 @@ def run_jobs(jobs: Sequence[Job], title: str, n_workers: int) -> list[Any]:
         return []
     context = multiprocessing.get_context("spawn")
     channel = context.Queue()
-    total = sum(job.weight for job in jobs)
     fraction = [0.0] * len(jobs)
     text = [""] * len(jobs)
-    bar = progress_bar(title, total)
+    bar = progress_bar(title, len(jobs))
     pool = concurrent.futures.ProcessPoolExecutor(
         min(n_workers, len(jobs)), mp_context=context, initializer=_start_worker, initargs=(channel, os.getpid())
     )
@@ -149,7 +144,7 @@ def run_jobs(jobs: Sequence[Job], title: str, n_workers: int) -> list[Any]:
         ]
         done = sum(f >= 1 for f in fraction)
         bar.set_postfix_str(f"{done}/{len(jobs)} done; " + "; ".join(running), refresh=False)
-        bar.update(sum(job.weight * f for job, f in zip(jobs, fraction, strict=True)) - bar.n)
+        bar.update(sum(fraction) - bar.n)
 
     try:
         futures = [pool.submit(_run_job, index, job) for index, job in enumerate(jobs)]
