@@ -8,7 +8,14 @@ from monai.losses import DiceLoss
 from torch import Tensor
 from torch.nn import functional as F
 
-from multiseg_core.losses import PatchwiseSelectiveCrossEntropy, SelectiveCrossEntropy, SelectiveDice, SoftDice
+from multiseg_core.losses import (
+    PatchwiseSelectiveCrossEntropy,
+    SelectiveCrossEntropy,
+    SelectiveDice,
+    SoftDice,
+    _plain_set_cross_entropy,
+    _SetCrossEntropy,
+)
 
 EYE = torch.eye(3, dtype=torch.bool)
 # row 3: background of a lesion cohort (tissue may hide in it), row 4: ignored
@@ -120,6 +127,36 @@ def test_gradients(loss_class: type, shape: tuple[int, ...]) -> None:
     logits, target = random_batch(shape, 5, torch.float64)
     loss = loss_class(SETS)
     assert torch.autograd.gradcheck(lambda x: loss(x, target), logits.requires_grad_())
+
+
+@pytest.mark.parametrize("spread", [1, 20, 60, 200])  # at 60 a float32 probability is tiny, at 200 it is 0
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_the_fast_cross_entropy_is_the_plain_one(spread: float, channels_last: bool) -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = spread * torch.randn(3, 4, 5, 6, 7, generator=generator)
+    if channels_last:
+        logits = logits.contiguous(memory_format=torch.channels_last_3d)
+    # overlapping sets, a different matrix for each sample, and every row somewhere
+    eye = torch.eye(4, dtype=torch.bool)
+    more = torch.rand(3, 5, 4, generator=generator) < 0.6
+    members = torch.cat([eye.expand(3, -1, -1), more | eye[:1]], dim=1)
+    target = torch.randint(0, 9, (3, 5, 6, 7), generator=generator)
+    results = []
+    for function in (_plain_set_cross_entropy, _SetCrossEntropy.apply):
+        z = logits.clone().requires_grad_()
+        value = function(z, target, members)
+        (gradient,) = torch.autograd.grad(3 * value, z)  # a factor, as of a loss that is one term of several
+        results.append((value.item(), gradient))
+    assert results[0][0] == pytest.approx(results[1][0], rel=1e-6)
+    assert torch.allclose(results[0][1], results[1][1], atol=1e-8, rtol=1e-4)
+
+
+def test_gradient_of_the_plain_cross_entropy() -> None:
+    logits, target = random_batch((3, 2), 5, torch.float64)
+    members = SETS.expand(2, -1, -1)
+    assert torch.autograd.gradcheck(
+        lambda x: _plain_set_cross_entropy(x, target, members), logits.requires_grad_(), check_grad_dtypes=True
+    )
 
 
 @pytest.mark.parametrize("loss_class", ALL)
