@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import inspect
+import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -33,11 +34,17 @@ class UNet(nn.Module):
         Fraction of the deepest block's inputs that are dropped in training.
     spatial_dims
         2 or 3.
+    filters
+        Filters of every level, instead of `base_filters` and `levels`. Most of the time is spent at the first level,
+        which has most of the voxels.
+    norm
+        ``batch`` as in the thesis, or ``instance``.
 
     Notes
     -----
     Input (N, in_channels, *spatial), every spatial size a multiple of `size_divisor`; output logits
-    (N, out_channels, *spatial).
+    (N, out_channels, *spatial). A voxel's logits depend on the input up to `reach` voxels away along each axis, and
+    on the position modulo `size_divisor`.
     """
 
     def __init__(
@@ -48,37 +55,43 @@ class UNet(nn.Module):
         levels: int = 4,
         dropout: float = 0.3,
         spatial_dims: int = 3,
+        filters: Sequence[int] | None = None,
+        norm: str = "batch",
     ) -> None:
         super().__init__()
-        sizes = (in_channels, out_channels, base_filters, levels, spatial_dims)
-        if not all(isinstance(n, int) for n in sizes) or not isinstance(dropout, int | float):
-            raise UserError("network: unet's options must be whole numbers, and dropout a number")
-        if spatial_dims not in (2, 3) or levels < 2 or base_filters < 1 or not 0 <= dropout < 1:
-            raise UserError(
-                "network: unet needs spatial_dims 2 or 3, levels >= 2, base_filters >= 1 and 0 <= dropout < 1"
-            )
+        if filters is None:
+            filters = [base_filters * 2**level for level in range(levels)] if _is_count(base_filters, levels) else []
+        elif not isinstance(filters, list | tuple):
+            raise UserError("network: unet's filters must be a list of whole numbers")
+        if not _is_count(in_channels, out_channels, *filters) or len(filters) < 2:
+            raise UserError("network: unet needs two levels or more, with whole numbers of filters above 0")
+        if not isinstance(dropout, int | float) or not 0 <= dropout < 1:
+            raise UserError(f"network: unet's dropout must lie in [0, 1), got {dropout}")
+        if spatial_dims not in (2, 3):
+            raise UserError(f"network: unet's spatial_dims must be 2 or 3, got {spatial_dims}")
+        if norm not in ("batch", "instance"):
+            raise UserError(f"network: unet's norm must be batch or instance, got '{norm}'")
         conv = nn.Conv3d if spatial_dims == 3 else nn.Conv2d
         up = nn.ConvTranspose3d if spatial_dims == 3 else nn.ConvTranspose2d
-        # Keras's momentum and epsilon, as in the thesis's program. Torch's own momentum averages over some ten batches
-        # only, and patches around lesions and around cortex differ too much for that.
-        norm = functools.partial(nn.BatchNorm3d if spatial_dims == 3 else nn.BatchNorm2d, momentum=0.01, eps=1e-3)
+        make_norm = _NORMS[norm, spatial_dims]
 
         def block(n_in: int, n_out: int) -> nn.Sequential:
-            # a bias before batch normalisation would be subtracted again
+            # a bias before normalisation would be subtracted again
             return nn.Sequential(
-                conv(n_in, n_out, 3, padding=1, bias=False), norm(n_out), nn.ReLU(inplace=True),
-                conv(n_out, n_out, 3, padding=1, bias=False), norm(n_out), nn.ReLU(inplace=True),
+                conv(n_in, n_out, 3, padding=1, bias=False), make_norm(n_out), nn.ReLU(inplace=True),
+                conv(n_out, n_out, 3, padding=1, bias=False), make_norm(n_out), nn.ReLU(inplace=True),
             )  # fmt: skip
 
-        filters = [base_filters * 2**level for level in range(levels)]
-        self.size_divisor = 2 ** (levels - 1)
-        self.down = nn.ModuleList(block(a, b) for a, b in zip([in_channels, *filters[:-2]], filters[:-1], strict=True))
+        above, deepest = filters[:-1], filters[-1]
+        self.size_divisor = 2 ** len(above)
+        self.reach = _reach(len(filters)) if norm == "batch" else None
+        self.down = nn.ModuleList(block(a, b) for a, b in zip([in_channels, *above[:-1]], above, strict=True))
         self.pool = (nn.MaxPool3d if spatial_dims == 3 else nn.MaxPool2d)(2)
         self.dropout = nn.Dropout(dropout)
-        self.bottom = block(filters[-2], filters[-1])
-        self.up = nn.ModuleList(up(2 * n, n, 2, stride=2) for n in reversed(filters[:-1]))
-        self.merge = nn.ModuleList(block(n, n) for n in reversed(filters[:-1]))
-        self.head = conv(base_filters, out_channels, 1)
+        self.bottom = block(above[-1], deepest)
+        self.up = nn.ModuleList(up(b, a, 2, stride=2) for a, b in reversed(list(itertools.pairwise(filters))))
+        self.merge = nn.ModuleList(block(n, n) for n in reversed(above))
+        self.head = conv(above[0], out_channels, 1)
         self.apply(_initialise)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -89,9 +102,35 @@ class UNet(nn.Module):
             skips.append(x)
             x = self.pool(x)
         x = self.bottom(self.dropout(x))
-        for up, block, skip in zip(self.up, self.merge, reversed(skips), strict=True):
-            x = block(up(x) + skip)
+        for up, block in zip(self.up, self.merge, strict=True):
+            x = block(up(x).add_(skips.pop()))  # in place: the largest arrays of the network meet here
         return self.head(x)
+
+
+# Keras's momentum and epsilon, as in the thesis's program. Torch's own momentum averages over some ten batches
+# only, and patches around lesions and around cortex differ too much for that.
+_NORMS = {
+    ("batch", 2): functools.partial(nn.BatchNorm2d, momentum=0.01, eps=1e-3),
+    ("batch", 3): functools.partial(nn.BatchNorm3d, momentum=0.01, eps=1e-3),
+    ("instance", 2): functools.partial(nn.InstanceNorm2d, affine=True),
+    ("instance", 3): functools.partial(nn.InstanceNorm3d, affine=True),
+}
+
+
+def _is_count(*values: Any) -> bool:
+    return all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in values)
+
+
+def _reach(levels: int) -> int:
+    """Distance in voxels up to which a logit of a `UNet` sees its input, for any position in a pooling window.
+
+    Each 3-wide convolution of level l sees 2^l voxels further; there are two blocks of two at every level but the
+    deepest, which has one. Pooling and the transposed convolution tie a voxel to its window of 2^l voxels, hence
+    2^l - 1 voxels more from level l to l - 1 on either way; together at most 2^(levels - 1) - 1 per way.
+    """
+    convolutions = sum((4 if level < levels - 1 else 2) * 2**level for level in range(levels))
+    windows = 2 ** (levels - 1) - 1
+    return convolutions + windows
 
 
 def _initialise(module: nn.Module) -> None:

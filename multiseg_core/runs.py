@@ -79,7 +79,7 @@ def train_network(study: Study, network: NetworkSpec, report: Report = _no_repor
     space = study.label_space(network)
     trainer = Trainer(
         folder,
-        [_training_data(study, cohort, network, space) for cohort in network.cohorts],
+        [training_data(study, cohort, network, space) for cohort in network.cohorts],
         space,
         network.loss,
         study.params.network,
@@ -93,7 +93,7 @@ def train_network(study: Study, network: NetworkSpec, report: Report = _no_repor
     return folder
 
 
-def _training_data(study: Study, cohort_name: str, network: NetworkSpec, space: LabelSpace) -> TrainingData:
+def training_data(study: Study, cohort_name: str, network: NetworkSpec, space: LabelSpace) -> TrainingData:
     cohort = study.cohorts[cohort_name]
     train, validation = ([study.store.open(case, cohort) for case in part] for part in study.split(cohort_name))
     lookup = space.lookup(cohort.code_map.sets, naive=network.naive)

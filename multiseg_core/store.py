@@ -84,27 +84,32 @@ class StoredCase:
     @functools.cached_property
     def images(self) -> np.ndarray:
         """(M, X, Y, Z) float32."""
-        return np.load(self.folder / "images.npy", mmap_mode="r")
+        return _map(self.folder / "images.npy")
 
     @functools.cached_property
     def mask(self) -> np.ndarray:
         """(X, Y, Z) bool."""
-        return np.load(self.folder / "mask.npy", mmap_mode="r")
+        return _map(self.folder / "mask.npy")
 
     @functools.cached_property
     def target(self) -> np.ndarray:
         """(X, Y, Z) uint8 positions in `sets`."""
-        return np.load(self.folder / "target.npy", mmap_mode="r")
+        return _map(self.folder / "target.npy")
 
     @functools.cached_property
     def voxels(self) -> dict[int, np.ndarray]:
         """Position in `sets` -> flat indices of its voxels, int32; only drawn labels that occur."""
-        flat = np.load(self.folder / "voxels.npy", mmap_mode="r")
+        flat = _map(self.folder / "voxels.npy")
         return {int(s): flat[start:stop] for s, (start, stop) in self.info["voxel_groups"].items()}
 
     def channels(self, modalities: tuple[str, ...]) -> list[int]:
         """Return the channel numbers of some modalities."""
         return [self.modalities.index(m) for m in modalities]
+
+
+def _map(path: Path) -> np.ndarray:
+    """Map an array into memory, read-only. A plain array over the map: slices of `np.memmap` are slow to make."""
+    return np.asarray(np.load(path, mmap_mode="r"))
 
 
 class Store:

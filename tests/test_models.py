@@ -18,6 +18,37 @@ def test_number_of_parameters_is_the_thesis_networks() -> None:
     assert count_parameters(UNet(1, 3, base_filters=2, levels=2)) == down + bottom + up + merge + head
 
 
+def test_filters_of_every_level_can_be_chosen() -> None:
+    same = UNet(2, 3, filters=[2, 4, 8])
+    assert count_parameters(same) == count_parameters(UNet(2, 3, base_filters=2, levels=3))
+    network = UNet(1, 2, filters=[3, 8, 5])
+    assert network.size_divisor == 4
+    assert [network.down[0][0].out_channels, network.down[1][0].out_channels, network.bottom[0].out_channels] == [
+        3,
+        8,
+        5,
+    ]
+    assert network(torch.zeros(1, 1, 8, 4, 12)).shape == (1, 2, 8, 4, 12)
+
+
+@pytest.mark.parametrize("levels", [2, 3, 4])
+def test_reach_is_the_farthest_input_that_a_voxel_sees(levels: int) -> None:
+    network = UNet(1, 1, base_filters=1, levels=levels, spatial_dims=2, dropout=0).double().eval()
+    for name, parameter in network.named_parameters():
+        nn.init.constant_(parameter, 0 if name.endswith("bias") else 0.1)  # nothing cancels, every ReLU is open
+    d, reach = network.size_divisor, network.reach
+    size = -(-(2 * reach + 2 * d) // d) * d
+    farthest = 0
+    for centre in range(size // 2, size // 2 + d):  # every position in a pooling window
+        for order in (1, -1):  # max-pooling passes one voxel of a window on: let it be the one at either end
+            ramp = 1 + 1e-6 * order * torch.arange(size, dtype=torch.float64)
+            x = (ramp[:, None] * torch.ones(1, d, dtype=torch.float64))[None, None].requires_grad_()
+            network(x)[0, 0, centre, d // 2].backward()
+            seen = x.grad[0, 0].abs().sum(1).nonzero().flatten()
+            farthest = max(farthest, (seen - centre).abs().max().item())
+    assert farthest == reach
+
+
 @pytest.mark.parametrize("spatial", [(16, 24), (16, 8, 24)])
 def test_output_has_the_input_grid(spatial: tuple[int, ...]) -> None:
     network = UNet(2, 5, base_filters=2, spatial_dims=len(spatial))
@@ -63,7 +94,12 @@ def test_monai_networks_by_name() -> None:
         ({"name": "unett"}, r"network: unknown name 'unett' \(did you mean 'unet'\?\)"),
         ({"name": "unet", "base_filter": 8}, r"unet has no option 'base_filter' \(did you mean 'base_filters'\?\)"),
         ({"name": "monai.SegResNett"}, r"MONAI has no 'monai.SegResNett' \(did you mean 'monai.SegResNet'\?\)"),
-        ({"name": "unet", "dropout": 1.5}, "0 <= dropout < 1"),
+        ({"name": "unet", "dropout": 1.5}, r"dropout must lie in \[0, 1\), got 1.5"),
+        ({"name": "unet", "base_filters": 2.5}, "whole numbers of filters"),
+        ({"name": "unet", "filters": [8]}, "two levels or more"),
+        ({"name": "unet", "filters": "8, 16"}, "filters must be a list of whole numbers"),
+        ({"name": "unet", "norm": "layer"}, "norm must be batch or instance, got 'layer'"),
+        ({"name": "unet", "spatial_dims": 4}, "spatial_dims must be 2 or 3, got 4"),
     ],
 )
 def test_bad_descriptions(spec: dict, message: str) -> None:

@@ -110,28 +110,32 @@ def test_noise_has_the_stated_size_and_never_reaches_the_store(cohorts: list[Sam
     noisy = PatchSampler(cohorts, (8, 8, 8), 30, seed=5, noise_sd=0.2)
     for step in range(3):
         noisy.batch(step)
-    # draws differ between the two samplers, so take the noisy sampler's draws for both
-    residual = np.stack([noisy.patch(d)[0] - clean.patch(_without_noise(d))[0] for d in noisy.draw(0)])
+    residual = np.stack([noisy.patch(draw)[0] - clean.patch(draw)[0] for draw in noisy.draw(0)])
     assert residual.std() == pytest.approx(0.2, rel=0.02) and abs(residual.mean()) < 0.005
+    # no two patches, channels or halves of a patch share their noise
+    parts = residual.reshape(30 * 2 * 2, -1)
+    assert np.abs(np.corrcoef(parts) - np.eye(120)).max() < 0.3
     for kept, case in zip(before, (case for c in cohorts for case in c.cases), strict=True):
         assert np.array_equal(kept, case.images)
         with pytest.raises(ValueError, match="read-only"):
             case.images[0, 0, 0, 0] = 1
 
 
-def _without_noise(draw):  # noqa: ANN001, ANN202
-    import dataclasses
+def test_a_patch_larger_than_the_pool_of_noise(cohorts: list[SamplingCohort], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("multiseg_core.samplers.NOISE_POOL", 10)
+    sampler = PatchSampler(cohorts, (8, 8, 8), 3, seed=5, noise_sd=0.2)
+    assert len({draw.noise_start for draw in sampler.draw(0)}) == 3
+    assert sampler.batch(0)[0].shape == (3, 2, 8, 8, 8)
 
-    return dataclasses.replace(draw, noise_seed=None)
 
-
-def test_volume_smaller_than_the_patch_is_filled_up(cohorts: list[SamplingCohort]) -> None:
-    sampler = PatchSampler(cohorts, (32, 8, 8), 8, seed=0, flip=False, noise_sd=0)
+@pytest.mark.parametrize("size", [SHAPE[0] + 1, 32])
+def test_volume_smaller_than_the_patch_is_filled_up(cohorts: list[SamplingCohort], size: int) -> None:
+    sampler = PatchSampler(cohorts, (size, 8, 8), 8, seed=0, flip=False, noise_sd=0)
     for draw in sampler.draw(0):
         case = cohorts[draw.cohort].cases[draw.case]
         image, target = sampler.patch(draw)
         n = case.shape[0]
-        first = (32 - n) // 2
+        first = (size - n) // 2
         assert draw.corner[0] == -first
         assert (image[:, :first] == -4).all() and (image[:, first + n :] == -4).all()
         assert (target[:first] == cohorts[draw.cohort].lookup[0]).all()

@@ -33,7 +33,7 @@ def test_stored_case_reads_back(tmp_path: Path, cohort: Cohort) -> None:
     assert list(case.voxels) == [1]
     assert np.array_equal(case.voxels[1], np.flatnonzero(case.target == 1))
     assert len(case.voxels[1]) == 2 * 3 * 2
-    assert isinstance(case.images, np.memmap) and isinstance(case.voxels[1], np.memmap)
+    assert isinstance(case.images.base, np.memmap) and isinstance(case.target.base, np.memmap)
     assert case.channels(("FLAIR",)) == [1]
 
 
