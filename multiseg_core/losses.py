@@ -8,6 +8,7 @@ losses on such targets. All spatial ranks work. Computation is in float32, or fl
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import torch
@@ -95,13 +96,13 @@ class _SetCrossEntropy(torch.autograd.Function):
         single = target < n_classes
         own = target.clamp(max=n_classes - 1)
         mass = p.gather(1, own.unsqueeze(1)).squeeze(1)  # (N, *spatial)
-        large: list[tuple[int, Tensor, Tensor]] = []  # sample, voxels (*spatial) bool, classes
+        large: list[tuple[int, Tensor, list[slice]]] = []  # sample, voxels (*spatial) bool, classes
         for n in (~single).flatten(1).any(dim=1).nonzero().flatten().tolist():
             for row in range(n_classes, members.shape[1]):
                 here = target[n] == row
                 if here.any():
-                    classes = members[n, row].nonzero().flatten()
-                    mass[n] = torch.where(here, p[n].index_select(0, classes).sum(0), mass[n])
+                    classes = _slices(members[n, row].tolist())
+                    mass[n] = torch.where(here, sum(p[n, part].sum(0) for part in classes), mass[n])
                     large.append((n, here, classes))
         loss = -mass.log()
         tiny = (mass < _SetCrossEntropy.TINY).nonzero(as_tuple=True)
@@ -123,12 +124,19 @@ class _SetCrossEntropy(torch.autograd.Function):
         grad = p * scale
         grad.scatter_add_(1, own.unsqueeze(1), (single * -scale).unsqueeze(1))
         for n, here, classes in ctx.large:
-            share = p[n].index_select(0, classes).mul_(torch.where(here, scale / mass[n], 0))
-            grad[n].index_add_(0, classes, share, alpha=-1)
+            weight = torch.where(here, scale / mass[n], 0)
+            for part in classes:
+                grad[n, part].addcmul_(p[n, part], weight, value=-1)
         if ctx.ratio is not None:
             exact = p.movedim(1, -1)[ctx.tiny] - ctx.ratio
             grad.movedim(1, -1)[ctx.tiny] = scale * exact
         return grad, None, None
+
+
+def _slices(chosen: list[bool]) -> list[slice]:
+    """Return the runs of consecutive chosen classes; slices of a tensor need no copy."""
+    numbers = itertools.groupby(range(len(chosen)), key=chosen.__getitem__)
+    return [slice(run[0], run[-1] + 1) for is_chosen, group in numbers if is_chosen for run in [list(group)]]
 
 
 def _set_cross_entropy(logits: Tensor, target: Tensor, members: Tensor) -> Tensor:

@@ -3,9 +3,11 @@ import math
 import numpy as np
 import pytest
 import torch
-from monai.metrics import DiceMetric
+from monai.metrics import DiceMetric, compute_average_surface_distance, compute_hausdorff_distance
 
-from multiseg_core.metrics import confusion, label_metrics
+from multiseg_core.metrics import confusion, label_metrics, surface_distances
+
+from .conftest import ball
 
 
 def s(*names: str) -> frozenset[str]:
@@ -28,17 +30,21 @@ def test_all_metrics_by_hand() -> None:
             "specificity": 1 / 2,
             "volume_true_ml": 3 * 8 / 1000,
             "volume_pred_ml": 3 * 8 / 1000,
+            # surfaces are voxels 1, 2, 3 and 0, 1, 2: distances 0, 0, 1 and 1, 0, 0 voxels of 2 mm
+            "hd95_mm": 0.9 * 2,  # between the second and the third of 0, 0, 1, at 95 % of the way from first to last
+            "assd_mm": 2 * (1 + 1) / 6,
         }
     )
     # wmh: TP 0, FN 1, FP 0, TN 4
     assert result["wmh"]["dice"] == 0 and result["wmh"]["specificity"] == 1
+    assert math.isinf(result["wmh"]["hd95_mm"])
 
 
 def test_undefined_values_are_nan() -> None:
     target, prediction = np.zeros((1, 1, 4), int), np.zeros((1, 1, 4), int)
     absent = label_metrics(target, prediction, SETS, ("gm", "wmh"), 1)["gm"]
     assert math.isnan(absent["dice"]) and math.isnan(absent["jaccard"]) and math.isnan(absent["sensitivity"])
-    assert absent["specificity"] == 1
+    assert absent["specificity"] == 1 and math.isnan(absent["hd95_mm"]) and math.isnan(absent["assd_mm"])
     full = label_metrics(target + 1, prediction + 1, SETS, ("gm", "wmh"), 1)["gm"]
     assert full["dice"] == 1 and math.isnan(full["specificity"])
 
@@ -64,3 +70,46 @@ def test_confusion_counts_every_voxel_once() -> None:
     assert confusion(np.array([0, 0, 1]), np.array([1, 0, 1]), 2, 3).tolist() == [[1, 1, 0], [0, 1, 0]]
     with pytest.raises(ValueError, match="differ in shape"):
         confusion(np.zeros(3, int), np.zeros(4, int), 2, 2)
+    # more pairs than a byte can number
+    rng = np.random.default_rng(0)
+    target, prediction = rng.integers(0, 20, (2, 500), dtype=np.uint8)
+    counts = confusion(target, prediction, 20, 20)
+    assert counts.sum() == 500 and counts[3, 17] == ((target == 3) & (prediction == 17)).sum()
+
+
+def test_surface_distances_of_two_cubes() -> None:
+    target, prediction = np.zeros((2, 12, 12, 12), bool)
+    target[2:7, 2:7, 2:7] = True
+    prediction[5:10, 2:7, 2:7] = True  # 3 voxels further
+    # the surface of a cube of 5 has 5^3 - 3^3 = 98 voxels; distances by brute force over all pairs
+    surface = [np.argwhere(m & ~eroded) for m, eroded in ((target, _erode(target)), (prediction, _erode(prediction)))]
+    assert [len(s) for s in surface] == [98, 98]
+    pairs = np.linalg.norm(surface[0][:, None] - surface[1][None], axis=-1)
+    distances = [pairs.min(1), pairs.min(0)]
+    hd95, assd = surface_distances(target, prediction, spacing_mm=1.5)
+    assert assd == pytest.approx(1.5 * np.concatenate(distances).mean())
+    assert hd95 == pytest.approx(1.5 * 3)
+
+
+def _erode(mask: np.ndarray) -> np.ndarray:
+    out = np.zeros_like(mask)
+    for x, y, z in np.argwhere(mask):
+        out[x, y, z] = all(mask[x + i, y + j, z + k] for i, j, k in
+                           ((1, 0, 0), (-1, 0, 0), (0, 1, 0), (0, -1, 0), (0, 0, 1), (0, 0, -1)))  # fmt: skip
+    return out
+
+
+@pytest.mark.filterwarnings("ignore:monai.metrics.utils get_mask_edges:FutureWarning")
+def test_surface_distances_equal_monai() -> None:
+    rng = np.random.default_rng(0)
+    shape = (24, 20, 22)
+    for _ in range(5):
+        # two balls that touch the border of the volume, with holes and specks
+        masks = [
+            (ball(shape, tuple(rng.uniform(4, 16, 3)), rng.uniform(4, 8)) ^ (rng.random(shape) < 0.02))
+            for _ in range(2)
+        ]
+        one_hot = [torch.from_numpy(m)[None, None] for m in masks]
+        hd95 = compute_hausdorff_distance(*one_hot, include_background=True, percentile=95, spacing=1.2)
+        assd = compute_average_surface_distance(*one_hot, include_background=True, symmetric=True, spacing=1.2)
+        assert surface_distances(*masks, spacing_mm=1.2) == pytest.approx((hd95.item(), assd.item()), rel=1e-5)
