@@ -7,10 +7,7 @@ import importlib.metadata
 import importlib.util
 import itertools
 import json
-import os
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -145,15 +142,6 @@ def rate(spread: Spread, n: float) -> Spread:
     return Spread(tuple(n / value for value in spread.values))
 
 
-def peak_mb(module: str, *arguments: str) -> float:
-    """Run ``python -m benchmarks.MODULE ARGUMENTS`` in a process of its own and return what it prints last, MB."""
-    command = [sys.executable, "-m", f"benchmarks.{module}", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=FOLDER.parent.parent, check=False)
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(command[1:])}: {done.stderr.strip().splitlines()[-1]}")
-    return float(done.stdout.split()[-1])
-
-
 def peak_allocated_mb(function: Callable[[], object]) -> float:
     """Return by how much torch's memory on the CPU grows at most during a call, in MB.
 
@@ -175,6 +163,8 @@ def private_mb() -> float:
     return next(int(line.split()[1]) for line in lines if line.startswith("Anonymous")) / 1024
 
 
-def _status(key: str) -> int:
-    lines = Path(f"/proc/{os.getpid()}/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(key))
+def resident_mb(peak: bool = False) -> float:
+    """Return the resident memory of this process, or its peak so far, MB (Linux)."""
+    key = "VmHWM" if peak else "VmRSS"
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(key)) / 1024

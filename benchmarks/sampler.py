@@ -3,8 +3,6 @@
 Every pipeline keeps the volumes where it likes best, aims at the four labels equally often and yields endless batches.
 A peer is measured with whichever of its settings was fastest in a short run, with workers or without; ours runs in the
 training process. Opening a pipeline is not timed, and peers need not convert their labels to int64.
-
-    python -m benchmarks.sampler N     # only ours: anonymous memory of a process after N batches, MB
 """
 
 from __future__ import annotations
@@ -12,10 +10,11 @@ from __future__ import annotations
 import contextlib
 import io
 import itertools
-import sys
+import multiprocessing
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +28,7 @@ from torch.utils.data import RandomSampler
 from multiseg_core.samplers import PatchSampler, SamplingCohort
 from multiseg_core.store import StoredCase
 
-from .common import Spread, Table, available, peak_mb, private_mb
+from .common import REPEATS, Spread, Table, available, private_mb
 from .volumes import stored_cases
 
 BATCH, SIZE = 7, 32
@@ -41,6 +40,11 @@ MEMORY_BATCHES = 300
 
 Batches = Iterator[tuple[Tensor, Tensor]]
 """Endless batches: images (7, 2, 32, 32, 32) and labels (7, 32, 32, 32)."""
+
+
+Setting = dict[str, Any]
+Pipeline = Callable[..., AbstractContextManager[Batches]]
+"""Called with cases, a folder for files and the setting but for its threads."""
 
 
 @dataclass(frozen=True)
@@ -61,30 +65,23 @@ class Volume:
 
     @property
     def voxels(self) -> dict[int, np.ndarray]:
-        return {label: np.flatnonzero(self.target == label).astype(np.int32) for label in range(1, N_CLASSES)}
+        return {label: np.flatnonzero(self.target == label) for label in range(1, N_CLASSES)}
+
+    def channels(self, modalities: tuple[str, ...]) -> list[int]:
+        return list(range(len(modalities)))
 
 
-# -- ours --------------------------------------------------------------------------------------------------------------
-
-
-def make_sampler(cases: Sequence[Any], channels: Sequence[int]) -> PatchSampler:
-    """Return our sampler; classes are the positions in the cases' label sets."""
-    lookup = np.arange(N_CLASSES, dtype=np.uint8)
-    return PatchSampler([SamplingCohort(cases, lookup, channels)], PATCH, BATCH, seed=0, noise_sd=NOISE_SD)
-
-
-def our_batches(cases: Sequence[Any], channels: Sequence[int]) -> Batches:
-    """Yield batches of our sampler."""
-    sampler = make_sampler(cases, channels)
-    return (sampler.batch(step) for step in itertools.count())
-
-
-# -- peers -------------------------------------------------------------------------------------------------------------
+@contextmanager
+def our_batches(cases: Sequence[Any], folder: Path) -> Iterator[Batches]:
+    """Our sampler; classes are the positions in the cases' label sets."""
+    cohort = SamplingCohort(cases, np.arange(N_CLASSES, dtype=np.uint8), cases[0].channels(MODALITIES))
+    sampler = PatchSampler([cohort], PATCH, BATCH, seed=0, noise_sd=NOISE_SD)
+    yield (sampler.batch(step) for step in itertools.count())
 
 
 @contextmanager
 def monai_batches(
-    volumes: Sequence[Volume], folder: Path, tuned: bool, per_volume: int, workers: int, thread: bool = False
+    volumes: Sequence[Volume], folder: Path, tuned: bool, per_volume: int, workers: int, background: bool = False
 ) -> Iterator[Batches]:
     """MONAI's cached dataset; tuned: no metadata, no copies of the cache, voxels of each label listed ahead."""
     from monai import transforms as tf
@@ -113,7 +110,7 @@ def monai_batches(
         items = [{"image": v.images, "label": v.target[None]} for v in volumes]
         data = CacheDataset(items, tf.Compose(steps), copy_cache=not tuned, progress=False)
         endless = RandomSampler(data, replacement=True, num_samples=10**6)
-        loader_class = ThreadDataLoader if thread else DataLoader
+        loader_class = ThreadDataLoader if background else DataLoader
         loader = loader_class(data, batch_size=BATCH, sampler=endless, num_workers=workers)
         with contextlib.closing(batches()) as iterator:
             yield iterator
@@ -148,22 +145,22 @@ def torchio_batches(volumes: Sequence[Volume], folder: Path, per_volume: int, wo
 
 
 @contextmanager
-def nnunet_batches(volumes: Sequence[Volume], folder: Path, store: str, workers: int) -> Iterator[Batches]:
-    """nnU-Net's loader; store: its compressed files (b2nd, its default) or plain arrays by memory map (npy)."""
+def nnunet_batches(volumes: Sequence[Volume], folder: Path, workers: int) -> Iterator[Batches]:
+    """nnU-Net's loader on its compressed files."""
     with contextlib.redirect_stdout(io.StringIO()):  # it asks for environment variables that are not needed here
         from batchgenerators.dataloading.nondet_multi_threaded_augmenter import NonDetMultiThreadedAugmenter
         from batchgeneratorsv2.transforms.intensity.gaussian_noise import GaussianNoiseTransform
         from batchgeneratorsv2.transforms.spatial.mirroring import MirrorTransform
         from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
         from nnunetv2.training.dataloading.data_loader import nnUNetDataLoader
-        from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2, nnUNetDatasetNumpy
+        from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
         from nnunetv2.utilities.label_handling.label_handling import LabelManager
 
-        names = _write_nnunet(volumes, folder)
-    data = (nnUNetDatasetBlosc2 if store == "b2nd" else nnUNetDatasetNumpy)(str(folder), names)
+        write_nnunet(volumes, folder)
     labels = LabelManager({"background": 0, "csf": 1, "gm": 2, "wm": 3, "wmh": 4}, None)
     # the transform's "variance" is used as a standard deviation
     augment = ComposeTransforms([MirrorTransform((0,)), GaussianNoiseTransform(NOISE_SD)])
+    data = nnUNetDatasetBlosc2(str(folder))
     loader = nnUNetDataLoader(data, BATCH, PATCH, PATCH, labels, 1.0, transforms=augment)
     if workers:
         loader = NonDetMultiThreadedAugmenter(loader, None, workers, num_cached=6, wait_time=0.002)
@@ -174,47 +171,50 @@ def nnunet_batches(volumes: Sequence[Volume], folder: Path, store: str, workers:
             loader._finish()
 
 
-def _write_nnunet(volumes: Sequence[Volume], folder: Path) -> list[str]:
-    """Write a preprocessed dataset as nnU-Net does, compressed and not, unless it is there; return its cases' names."""
+def write_nnunet(volumes: Sequence[Volume], folder: Path) -> None:
+    """Write a dataset as nnU-Net's preprocessing does, unless the folder is there."""
     from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPreprocessor
     from nnunetv2.training.dataloading.nnunet_dataset import comp_blosc2_params, nnUNetDatasetBlosc2
 
-    folder.mkdir(exist_ok=True)
-    names = [f"case{i:02}" for i in range(len(volumes))]
-    for name, volume in zip(names, volumes, strict=True):
-        if (folder / f"{name}.npy").exists():
-            continue
+    if folder.exists():
+        return
+    folder.mkdir()
+    for i, volume in enumerate(volumes):
         seg = volume.target[None].astype(np.int16)
         places = DefaultPreprocessor._sample_foreground_locations(seg, list(range(1, N_CLASSES)))
         blocks, chunks = comp_blosc2_params(volume.images.shape, PATCH, volume.images.itemsize)
         blocks_seg, chunks_seg = comp_blosc2_params(seg.shape, PATCH, seg.itemsize)
         nnUNetDatasetBlosc2.save_case(
-            volume.images, seg, {"class_locations": places}, str(folder / name),
+            volume.images, seg, {"class_locations": places}, str(folder / f"case{i:02}"),
             chunks=chunks, blocks=blocks, chunks_seg=chunks_seg, blocks_seg=blocks_seg,
         )  # fmt: skip
-        np.save(folder / f"{name}_seg.npy", seg)
-        np.save(folder / f"{name}.npy", volume.images)
-    return names
 
 
-Open = Callable[..., AbstractContextManager[Batches]]
-PEERS: list[tuple[str, str, Open, list[dict[str, Any]]]] = [
-    ("MONAI, as documented", "monai", monai_batches, [
-        {"tuned": False, "per_volume": n, "workers": w} for n in (1, 8) for w in (0, 2)
+MODES = ({"workers": 0, "threads": 1}, {"workers": 0, "threads": 2}, {"workers": 2, "threads": 1})
+OURS: list[Setting] = [{"threads": 1}, {"threads": 2}]
+PEERS: dict[str, tuple[str, Pipeline, list[Setting]]] = {
+    "MONAI, as documented": ("monai", monai_batches, [
+        {**mode, "per_volume": n, "tuned": False} for mode in MODES for n in (1, 8)
     ]),
-    ("MONAI, tuned", "monai", monai_batches, [
-        *({"tuned": True, "per_volume": n, "workers": w} for n in (1, 8) for w in (0, 2)),
-        {"tuned": True, "per_volume": 8, "workers": 0, "thread": True},
+    "MONAI, tuned": ("monai", monai_batches, [
+        *({**mode, "per_volume": n, "tuned": True} for mode in MODES for n in (1, 8)),
+        {**MODES[0], "per_volume": 8, "tuned": True, "background": True},
     ]),
-    ("TorchIO", "torchio", torchio_batches, [{"per_volume": n, "workers": w} for n in (10, 100) for w in (0, 2)]),
-    ("nnU-Net", "nnunetv2", nnunet_batches, [{"store": s, "workers": w} for s in ("b2nd", "npy") for w in (0, 2)]),
-]  # fmt: skip
+    "TorchIO": ("torchio", torchio_batches, [{**mode, "per_volume": n} for mode in MODES for n in (10, 100)]),
+    "nnU-Net": ("nnunetv2", nnunet_batches, list(MODES)),
+}  # fmt: skip
 
 
-# -- measurement -------------------------------------------------------------------------------------------------------
+@contextmanager
+def opened(pipeline: Pipeline, cases: Sequence[Any], folder: Path, setting: Setting) -> Iterator[Batches]:
+    """Open a pipeline with a setting."""
+    options = dict(setting)
+    torch.set_num_threads(options.pop("threads"))
+    with pipeline(cases, folder, **options) as batches:
+        yield batches
 
 
-def measure(batches: Batches, per_round: int = 1, repeats: int = 7, seconds: float = 1.0) -> Spread:
+def measure(batches: Batches, per_round: int = 1, repeats: int = 0) -> Spread:
     """Return patches per second over a second or more, in whole rounds after which a pipeline's work repeats."""
 
     def timed(n: int) -> float:
@@ -226,10 +226,10 @@ def measure(batches: Batches, per_round: int = 1, repeats: int = 7, seconds: flo
 
     timed(per_round)  # starts the workers
     n, spent = 0, 0.0
-    while spent < seconds:
+    while spent < 1:
         spent += timed(per_round)
         n += per_round
-    return Spread(tuple(BATCH * n / timed(n) for _ in range(repeats)))
+    return Spread(tuple(BATCH * n / timed(n) for _ in range(repeats)) or (BATCH * n / spent,))
 
 
 def toys() -> list[Volume]:
@@ -237,70 +237,80 @@ def toys() -> list[Volume]:
 
     The first channel tells the position from left to right, the second is 0.
     """
-    target = np.zeros((64 * (N_CLASSES - 1), 64, 64), np.uint8)
+    target = np.zeros((48 * (N_CLASSES - 1), 40, 40), np.uint8)
     for label in range(1, N_CLASSES):
-        cube = slice(32 - label, 32 + label + 1)
-        target[64 * (label - 1) :][cube, cube, cube] = label
+        across = slice(20 - label, 21 + label)
+        target[48 * label - 24 - label : 48 * label - 23 + label, across, across] = label
     place = np.broadcast_to(np.arange(len(target), dtype=np.float32)[:, None, None], target.shape)
     return [Volume(np.stack([place, np.zeros_like(place)]), target) for _ in range(3)]
 
 
 def check(batches: Batches) -> None:
     """Assert that patches of `toys` are balanced, mirrored together with their labels, and noisy."""
-    image_list, label_list = zip(*itertools.islice(batches, 60), strict=True)
-    images, labels = torch.cat(image_list), torch.cat(label_list).long()
-    aimed = labels.flatten(1).amax(1)
-    shares = torch.bincount(aimed, minlength=N_CLASSES) / len(aimed)
+    images, labels = (torch.cat(part) for part in zip(*itertools.islice(batches, 60), strict=True))
+    labels = labels.long()
+    shares = torch.bincount(labels.flatten(1).amax(1), minlength=N_CLASSES) / len(labels)
     assert shares[0] == 0 and (shares[1:] - 1 / (N_CLASSES - 1)).abs().max() < 0.1, f"labels are drawn {shares}"
     place = images[:, 0]
     mirrored = (place[:, 0] > place[:, -1]).float().mean()
     assert abs(mirrored - 0.5) < 0.12, f"{mirrored} of the patches are mirrored"
     inside = labels > 0
-    assert (place[inside] - (64 * labels[inside] - 32)).abs().max() < N_CLASSES, "labels and images differ in place"
+    assert (place[inside] - (48 * labels[inside] - 24)).abs().max() < N_CLASSES, "labels and images differ in place"
     assert abs(images[:, 1].std() - NOISE_SD) < 0.003, f"sd of the noise is {images[:, 1].std()}"
+
+
+def fastest(
+    table: Table,
+    name: str,
+    pipeline: Pipeline,
+    cases: Sequence[Any],
+    folder: Path,
+    settings: list[Setting],
+    small: Sequence[Volume],
+) -> Setting:
+    """Return the setting that wins a short run, after a check of what it yields."""
+    rates = []
+    for setting in settings:
+        with opened(pipeline, cases, folder / "volumes", setting) as batches:
+            rates.append(measure(batches, setting.get("per_volume", 1)).median)
+        text = ", ".join(f"{key} {value}" for key, value in setting.items())
+        table.note(f"  short run of {name}: {rates[-1]:.0f} patches/s with {text}")
+    best = settings[int(np.argmax(rates))]
+    with opened(pipeline, small, folder / "toys", best) as batches:
+        check(batches)
+    return best
+
+
+def our_memory(n: int) -> tuple[float, float]:
+    """Return the anonymous memory of this process in MB before our sampler is made and after n batches."""
+    cases = stored_cases()
+    before = private_mb()
+    with our_batches(cases, Path()) as batches:
+        for _ in itertools.islice(batches, n):
+            pass
+    return before, private_mb()
 
 
 def run(table: Table) -> None:
     """Add the rows of this benchmark."""
     cases, small = stored_cases(), toys()
-    channels = cases[0].channels(MODALITIES)
-    check(our_batches(small, [0, 1]))
     volumes = [Volume.load(case) for case in cases]
-    with tempfile.TemporaryDirectory() as folder:
-        for peer, module, pipeline, settings in PEERS:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        our_setting = fastest(table, "ours", our_batches, cases, folder, OURS, small)
+        for peer, (module, pipeline, settings) in PEERS.items():
             if not available(table, module, f"patch sampling, {peer}"):
                 continue
-            short = []
-            for setting in settings:
-                per_round = setting["per_volume"] if pipeline is not nnunet_batches else 1
-                with pipeline(volumes, Path(folder) / "volumes", **setting) as batches:
-                    short.append(measure(batches, per_round, repeats=1).median)
-            for setting, rate in sorted(zip(settings, short, strict=True), key=lambda s: -s[1]):
-                table.note(f"  {peer}, short run: {rate:.0f} patches/s with {setting}")
-            best = settings[int(np.argmax(short))]
-            per_round = best.get("per_volume", 1)
-            with pipeline(small, Path(folder) / "toys", **best) as batches:
-                check(batches)
-            with pipeline(volumes, Path(folder) / "volumes", **best) as batches:
-                theirs = measure(batches, per_round)
-            # next to the peer's in time, and never beside its workers
-            table.add("patch sampling, 32^3", peer, measure(our_batches(cases, channels)), theirs, "patches/s")
-    before, after = (peak_mb("sampler", str(n)) for n in (0, MEMORY_BATCHES))
+            setting = fastest(table, peer, pipeline, volumes, folder, settings, small)
+            with opened(pipeline, volumes, folder / "volumes", setting) as batches:
+                theirs = measure(batches, setting.get("per_volume", 1), REPEATS)
+            with opened(our_batches, cases, folder, our_setting) as batches:  # never beside a peer's workers
+                ours = measure(batches, repeats=REPEATS)
+            table.add("patch sampling, 32^3", peer, ours, theirs, "patches/s")
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        before, after = pool.submit(our_memory, MEMORY_BATCHES).result()
     disk = sum(file.stat().st_size for case in cases for file in case.folder.iterdir()) / 2**20
     table.note(
         f"our sampler: {before:.0f} MB of anonymous memory before it is made, {after:.0f} MB after "
         f"{MEMORY_BATCHES} batches; the store of {len(cases)} cases has {disk:.0f} MB on disk"
     )
-
-
-def main(n: int) -> None:
-    """Print the anonymous memory after n batches; before there is a sampler if n is 0."""
-    cases = stored_cases()
-    if n:
-        for _ in itertools.islice(our_batches(cases, cases[0].channels(MODALITIES)), n):
-            pass
-    print(private_mb())
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]))

@@ -82,6 +82,10 @@ VARIANTS = {
     "base4": Variant("base 4", 1290, {"base_filters": 4}),
     "base16": Variant("base 16", 580, {"base_filters": 16}),
     "wide": Variant("filters 8-24-48-96", 700, {"filters": [8, 24, 48, 96]}),
+    "single": Variant("one convolution per block at the first level", 1250,
+                      {"base_filters": 8, "convolutions": [1, 2, 2, 2]}),
+    "single16": Variant("base 16, one convolution per block at the first level", 850,
+                        {"base_filters": 16, "convolutions": [1, 2, 2, 2]}),
     # the rest
     "instance": Variant("instance normalisation", 960, {"base_filters": 8, "norm": "instance"}),
     "float32": Variant("float32", 450, precision="float32"),

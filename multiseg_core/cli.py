@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .errors import UserError, one_line
+from .params import InferenceParams
 
 if TYPE_CHECKING:
     from .study import Study
@@ -86,7 +88,21 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--out", "-o", type=Path, required=True, help="the segmentation to write, .nii or .nii.gz")
     sub.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
     sub.add_argument("--precision", default="auto", help="auto, float32 or bf16 (default: auto, as in the params file)")
+    sub.add_argument(
+        "--memory", type=_gib, default=InferenceParams.memory_gib, metavar="GIB",
+        help=f"memory that the prediction may take; a volume that needs more is cut into tiles (default: {InferenceParams.memory_gib:g})",
+    )  # fmt: skip
     return parser
+
+
+def _gib(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number of GiB above 0")
+    return value
 
 
 def _add_params(parser: argparse.ArgumentParser) -> None:
@@ -233,7 +249,7 @@ def predict_command(options: argparse.Namespace) -> None:
     compute = Compute.resolve(options.device, options.precision)
     ordered = {modality: images[modality] for modality in model.modalities}
     prepared = prepare(ordered, model.preprocessing, brain_mask=options.brain_mask)
-    segmentation = model.segment_native(prepared, model.modalities, compute)
+    segmentation = model.segment_native(prepared, model.modalities, compute, options.memory)
     legend = "; ".join(f"{k} {label}" for k, label in enumerate(model.labels, start=1))
     image = nib.Nifti1Image(segmentation, prepared.native_affine)
     image.header["descrip"] = legend[:79].encode()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,8 +15,9 @@ from torch import nn
 from .errors import UserError
 from .files import atomic_path
 from .models import build_network
-from .params import PreprocessingParams
+from .params import InferenceParams, PreprocessingParams
 from .preprocessing import Prepared, to_native
+from .tiling import fold_normalisation, predict
 from .training import Compute
 
 FORMAT = 1
@@ -41,6 +43,11 @@ class Member:
     spec: dict[str, Any]
     labels: tuple[str, ...]
     modalities: tuple[str, ...]
+
+    @functools.cached_property
+    def ready(self) -> nn.Module:
+        """The network as it predicts fastest, see `fold_normalisation`."""
+        return fold_normalisation(self.network)
 
 
 @dataclass
@@ -107,7 +114,13 @@ class Model:
         except Exception as error:  # a foreign or damaged file fails in many ways
             raise UserError(f"{path}: not a model of this program ({type(error).__name__})") from None
 
-    def segment(self, images: np.ndarray, modalities: Sequence[str], compute: Compute) -> np.ndarray:
+    def segment(
+        self,
+        images: np.ndarray,
+        modalities: Sequence[str],
+        compute: Compute,
+        memory_gib: float = InferenceParams.memory_gib,
+    ) -> np.ndarray:
         """Segment a preprocessed volume.
 
         Parameters
@@ -118,24 +131,34 @@ class Model:
             Names of the M channels.
         compute
             Where to compute.
+        memory_gib
+            See `predict`.
 
         Returns
         -------
         np.ndarray
             (X, Y, Z) uint8 class numbers.
         """
-        maps = [
-            probabilities(m.network, images[_channels(m, modalities)], compute, self.preprocessing.outside_value)
-            for m in self.members
-        ]
-        return self._merge([p.argmax(0).astype(np.uint8) for p in maps])
+        outside = self.preprocessing.outside_value
+        return self._merge(
+            [
+                predict(m.ready, images[_channels(m, modalities)], compute, outside, memory_gib, labels_only=True)
+                for m in self.members
+            ]
+        )
 
-    def segment_native(self, prepared: Prepared, modalities: Sequence[str], compute: Compute) -> np.ndarray:
+    def segment_native(
+        self,
+        prepared: Prepared,
+        modalities: Sequence[str],
+        compute: Compute,
+        memory_gib: float = InferenceParams.memory_gib,
+    ) -> np.ndarray:
         """Segment a preprocessed case and bring the result to the grid of its files, (X, Y, Z) uint8."""
         maps = []
         for member in self.members:
             images = prepared.images[_channels(member, modalities)]
-            p = probabilities(member.network, images, compute, self.preprocessing.outside_value)
+            p = predict(member.ready, images, compute, self.preprocessing.outside_value, memory_gib, labels_only=False)
             maps.append(to_native(p, prepared.affine, prepared.native_shape, prepared.native_affine))
         return self._merge(maps)
 
@@ -160,36 +183,3 @@ def load_network(
 
 def _channels(member: Member, modalities: Sequence[str]) -> list[int]:
     return [list(modalities).index(m) for m in member.modalities]
-
-
-@torch.no_grad()
-def probabilities(network: nn.Module, images: np.ndarray, compute: Compute, outside_value: float) -> np.ndarray:
-    """Run a network on a whole volume in one pass.
-
-    Parameters
-    ----------
-    network
-        In evaluation mode.
-    images
-        (M, X, Y, Z) float32.
-    compute
-        Where to compute.
-    outside_value
-        Fills up the volume to a multiple of the network's `size_divisor`.
-
-    Returns
-    -------
-    np.ndarray
-        (C, X, Y, Z) float32 class probabilities.
-    """
-    divisor = int(network.size_divisor)  # type: ignore[arg-type]
-    shape = images.shape[1:]
-    extra = [-n % divisor for n in shape]
-    pads = [(0, 0), *((e // 2, e - e // 2) for e in extra)]
-    padded = np.pad(images, pads, constant_values=outside_value)
-    network = network.to(compute.device, memory_format=torch.channels_last_3d).eval()  # type: ignore[call-overload]
-    with compute.autocast():
-        logits = network(compute.place(torch.from_numpy(padded)[None]))
-    p = torch.softmax(logits.float(), dim=1)[0].cpu().numpy()
-    inner = tuple(slice(low, low + n) for (low, _), n in zip(pads[1:], shape, strict=True))
-    return p[(slice(None), *inner)]

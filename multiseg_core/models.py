@@ -37,6 +37,8 @@ class UNet(nn.Module):
     filters
         Filters of every level, instead of `base_filters` and `levels`. Most of the time is spent at the first level,
         which has most of the voxels.
+    convolutions
+        Convolutions per block, of every level: a number or a list (2 in the thesis).
     norm
         ``batch`` as in the thesis, or ``instance``.
 
@@ -56,6 +58,7 @@ class UNet(nn.Module):
         dropout: float = 0.3,
         spatial_dims: int = 3,
         filters: Sequence[int] | None = None,
+        convolutions: int | Sequence[int] = 2,
         norm: str = "batch",
     ) -> None:
         super().__init__()
@@ -65,6 +68,14 @@ class UNet(nn.Module):
             raise UserError("network: unet's filters must be a list of whole numbers")
         if not _is_count(in_channels, out_channels, *filters) or len(filters) < 2:
             raise UserError("network: unet needs two levels or more, with whole numbers of filters above 0")
+        if isinstance(convolutions, int):
+            convolutions = [convolutions] * len(filters)
+        if (
+            not isinstance(convolutions, list | tuple)
+            or len(convolutions) != len(filters)
+            or not _is_count(*convolutions)
+        ):
+            raise UserError("network: unet's convolutions must be a whole number above 0, or a list of one per level")
         if not isinstance(dropout, int | float) or not 0 <= dropout < 1:
             raise UserError(f"network: unet's dropout must lie in [0, 1), got {dropout}")
         if spatial_dims not in (2, 3):
@@ -75,22 +86,22 @@ class UNet(nn.Module):
         up = nn.ConvTranspose3d if spatial_dims == 3 else nn.ConvTranspose2d
         make_norm = _NORMS[norm, spatial_dims]
 
-        def block(n_in: int, n_out: int) -> nn.Sequential:
-            # a bias before normalisation would be subtracted again
-            return nn.Sequential(
-                conv(n_in, n_out, 3, padding=1, bias=False), make_norm(n_out), nn.ReLU(inplace=True),
-                conv(n_out, n_out, 3, padding=1, bias=False), make_norm(n_out), nn.ReLU(inplace=True),
-            )  # fmt: skip
+        def block(n_in: int, n_out: int, n_convolutions: int) -> nn.Sequential:
+            layers: list[nn.Module] = []
+            for n in [n_in, *[n_out] * (n_convolutions - 1)]:
+                # a bias before normalisation would be subtracted again
+                layers += [conv(n, n_out, 3, padding=1, bias=False), make_norm(n_out), nn.ReLU(inplace=True)]
+            return nn.Sequential(*layers)
 
         above, deepest = filters[:-1], filters[-1]
         self.size_divisor = 2 ** len(above)
-        self.reach = _reach(len(filters)) if norm == "batch" else None
-        self.down = nn.ModuleList(block(a, b) for a, b in zip([in_channels, *above[:-1]], above, strict=True))
+        self.reach = _reach(convolutions) if norm == "batch" else None
+        self.down = nn.ModuleList(map(block, [in_channels, *above[:-1]], above, convolutions))
         self.pool = (nn.MaxPool3d if spatial_dims == 3 else nn.MaxPool2d)(2)
         self.dropout = nn.Dropout(dropout)
-        self.bottom = block(above[-1], deepest)
+        self.bottom = block(above[-1], deepest, convolutions[-1])
         self.up = nn.ModuleList(up(b, a, 2, stride=2) for a, b in reversed(list(itertools.pairwise(filters))))
-        self.merge = nn.ModuleList(block(n, n) for n in reversed(above))
+        self.merge = nn.ModuleList(block(n, n, k) for n, k in reversed(list(zip(above, convolutions))))
         self.head = conv(above[0], out_channels, 1)
         self.apply(_initialise)
 
@@ -121,16 +132,14 @@ def _is_count(*values: Any) -> bool:
     return all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in values)
 
 
-def _reach(levels: int) -> int:
+def _reach(convolutions: Sequence[int]) -> int:
     """Distance in voxels up to which a logit of a `UNet` sees its input, for any position in a pooling window.
 
-    Each 3-wide convolution of level l sees 2^l voxels further; there are two blocks of two at every level but the
-    deepest, which has one. Pooling and the transposed convolution tie a voxel to its window of 2^l voxels, hence
-    2^l - 1 voxels more from level l to l - 1 on either way; together at most 2^(levels - 1) - 1 per way.
+    Each 3-wide convolution of level l sees 2^l voxels further; every level but the deepest has two blocks. Pooling
+    and the transposed convolutions tie a voxel to its window of the deepest level, hence 2^(levels - 1) - 1 more.
     """
-    convolutions = sum((4 if level < levels - 1 else 2) * 2**level for level in range(levels))
-    windows = 2 ** (levels - 1) - 1
-    return convolutions + windows
+    *above, deepest = (n * 2**level for level, n in enumerate(convolutions))
+    return 2 * sum(above) + deepest + 2 ** (len(convolutions) - 1) - 1
 
 
 def _initialise(module: nn.Module) -> None:

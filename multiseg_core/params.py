@@ -88,6 +88,14 @@ class TrainingParams:
 
 
 @dataclass(frozen=True)
+class InferenceParams:
+    """How whole volumes are segmented."""
+
+    memory_gib: float = 4.0
+    """Memory that one prediction may take; volumes that need more are cut into tiles that give the same result."""
+
+
+@dataclass(frozen=True)
 class ScenarioParams:
     """One question: which cohorts to train on, which to test on, which models to compare."""
 
@@ -121,6 +129,7 @@ class Params:
     network: dict[str, Any] = field(default_factory=lambda: {"name": "unet", "base_filters": 32})
     """``name`` and keyword arguments of the network."""
     training: TrainingParams = field(default_factory=TrainingParams)
+    inference: InferenceParams = field(default_factory=InferenceParams)
     seeds: list[int] = field(default_factory=lambda: [0])
     """One run of every model per seed."""
     device: str = "auto"
@@ -255,6 +264,7 @@ def _check_values(params: Params) -> None:
         "training.steps": t.steps, "training.batch_size": t.batch_size, "training.learning_rate": t.learning_rate,
         "training.validation_every": t.validation_every, "training.validation_patches": t.validation_patches,
         "preprocessing.spacing_mm": params.preprocessing.spacing_mm, "threads": params.threads,
+        "inference.memory_gib": params.inference.memory_gib,
         **({"workers": params.workers} if params.workers is not None else {}),
         **({"training.patience": t.patience} if t.patience is not None else {}),
         **{f"cohorts.{name}.voxel_mm": c.voxel_mm for name, c in params.cohorts.items()},

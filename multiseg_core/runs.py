@@ -155,7 +155,8 @@ def evaluate_run(study: Study, run: Run, report: Report = _no_report) -> Path:
         for i, (kind, case) in enumerate([*(("metrics", c) for c in test), *(("validation", c) for c in validation)]):
             report(i / (len(test) + len(validation)), f"evaluating {case.name}")
             stored = study.store.open(case, study.cohorts[case.cohort])
-            prediction = model.segment(np.asarray(stored.images), stored.modalities, compute)
+            memory = study.params.inference.memory_gib
+            prediction = model.segment(np.asarray(stored.images), stored.modalities, compute, memory)
             _save_prediction(folder, stored, prediction)
             for label, values in label_metrics(
                 stored.target, prediction, stored.sets, model.labels, stored.spacing_mm

@@ -24,7 +24,7 @@ from .params import Params, ScenarioParams, load_params
 from .store import Store
 
 _TRAINING_MODULES = ("labels", "losses", "models", "samplers", "training", "store")
-_EVALUATION_MODULES = ("inference", "metrics", "runs")
+_EVALUATION_MODULES = ("inference", "metrics", "runs", "tiling")
 
 
 @dataclass(frozen=True)
@@ -313,6 +313,7 @@ class Study:
                     for case in [*self.test_cases(scenario), *validation]
                 ],
                 "space": self.scenario_labels(scenario),
+                "inference": asdict(self.params.inference),
                 "code": code_fingerprint(*_EVALUATION_MODULES),
             }
         )

@@ -6,27 +6,13 @@ import torch
 
 from multiseg_core import runs
 from multiseg_core.errors import UserError
-from multiseg_core.inference import Member, Model, probabilities
+from multiseg_core.inference import Member, Model
 from multiseg_core.models import UNet
 from multiseg_core.params import PreprocessingParams
 from multiseg_core.study import Study
 from multiseg_core.training import Compute
 
 CPU = Compute(torch.device("cpu"), False)
-
-
-def test_volumes_of_any_size_are_padded_and_cut_back() -> None:
-    torch.manual_seed(0)
-    network = UNet(2, 3, base_filters=2, levels=3).eval()
-    images = np.random.default_rng(0).normal(size=(2, 9, 12, 7)).astype(np.float32)
-    p = probabilities(network, images, CPU, -4.0)
-    assert p.shape == (3, 9, 12, 7) and np.allclose(p.sum(0), 1, atol=1e-5)
-    # by hand: 9 -> 12, 12 -> 12, 7 -> 8 with the value outside the brain
-    padded = np.full((1, 2, 12, 12, 8), -4.0, np.float32)
-    padded[0, :, 1:10, :, 0:7] = images
-    with torch.no_grad():
-        expected = torch.softmax(network(torch.from_numpy(padded)), 1)[0, :, 1:10, :, 0:7].numpy()
-    assert np.allclose(p, expected, atol=1e-5)
 
 
 def member(labels: tuple[str, ...]) -> Member:

@@ -29,11 +29,15 @@ def test_filters_of_every_level_can_be_chosen() -> None:
         5,
     ]
     assert network(torch.zeros(1, 1, 8, 4, 12)).shape == (1, 2, 8, 4, 12)
+    # one convolution per block at the first level: 27 * 2 * 2 weights and 2 * 2 of normalisation less, twice
+    fewer = UNet(2, 3, filters=[2, 4, 8], convolutions=[1, 2, 2])
+    assert count_parameters(fewer) == count_parameters(same) - 2 * (27 * 2 * 2 + 2 * 2)
 
 
-@pytest.mark.parametrize("levels", [2, 3, 4])
-def test_reach_is_the_farthest_input_that_a_voxel_sees(levels: int) -> None:
-    network = UNet(1, 1, base_filters=1, levels=levels, spatial_dims=2, dropout=0).double().eval()
+@pytest.mark.parametrize("convolutions", [[2, 2], [2, 2, 2], [2, 2, 2, 2], [1, 3, 2]])
+def test_reach_is_the_farthest_input_that_a_voxel_sees(convolutions: list[int]) -> None:
+    filters = [1] * len(convolutions)
+    network = UNet(1, 1, filters=filters, convolutions=convolutions, spatial_dims=2, dropout=0).double().eval()
     for name, parameter in network.named_parameters():
         nn.init.constant_(parameter, 0 if name.endswith("bias") else 0.1)  # nothing cancels, every ReLU is open
     d, reach = network.size_divisor, network.reach
@@ -98,6 +102,7 @@ def test_monai_networks_by_name() -> None:
         ({"name": "unet", "base_filters": 2.5}, "whole numbers of filters"),
         ({"name": "unet", "filters": [8]}, "two levels or more"),
         ({"name": "unet", "filters": "8, 16"}, "filters must be a list of whole numbers"),
+        ({"name": "unet", "convolutions": [1, 2]}, "convolutions must be a whole number above 0, or a list of one per"),
         ({"name": "unet", "norm": "layer"}, "norm must be batch or instance, got 'layer'"),
         ({"name": "unet", "spatial_dims": 4}, "spatial_dims must be 2 or 3, got 4"),
     ],

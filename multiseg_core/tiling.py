@@ -1,0 +1,193 @@
+"""A network on a whole volume, within a budget of memory: one pass, or tiles that give the same numbers."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from .errors import UserError
+from .training import Compute
+
+MOST_CUTS = 8
+"""Along an axis. Margins make more parts hopeless."""
+
+SCRATCH = 1.25
+"""Convolutions need some memory of their own beside the tensors."""
+
+
+@torch.inference_mode()
+def predict(
+    network: nn.Module, images: np.ndarray, compute: Compute, outside_value: float, memory_gib: float, labels_only: bool
+) -> np.ndarray:
+    """Run a network on a whole volume: in one pass if memory allows, else in tiles that give the same numbers.
+
+    Parameters
+    ----------
+    network
+        In evaluation mode.
+    images
+        (M, X, Y, Z) float32.
+    compute
+        Where to compute.
+    outside_value
+        Fills up the volume to a multiple of the network's `size_divisor`.
+    memory_gib
+        What the computation may take, images and result included.
+    labels_only
+        Return the most probable class instead of all probabilities.
+
+    Returns
+    -------
+    np.ndarray
+        (X, Y, Z) uint8 class numbers, or (C, X, Y, Z) float32 probabilities.
+
+    Raises
+    ------
+    UserError
+        If memory does not suffice for any tile, or for one pass of a network that cannot be tiled.
+    """
+    divisor = int(network.size_divisor)  # type: ignore[arg-type]
+    shape = images.shape[1:]
+    pads = [(0, 0), *((-n % divisor // 2, -n % divisor - -n % divisor // 2) for n in shape)]
+    padded = np.pad(images, pads, constant_values=outside_value)
+    network = network.to(compute.device, memory_format=torch.channels_last_3d).eval()  # type: ignore[call-overload]
+    result: np.ndarray | None = None
+    for tile in plan_tiles(network, padded.shape, compute, memory_gib):
+        with compute.autocast():
+            logits = network(compute.place(torch.from_numpy(padded[:, *tile.read])[None]))
+        inner = logits[0][:, *tile.keep]
+        part = inner.argmax(0).to(torch.uint8) if labels_only else torch.softmax(inner.float(), 0)
+        if result is None:
+            result = np.empty((*part.shape[:-3], *padded.shape[1:]), dtype=np.uint8 if labels_only else np.float32)
+        result[..., *tile.write] = part.cpu().numpy()
+    assert result is not None
+    return result[..., *(slice(low, low + n) for (low, _), n in zip(pads[1:], shape, strict=True))]
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Part of a volume: what the network reads, which voxels of its answer are kept, and where they go."""
+
+    read: tuple[slice, ...]
+    keep: tuple[slice, ...]
+    write: tuple[slice, ...]
+
+
+def _block(axes: Sequence[Tile]) -> Tile:
+    """Join the cuts of three axes into a block."""
+    return Tile(
+        *(tuple(itertools.chain(*slices)) for slices in zip(*((t.read, t.keep, t.write) for t in axes), strict=True))
+    )
+
+
+def plan_tiles(network: nn.Module, shape: Sequence[int], compute: Compute, memory_gib: float) -> list[Tile]:
+    """Cut a volume into the fewest voxels to compute that memory allows; one tile is the whole volume.
+
+    A tile is read with a margin of the network's `reach`, so that what is kept never sees where the tile was cut, and
+    begins at a multiple of `size_divisor`, so that pooling windows stay where they are.
+
+    Parameters
+    ----------
+    shape
+        (M, X, Y, Z), sizes multiples of `size_divisor`.
+
+    Raises
+    ------
+    UserError
+        See `predict`.
+    """
+    divisor, reach = int(network.size_divisor), getattr(network, "reach", None)  # type: ignore[arg-type]
+    volume = tuple(shape[1:])
+    needed = pass_gib(network, shape, compute)
+    per_voxel = needed / math.prod(volume)
+    if reach is None and needed > memory_gib:
+        raise UserError(
+            f"inference.memory_gib: one pass over {' x '.join(map(str, volume))} voxels takes about {needed:.1f} GiB, more "
+            f"than the {memory_gib:g} allowed, and this network cannot be cut into exact tiles"
+        )
+    margin = 0 if reach is None else -(-reach // divisor) * divisor
+
+    def cut(size: int, n: int) -> list[Tile]:
+        """Cut one axis into n parts."""
+        step = -(-size // (n * divisor)) * divisor
+        parts = [(start, min(start + step, size)) for start in range(0, size, step)]
+        reads = [(max(start - margin, 0), min(stop + margin, size)) for start, stop in parts]
+        return [
+            Tile((slice(a, b),), (slice(start - a, stop - a),), (slice(start, stop),))
+            for (start, stop), (a, b) in zip(parts, reads, strict=True)
+        ]
+
+    cuts = [[cut(size, n) for n in range(1, 1 + min(size // divisor, MOST_CUTS))] for size in volume]
+    possible = []
+    for axes in itertools.product(*cuts):
+        lengths = [[tile.read[0].stop - tile.read[0].start for tile in tiles] for tiles in axes]
+        if per_voxel * math.prod(map(max, lengths)) <= memory_gib:
+            possible.append((math.prod(map(sum, lengths)), axes))
+    if not possible:
+        raise UserError(
+            f"inference.memory_gib: {memory_gib:g} is too little for this network; one pass over this volume takes "
+            f"about {needed:.2g} GiB"
+        )
+    _, axes = min(possible, key=lambda choice: choice[0])
+    return [_block(combination) for combination in itertools.product(*axes)]
+
+
+@torch.inference_mode()
+def pass_gib(network: nn.Module, shape: Sequence[int], compute: Compute) -> float:
+    """Estimate the memory of one pass over images of shape (M, X, Y, Z), in GiB.
+
+    The pass is made without numbers, on torch's meta device, and the sizes of all tensors alive at a time are added up.
+    """
+    with torch.device("meta"):
+        images = torch.empty(1, *shape)
+    with _LiveMemory() as memory:
+        copy.deepcopy(network).to("meta")(images)
+    size = math.prod(shape) * 4
+    return (2 * size + SCRATCH * memory.peak * (0.5 if compute.bf16 else 1)) / 2**30
+
+
+class _LiveMemory(TorchDispatchMode):
+    """Follows the tensors that operations make, and the most bytes that were alive together."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.alive: dict[int, tuple[StorageWeakRef, int]] = {}
+        self.peak = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = function(*args, **(kwargs or {}))
+        for tensor in tree_leaves(result):
+            if isinstance(tensor, torch.Tensor):
+                storage = tensor.untyped_storage()
+                self.alive[storage._cdata] = (StorageWeakRef(storage), storage.nbytes())
+        self.alive = {key: entry for key, entry in self.alive.items() if not entry[0].expired()}
+        self.peak = max(self.peak, sum(size for _, size in self.alive.values()))
+        return result
+
+
+def fold_normalisation(network: nn.Module) -> nn.Module:
+    """Return a copy for prediction whose batch normalisations are part of the convolutions before them.
+
+    gamma (w * x - mean) / sd + beta is a convolution with weights gamma w / sd and bias beta - gamma mean / sd: the
+    same numbers up to rounding, in less time.
+    """
+    network = copy.deepcopy(network).eval()
+    for module in network.modules():
+        if isinstance(module, nn.Sequential):
+            for i in range(len(module) - 1):
+                conv, norm = module[i], module[i + 1]
+                if isinstance(conv, nn.Conv2d | nn.Conv3d) and isinstance(norm, nn.BatchNorm2d | nn.BatchNorm3d):
+                    module[i], module[i + 1] = fuse_conv_bn_eval(conv, norm), nn.Identity()
+    return network

@@ -1,0 +1,104 @@
+import copy
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from multiseg_core.errors import UserError
+from multiseg_core.models import UNet, build_network
+from multiseg_core.tiling import SCRATCH, fold_normalisation, pass_gib, plan_tiles, predict
+from multiseg_core.training import Compute
+
+CPU = Compute(torch.device("cpu"), False)
+PLENTY = 100.0
+
+
+def make_network(levels: int = 2, seed: int = 0) -> UNet:
+    """A network with the statistics of some batches, as after training."""
+    torch.manual_seed(seed)
+    network = UNet(2, 3, base_filters=2, levels=levels)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm3d):
+            nn.init.uniform_(module.running_mean, -1, 1)
+            nn.init.uniform_(module.running_var, 0.5, 2)
+            nn.init.uniform_(module.weight, 0.5, 2)
+            nn.init.uniform_(module.bias, -1, 1)
+    return network.eval()
+
+
+def images(shape: tuple[int, ...]) -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(2, *shape)).astype(np.float32)
+
+
+def test_volumes_of_any_size_are_padded_and_cut_back() -> None:
+    network, volume = make_network(levels=3), images((9, 12, 7))
+    p = predict(network, volume, CPU, -4.0, PLENTY, labels_only=False)
+    assert p.shape == (3, 9, 12, 7) and np.allclose(p.sum(0), 1, atol=1e-5)
+    # by hand: 9 -> 12, 12 -> 12, 7 -> 8 with the value outside the brain
+    padded = np.full((1, 2, 12, 12, 8), -4.0, np.float32)
+    padded[0, :, 1:10, :, 0:7] = volume
+    with torch.no_grad():
+        expected = torch.softmax(network(torch.from_numpy(padded)), 1)[0, :, 1:10, :, 0:7].numpy()
+    assert np.allclose(p, expected, atol=1e-5)
+    labels = predict(network, volume, CPU, -4.0, PLENTY, labels_only=True)
+    assert labels.dtype == np.uint8 and np.array_equal(labels, expected.argmax(0))
+
+
+@pytest.mark.parametrize(("levels", "share"), [(2, 0.8), (2, 0.55), (2, 0.4), (3, 0.8), (3, 0.55)])
+def test_tiles_give_what_one_pass_gives(levels: int, share: float) -> None:
+    network, volume = make_network(levels), images((70, 41, 90))
+    padded = (2, *(-(-n // network.size_divisor) * network.size_divisor for n in volume.shape[1:]))
+    budget = share * pass_gib(network, padded, CPU)
+    tiles = plan_tiles(network, padded, CPU, budget)
+    assert len(tiles) > 1
+    for tile in tiles:  # the budget is kept
+        size = tuple(s.stop - s.start for s in tile.read)
+        assert pass_gib(network, (2, *size), CPU) <= budget * 1.001
+    whole = predict(network, volume, CPU, -4.0, PLENTY, labels_only=False)
+    tiled = predict(network, volume, CPU, -4.0, budget, labels_only=False)
+    assert np.allclose(whole, tiled, atol=1e-5)
+
+
+def test_tiles_cover_every_voxel_once() -> None:
+    network = make_network()
+    shape = (2, 72, 42, 90)
+    seen = np.zeros(shape[1:], int)
+    for tile in plan_tiles(network, shape, CPU, 0.4 * pass_gib(network, shape, CPU)):
+        seen[tile.write] += 1
+        for read, keep, write in zip(tile.read, tile.keep, tile.write, strict=True):
+            assert read.start + keep.start == write.start and read.start + keep.stop == write.stop
+            assert read.start % network.size_divisor == 0
+    assert (seen == 1).all()
+
+
+def test_memory_of_one_pass() -> None:
+    """The most is alive in the last block: the map that the block got, one that a layer reads, one that it writes."""
+    network = UNet(1, 2, base_filters=8, levels=2).eval()
+    voxels = 16 * 32 * 24
+    image, one_map = 4 * voxels, 4 * 8 * voxels  # bytes: 1 channel, 8 filters
+    estimate = pass_gib(network, (1, 16, 32, 24), CPU) * 2**30
+    assert 3 * one_map < (estimate - 2 * image) / SCRATCH < 3.7 * one_map  # and smaller ones of the level below
+    half = pass_gib(network, (1, 16, 32, 24), Compute(torch.device("cpu"), True)) * 2**30
+    assert half == pytest.approx(2 * image + (estimate - 2 * image) / 2)
+
+
+def test_folded_normalisation_gives_the_same_numbers() -> None:
+    network = make_network()
+    before = copy.deepcopy(network.state_dict())
+    folded = fold_normalisation(network)
+    assert not any(isinstance(m, nn.BatchNorm3d) for m in folded.modules())
+    x = torch.randn(1, 2, 8, 12, 16)
+    with torch.no_grad():
+        assert torch.allclose(network(x), folded(x), atol=1e-5)
+    assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
+
+
+def test_too_little_memory_is_an_error() -> None:
+    with pytest.raises(UserError, match=r"inference.memory_gib: 1e-06 is too little for this network"):
+        predict(make_network(), images((16, 16, 16)), CPU, -4.0, 1e-6, labels_only=True)
+    # its normalisation looks at the whole volume: tiles would change the result
+    network = build_network({"name": "unet", "base_filters": 2, "norm": "instance"}, 2, 3).eval()
+    with pytest.raises(UserError, match=r"one pass over 64 x 64 x 64 voxels takes .* cannot be cut into exact tiles"):
+        predict(network, images((64, 64, 64)), CPU, -4.0, 1e-3, labels_only=True)
+    assert predict(network, images((16, 16, 16)), CPU, -4.0, 1.0, labels_only=True).shape == (16, 16, 16)
