@@ -13,11 +13,11 @@ import itertools
 import multiprocessing
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,6 @@ from torch import Tensor
 from torch.utils.data import RandomSampler
 
 from multiseg_core.samplers import PatchSampler, SamplingCohort
-from multiseg_core.store import StoredCase
 
 from .common import REPEATS, Spread, Table, available, private_mb
 from .volumes import stored_cases
@@ -38,41 +37,25 @@ MODALITIES = ("T1", "FLAIR")
 N_CLASSES = 5  # background, csf, gm, wm, wmh
 MEMORY_BATCHES = 300
 
-Batches = Iterator[tuple[Tensor, Tensor]]
+Cases = Sequence[Any]
+"""Stored cases, or what `volume` returns."""
+Batches = Generator[tuple[Tensor, Tensor], None, None]
 """Endless batches: images (7, 2, 32, 32, 32) and labels (7, 32, 32, 32)."""
-
-
 Setting = dict[str, Any]
 Pipeline = Callable[..., AbstractContextManager[Batches]]
-"""Called with cases, a folder for files and the setting but for its threads."""
+"""Called with cases, a folder for files, and the setting but for its threads."""
 
 
-@dataclass(frozen=True)
-class Volume:
-    """A case in memory, with what `PatchSampler` needs of a stored case."""
-
-    images: np.ndarray
-    target: np.ndarray
-    cohort: str = "volumes"
-
-    @classmethod
-    def load(cls, case: StoredCase) -> Volume:
-        return cls(np.array(case.images[case.channels(MODALITIES)]), np.array(case.target))
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.target.shape
-
-    @property
-    def voxels(self) -> dict[int, np.ndarray]:
-        return {label: np.flatnonzero(self.target == label) for label in range(1, N_CLASSES)}
-
-    def channels(self, modalities: tuple[str, ...]) -> list[int]:
-        return list(range(len(modalities)))
+def volume(images: np.ndarray, target: np.ndarray) -> SimpleNamespace:
+    """Return a case in memory, with what `PatchSampler` needs of a stored case."""
+    voxels = {label: np.flatnonzero(target == label) for label in range(1, N_CLASSES)}
+    return SimpleNamespace(
+        images=images, target=target, shape=target.shape, voxels=voxels, cohort="", channels=lambda names: [0, 1]
+    )
 
 
 @contextmanager
-def our_batches(cases: Sequence[Any], folder: Path) -> Iterator[Batches]:
+def our_batches(cases: Cases, folder: Path) -> Iterator[Batches]:
     """Our sampler; classes are the positions in the cases' label sets."""
     cohort = SamplingCohort(cases, np.arange(N_CLASSES, dtype=np.uint8), cases[0].channels(MODALITIES))
     sampler = PatchSampler([cohort], PATCH, BATCH, seed=0, noise_sd=NOISE_SD)
@@ -81,7 +64,7 @@ def our_batches(cases: Sequence[Any], folder: Path) -> Iterator[Batches]:
 
 @contextmanager
 def monai_batches(
-    volumes: Sequence[Volume], folder: Path, tuned: bool, per_volume: int, workers: int, background: bool = False
+    volumes: Cases, folder: Path, tuned: bool, per_volume: int, workers: int, background: bool = False
 ) -> Iterator[Batches]:
     """MONAI's cached dataset; tuned: no metadata, no copies of the cache, voxels of each label listed ahead."""
     from monai import transforms as tf
@@ -92,7 +75,7 @@ def monai_batches(
         tf.EnsureTyped(keys),
         *([tf.ClassesToIndicesd("label", num_classes=N_CLASSES)] if tuned else []),
         tf.RandCropByLabelClassesd(
-            keys, "label", PATCH, ratios=[0] + [1] * (N_CLASSES - 1), num_classes=N_CLASSES, num_samples=per_volume,
+            keys, "label", PATCH, ratios=[0.0] + [1.0] * (N_CLASSES - 1), num_classes=N_CLASSES, num_samples=per_volume,
             indices_key="label_cls_indices" if tuned else None,
         ),
         tf.RandFlipd(keys, prob=0.5, spatial_axis=0),
@@ -119,17 +102,12 @@ def monai_batches(
 
 
 @contextmanager
-def torchio_batches(volumes: Sequence[Volume], folder: Path, per_volume: int, workers: int) -> Iterator[Batches]:
+def torchio_batches(volumes: Cases, folder: Path, per_volume: int, workers: int) -> Iterator[Batches]:
     """TorchIO's queue of patches from seven volumes at a time; the patches are augmented, not the volumes."""
     import torchio as tio
 
-    subjects = [
-        tio.Subject(
-            image=tio.ScalarImage(tensor=torch.from_numpy(v.images)),
-            label=tio.LabelMap(tensor=torch.from_numpy(v.target[None])),
-        )
-        for v in volumes
-    ]
+    tensors = [(torch.from_numpy(v.images), torch.from_numpy(v.target[None])) for v in volumes]
+    subjects = [tio.Subject(image=tio.ScalarImage(tensor=a), label=tio.LabelMap(tensor=b)) for a, b in tensors]
     sampler = tio.LabelSampler(SIZE, "label", {label: float(label > 0) for label in range(N_CLASSES)})
     flip = tio.RandomFlip(axes=0, flip_probability=0.5, copy=False)
     noise = tio.RandomNoise(std=(NOISE_SD, NOISE_SD), copy=False)
@@ -145,7 +123,7 @@ def torchio_batches(volumes: Sequence[Volume], folder: Path, per_volume: int, wo
 
 
 @contextmanager
-def nnunet_batches(volumes: Sequence[Volume], folder: Path, workers: int) -> Iterator[Batches]:
+def nnunet_batches(volumes: Cases, folder: Path, workers: int) -> Iterator[Batches]:
     """nnU-Net's loader on its compressed files."""
     with contextlib.redirect_stdout(io.StringIO()):  # it asks for environment variables that are not needed here
         from batchgenerators.dataloading.nondet_multi_threaded_augmenter import NonDetMultiThreadedAugmenter
@@ -161,7 +139,7 @@ def nnunet_batches(volumes: Sequence[Volume], folder: Path, workers: int) -> Ite
     # the transform's "variance" is used as a standard deviation
     augment = ComposeTransforms([MirrorTransform((0,)), GaussianNoiseTransform(NOISE_SD)])
     data = nnUNetDatasetBlosc2(str(folder))
-    loader = nnUNetDataLoader(data, BATCH, PATCH, PATCH, labels, 1.0, transforms=augment)
+    loader: Any = nnUNetDataLoader(data, BATCH, PATCH, PATCH, labels, 1.0, transforms=augment)
     if workers:
         loader = NonDetMultiThreadedAugmenter(loader, None, workers, num_cached=6, wait_time=0.002)
     try:
@@ -171,7 +149,7 @@ def nnunet_batches(volumes: Sequence[Volume], folder: Path, workers: int) -> Ite
             loader._finish()
 
 
-def write_nnunet(volumes: Sequence[Volume], folder: Path) -> None:
+def write_nnunet(volumes: Cases, folder: Path) -> None:
     """Write a dataset as nnU-Net's preprocessing does, unless the folder is there."""
     from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPreprocessor
     from nnunetv2.training.dataloading.nnunet_dataset import comp_blosc2_params, nnUNetDatasetBlosc2
@@ -179,13 +157,13 @@ def write_nnunet(volumes: Sequence[Volume], folder: Path) -> None:
     if folder.exists():
         return
     folder.mkdir()
-    for i, volume in enumerate(volumes):
-        seg = volume.target[None].astype(np.int16)
+    for i, case in enumerate(volumes):
+        seg = case.target[None].astype(np.int16)
         places = DefaultPreprocessor._sample_foreground_locations(seg, list(range(1, N_CLASSES)))
-        blocks, chunks = comp_blosc2_params(volume.images.shape, PATCH, volume.images.itemsize)
+        blocks, chunks = comp_blosc2_params(case.images.shape, PATCH, case.images.itemsize)
         blocks_seg, chunks_seg = comp_blosc2_params(seg.shape, PATCH, seg.itemsize)
         nnUNetDatasetBlosc2.save_case(
-            volume.images, seg, {"class_locations": places}, str(folder / f"case{i:02}"),
+            case.images, seg, {"class_locations": places}, str(folder / f"case{i:02}"),
             chunks=chunks, blocks=blocks, chunks_seg=chunks_seg, blocks_seg=blocks_seg,
         )  # fmt: skip
 
@@ -206,7 +184,7 @@ PEERS: dict[str, tuple[str, Pipeline, list[Setting]]] = {
 
 
 @contextmanager
-def opened(pipeline: Pipeline, cases: Sequence[Any], folder: Path, setting: Setting) -> Iterator[Batches]:
+def opened(pipeline: Pipeline, cases: Cases, folder: Path, setting: Setting) -> Iterator[Batches]:
     """Open a pipeline with a setting."""
     options = dict(setting)
     torch.set_num_threads(options.pop("threads"))
@@ -232,7 +210,7 @@ def measure(batches: Batches, per_round: int = 1, repeats: int = 0) -> Spread:
     return Spread(tuple(BATCH * n / timed(n) for _ in range(repeats)) or (BATCH * n / spent,))
 
 
-def toys() -> list[Volume]:
+def toys() -> Cases:
     """Return volumes for `check`: one cube per label, of different sizes and further apart than a patch is wide.
 
     The first channel tells the position from left to right, the second is 0.
@@ -242,7 +220,7 @@ def toys() -> list[Volume]:
         across = slice(20 - label, 21 + label)
         target[48 * label - 24 - label : 48 * label - 23 + label, across, across] = label
     place = np.broadcast_to(np.arange(len(target), dtype=np.float32)[:, None, None], target.shape)
-    return [Volume(np.stack([place, np.zeros_like(place)]), target) for _ in range(3)]
+    return [volume(np.stack([place, np.zeros_like(place)]), target)] * 3
 
 
 def check(batches: Batches) -> None:
@@ -260,13 +238,7 @@ def check(batches: Batches) -> None:
 
 
 def fastest(
-    table: Table,
-    name: str,
-    pipeline: Pipeline,
-    cases: Sequence[Any],
-    folder: Path,
-    settings: list[Setting],
-    small: Sequence[Volume],
+    table: Table, name: str, pipeline: Pipeline, cases: Cases, folder: Path, settings: list[Setting]
 ) -> Setting:
     """Return the setting that wins a short run, after a check of what it yields."""
     rates = []
@@ -276,7 +248,7 @@ def fastest(
         text = ", ".join(f"{key} {value}" for key, value in setting.items())
         table.note(f"  short run of {name}: {rates[-1]:.0f} patches/s with {text}")
     best = settings[int(np.argmax(rates))]
-    with opened(pipeline, small, folder / "toys", best) as batches:
+    with opened(pipeline, toys(), folder / "toys", best) as batches:
         check(batches)
     return best
 
@@ -293,15 +265,15 @@ def our_memory(n: int) -> tuple[float, float]:
 
 def run(table: Table) -> None:
     """Add the rows of this benchmark."""
-    cases, small = stored_cases(), toys()
-    volumes = [Volume.load(case) for case in cases]
+    cases = stored_cases()
+    volumes = [volume(np.array(c.images[c.channels(MODALITIES)]), np.array(c.target)) for c in cases]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        our_setting = fastest(table, "ours", our_batches, cases, folder, OURS, small)
+        our_setting = fastest(table, "ours", our_batches, cases, folder, OURS)
         for peer, (module, pipeline, settings) in PEERS.items():
             if not available(table, module, f"patch sampling, {peer}"):
                 continue
-            setting = fastest(table, peer, pipeline, volumes, folder, settings, small)
+            setting = fastest(table, peer, pipeline, volumes, folder, settings)
             with opened(pipeline, volumes, folder / "volumes", setting) as batches:
                 theirs = measure(batches, setting.get("per_volume", 1), REPEATS)
             with opened(our_batches, cases, folder, our_setting) as batches:  # never beside a peer's workers
