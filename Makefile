@@ -1,6 +1,7 @@
 # make study   set up what is missing, run the study, render its report (PARAMS=params/other.yaml for another)
 # make test    set up what is missing, run pytest and nbval
 # make lab     open JupyterLab on the notebooks
+# make bench   compare with other libraries, side by side (NAMES="losses step" for some; about half an hour for all)
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -8,7 +9,7 @@ PARAMS ?= params/quick.yaml
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: study test lab references setup
+.PHONY: study test lab bench references setup
 
 study: $(INSTALLED)
 	@$(BIN)/multiseg study "$(PARAMS)"
@@ -19,6 +20,14 @@ test: $(INSTALLED)
 
 lab: $(INSTALLED)
 	$(BIN)/jupyter lab notebooks
+
+bench: $(INSTALLED) $(VENV)/.bench
+	$(BIN)/python -m benchmarks $(NAMES)
+
+# The benchmarks name what is missing and go on, so a peer that cannot be installed is no error.
+$(VENV)/.bench: requirements-bench.lock $(INSTALLED)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-bench.lock \
+		&& touch $@ || echo "some of the libraries to compare with could not be installed"
 
 # the executed notebooks that nbval compares with; look at the differences before you commit them
 references: $(INSTALLED)

@@ -10,7 +10,7 @@ import torch
 
 from .common import FOLDER, Table
 
-NAMES = ("losses", "sampler", "step", "inference", "metrics", "store")
+NAMES = ("losses", "sampler", "step", "inference", "metrics", "store", "gpu")
 
 
 def main() -> None:

@@ -58,7 +58,9 @@ class Table:
         values = (what, peer, ours.median, theirs.median, ratio, unit)
         self.rows.append(dict(zip(COLUMNS, values, strict=True)))
         for side, spread in (("ours", ours), ("theirs", theirs)):
-            self.samples += [{"what": what, "peer": peer, "side": side, "value": v, "unit": unit} for v in spread.values]
+            self.samples += [
+                {"what": what, "peer": peer, "side": side, "value": v, "unit": unit} for v in spread.values
+            ]
         print(f"{what} | {peer} | ours {ours} | theirs {theirs} | {ratio:.2f} x | {unit}", flush=True)
 
     def note(self, text: str) -> None:
@@ -102,7 +104,9 @@ def available(table: Table, module: str, what: str) -> bool:
     return False
 
 
-def time_all(functions: Mapping[str, Callable[[], object]], repeats: int = REPEATS, inner: int = 1) -> dict[str, Spread]:
+def time_all(
+    functions: Mapping[str, Callable[[], object]], repeats: int = REPEATS, inner: int = 1
+) -> dict[str, Spread]:
     """Time functions in turns, so that a slow minute of the machine hits all of them.
 
     Parameters

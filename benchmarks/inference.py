@@ -84,7 +84,9 @@ def run(table: Table) -> None:
     for name, function in calls.items():
         labels = function()
         equal = float((labels == truth).mean())
-        dice = [2 * ((labels == c) & (target == c)).sum() / ((labels == c).sum() + (target == c).sum()) for c in range(1, 5)]
+        dice = [
+            2 * ((labels == c) & (target == c)).sum() / ((labels == c).sum() + (target == c).sum()) for c in range(1, 5)
+        ]
         table.note(f"labels equal to our one pass in float32: {equal:.4%} ({name}); Dice {np.round(dice, 3).tolist()}")
         if name == "ours":
             brain = images[0] > -4
@@ -103,7 +105,9 @@ def run(table: Table) -> None:
 def in_process(base: int, shape: str, precision: str, budget: float) -> list[str]:
     """Predict in a fresh process; return by how many MB it grew at most, the number of tiles and the seconds."""
     command = [sys.executable, "-m", "benchmarks.inference", str(base), shape, precision, str(budget)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).resolve().parent.parent)
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=True, cwd=Path(__file__).resolve().parent.parent
+    )
     return done.stdout.split()
 
 
@@ -120,7 +124,9 @@ def measure(base: int, shape: str, precision: str, budget: float) -> None:
     images = np.random.default_rng(0).normal(size=(2, *size)).astype(np.float32)
     padded = (2, *(-(-n // 8) * 8 for n in size))
     tiles = plan_tiles(network, padded, compute, budget)
-    seconds = time_all({"predict": lambda: predict(network, images, compute, -4.0, budget, labels_only=True)}, repeats=1)
+    seconds = time_all(
+        {"predict": lambda: predict(network, images, compute, -4.0, budget, labels_only=True)}, repeats=1
+    )
     print(resident_mb(peak=True) - before, len(tiles), seconds["predict"].median)
 
 

@@ -51,7 +51,9 @@ def run(table: Table) -> None:
     for peer in list(dice)[1:]:
         table.add("Dice of all labels, 1 mm", peer, ms["ours"], ms[peer], "ms")
     values = [function() for function in dice.values()]
-    table.note(f"Dice {np.round(values[0], 4).tolist()}; largest difference {np.abs(np.diff(values, axis=0)).max():.1e}")
+    table.note(
+        f"Dice {np.round(values[0], 4).tolist()}; largest difference {np.abs(np.diff(values, axis=0)).max():.1e}"
+    )
 
     def ours() -> np.ndarray:
         return np.array([surface_distances(target == c, prediction == c, 1.0) for c in range(1, N_CLASSES)])
@@ -80,5 +82,7 @@ def deepmind(target: np.ndarray, prediction: np.ndarray) -> np.ndarray:
     rows = []
     for c in range(1, N_CLASSES):
         found = metrics.compute_surface_distances(target == c, prediction == c, (1, 1, 1))
-        rows.append([metrics.compute_robust_hausdorff(found, 95), np.mean(metrics.compute_average_surface_distance(found))])
+        rows.append(
+            [metrics.compute_robust_hausdorff(found, 95), np.mean(metrics.compute_average_surface_distance(found))]
+        )
     return np.array(rows)

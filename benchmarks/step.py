@@ -82,7 +82,7 @@ def networks(table: Table, compute: Compute) -> None:
             steps[plain] = stepper(plain_conv_unet(base), FLOAT32, False)
             steps[tuned] = stepper(plain_conv_unet(base), compute, True)
         calls = {name: lambda step=step: step(images, target) for name, step in steps.items()}
-        ms = {name: scaled(s, 1000) for name, s in time_all(calls, inner=3).items()}
+        ms = {name: scaled(s, 1000) for name, s in time_all(calls, inner=2).items()}
         for peer in (default, plain):
             if peer in ms:
                 table.add(f"training step, base {base}", peer, ms[ours], ms[peer], "ms")
@@ -139,7 +139,7 @@ def overhead(table: Table, compute: Compute) -> None:
         loss.backward()
         other.optimiser.step()
 
-    seconds = time_all({"whole": trainer.train_step, "fixed": fixed_batch}, repeats=15, inner=3)
+    seconds = time_all({"whole": trainer.train_step, "fixed": fixed_batch}, repeats=15, inner=2)
     whole = scaled(seconds["whole"], 1000)
     table.add("step on a fixed batch / whole step, base 8", "fixed batch", whole, scaled(seconds["fixed"], 1000), "ms")
 

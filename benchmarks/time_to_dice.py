@@ -1,20 +1,21 @@
-"""Seconds of training until a validation Dice is reached: the curves behind the default of params/quick.yaml.
+"""Seconds of training until a Dice is reached: the curves behind the default of params/quick.yaml.
 
-    python -m benchmarks.time_to_dice                  # all variants, about an hour and a half on two cores
-    python -m benchmarks.time_to_dice base8 peak.003   # some of them
-    python -m benchmarks.time_to_dice --figure         # draw again what is there
+    python -m benchmarks.time_to_dice                  # train all variants: some hours on two cores
+    python -m benchmarks.time_to_dice base8 single     # some of them
+    python -m benchmarks.time_to_dice --times          # time a step of every variant, in turns: two minutes
+    python -m benchmarks.time_to_dice --figure         # draw what is there
 
 Each variant trains selective cross-entropy on the training cases of the quick study and changes one choice. Its
 networks are judged on phantoms of their own that no study uses, so the default is not chosen by looking at the test
 cases: *own* are new cases of the two training cohorts, judged by the labels that their cohort draws; *new*
-are new cases of the test cohort's kind. Only training counts as time, not the evaluation.
+are new cases of the test cohort's kind. Seconds are steps times the time of a step, which is measured for all variants in
+one run; the evaluation does not count.
 """
 
 from __future__ import annotations
 
 import argparse
-import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,17 +29,21 @@ import seaborn as sns
 import torch
 import yaml
 from multiseg_core import runs
+from multiseg_core.figures import use_style
 from multiseg_core.inference import Member, Model
 from multiseg_core.labels import LabelSpace
 from multiseg_core.metrics import label_metrics
 from multiseg_core.params import PreprocessingParams
 from multiseg_core.store import StoredCase
-from multiseg_core.study import NetworkSpec, Study
+from multiseg_core.study import Study
 from multiseg_core.training import Compute, Trainer
+
+from .common import time_all
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "reports" / "bench"
 RESULTS = Path(__file__).resolve().parent / "results"
+CURVES, TIMES = RESULTS / "time_to_dice.csv", RESULTS / "step_times.csv"
 HELD_OUT = {"own_anatomy": ("mrbrains13", 4), "own_lesions": ("mrbrains17", 6), "new": ("mrbrains18", 4)}
 HELD_OUT_SEED = 1000
 
@@ -52,7 +57,6 @@ class Variant:
     network: dict[str, Any] = field(default_factory=lambda: {"base_filters": 8})
     training: dict[str, Any] = field(default_factory=dict)
     precision: str = "auto"
-    seeds: tuple[int, ...] = (0, 1)
 
 
 BASE = {
@@ -63,7 +67,7 @@ THIN = {"filters": [4, 16, 32, 64]}
 
 VARIANTS = {
     "base8": Variant("base 8, 8 x 24^3, one cycle to 0.01", 900),
-    "long": Variant("the same for ten times as long", 9000, seeds=(0,)),
+    "long": Variant("the same for ten times as long", 9000),
     # learning rate
     "peak.003": Variant("peak 0.003", 900, training={"learning_rate": 0.003}),
     "peak.03": Variant("peak 0.03", 900, training={"learning_rate": 0.03}),
@@ -82,8 +86,25 @@ VARIANTS = {
     "base4": Variant("base 4", 1290, {"base_filters": 4}),
     "base16": Variant("base 16", 580, {"base_filters": 16}),
     "wide": Variant("filters 8-24-48-96", 700, {"filters": [8, 24, 48, 96]}),
-    "single": Variant("one convolution per block at the first level", 1250,
+    "single": Variant("one convolution per block at the first level", 1300,
                       {"base_filters": 8, "convolutions": [1, 2, 2, 2]}),
+    "single.long": Variant("the same, five times as long", 6500,
+                           {"base_filters": 8, "convolutions": [1, 2, 2, 2]}),
+    "single.005": Variant("the same, peak 0.005", 1300, {"base_filters": 8, "convolutions": [1, 2, 2, 2]},
+                          {"learning_rate": 0.005}),
+    "single.02": Variant("the same, peak 0.02", 1300, {"base_filters": 8, "convolutions": [1, 2, 2, 2]},
+                         {"learning_rate": 0.02}),
+    "single11": Variant("one convolution per block at the first two levels", 1450,
+                        {"base_filters": 8, "convolutions": [1, 1, 2, 2]}),
+    "single1111": Variant("one convolution per block", 1500, {"base_filters": 8, "convolutions": 1}),
+    "single.wide": Variant("one convolution at the first level, filters 8-32-64-128", 820,
+                           {"filters": [8, 32, 64, 128], "convolutions": [1, 2, 2, 2]}),
+    "single.thin": Variant("one convolution at the first level, filters 4-16-32-64", 1700,
+                           {"filters": [4, 16, 32, 64], "convolutions": [1, 2, 2, 2]}),
+    "single.4x24": Variant("one convolution at the first level, 4 patches", 2300,
+                           {"base_filters": 8, "convolutions": [1, 2, 2, 2]}, {"batch_size": 4}),
+    "single.4x32": Variant("one convolution at the first level, 4 x 32^3", 1130,
+                           {"base_filters": 8, "convolutions": [1, 2, 2, 2]}, {"batch_size": 4, "patch_size": [32] * 3}),
     "single16": Variant("base 16, one convolution per block at the first level", 850,
                         {"base_filters": 16, "convolutions": [1, 2, 2, 2]}),
     # the rest
@@ -92,6 +113,23 @@ VARIANTS = {
     "thesis": Variant("the thesis's recipe: base 32, 7 x 32^3, constant 0.001", 92, {"base_filters": 32},
                       {"batch_size": 7, "patch_size": [32, 32, 32], "learning_rate": 0.001, "schedule": "constant"}),
 }  # fmt: skip
+
+
+PANELS = {
+    "Learning rate": ("single", "single.005", "single.02", "base8", "peak.003", "peak.03", "constant.003"),
+    "Batch and patch": ("single", "single.4x24", "single.4x32", "base8", "4x24", "8x16", "27x16"),
+    "Where the capacity sits": (
+        "single",
+        "single11",
+        "single1111",
+        "single.wide",
+        "single.thin",
+        "base8",
+        "base16",
+        "wide",
+    ),
+    "The rest": ("single", "single.long", "base8", "long", "instance", "float32", "thesis"),
+}
 
 
 def make_study(variant: Variant) -> Study:
@@ -122,8 +160,23 @@ def make_study(variant: Variant) -> Study:
     return Study(file)
 
 
+def make_trainer(variant: Variant, seed: int) -> tuple[Trainer, LabelSpace, dict[str, list[StoredCase]]]:
+    """Return the trainer of a variant, its label space and the held-out cases."""
+    study = make_study(variant)
+    runs.prepare_study(study, [case for cohort in study.cohorts.values() for case in cohort.cases])
+    network = study.runs[0].networks[0]
+    space = study.label_space(network)
+    data = [runs.training_data(study, cohort, network, space) for cohort in network.cohorts]
+    trainer = Trainer(
+        FOLDER / "never written", data, space, network.loss, study.params.network, study.params.training, seed,
+        Compute.resolve("cpu", study.params.precision), {},
+    )  # fmt: skip
+    held_out = {n: [study.store.open(case, study.cohorts[n]) for case in study.cohorts[n].cases] for n in HELD_OUT}
+    return trainer, space, held_out
+
+
 def evaluate(trainer: Trainer, space: LabelSpace, held_out: dict[str, list[StoredCase]]) -> dict[str, float]:
-    """Return the mean Dice per label over the held-out cases, as ``own_csf`` ... ``new_wmh``."""
+    """Return the mean Dice per label over the held-out cases, as ``own_csf`` ... ``new_wmh``, and their means."""
     member = Member(trainer.network, {}, space.labels, ("T1", "FLAIR"))
     model = Model([member], space.labels, PreprocessingParams(spacing_mm=2))
     found: dict[str, list[float]] = {}
@@ -133,64 +186,102 @@ def evaluate(trainer: Trainer, space: LabelSpace, held_out: dict[str, list[Store
             metrics = label_metrics(case.target, prediction, case.sets, space.labels, case.spacing_mm)
             for label, values in metrics.items():
                 found.setdefault(f"{name.split('_')[0]}_{label}", []).append(values["dice"])
-    return {key: float(np.nanmean(values)) for key, values in found.items()}
+    result = {key: float(np.nanmean(values)) for key, values in found.items()}
+    for kind in ("own", "new"):
+        result[kind] = float(np.mean([value for key, value in result.items() if key.startswith(f"{kind}_")]))
+    return result
 
 
-def train(name: str, variant: Variant, seed: int, points: int, threads: int) -> pd.DataFrame:
+def train(name: str, seed: int, points: int) -> pd.DataFrame:
     """Train a variant and return its curve: a row per evaluation."""
-    study = make_study(variant)
-    cases = [case for cohort in study.cohorts.values() for case in cohort.cases]
-    runs.prepare_study(study, cases)
-    torch.set_num_threads(threads)
-    network: NetworkSpec = replace(study.runs[0].networks[0], seed=seed)
-    space = study.label_space(network)
-    data = [runs.training_data(study, cohort, network, space) for cohort in network.cohorts]
-    trainer = Trainer(
-        FOLDER / "none", data, space, network.loss, study.params.network, study.params.training, seed,
-        Compute.resolve("cpu", study.params.precision), {},
-    )  # fmt: skip
-    held_out = {
-        n: [study.store.open(case, study.cohorts[n]) for case in study.cohorts[n].cases] for n in HELD_OUT
-    }
-    rows, seconds = [], 0.0
-    stops = np.unique(np.linspace(0, variant.steps, points + 1).astype(int))[1:]
-    for stop in stops:
-        started = time.perf_counter()
+    variant = VARIANTS[name]
+    trainer, space, held_out = make_trainer(variant, seed)
+    rows = []
+    for stop in np.unique(np.linspace(0, variant.steps, points + 1).astype(int))[1:]:
         while trainer.step < stop:
             trainer.train_step()
-        seconds += time.perf_counter() - started
-        rows.append({"variant": name, "seed": seed, "step": trainer.step, "seconds": seconds, "threads": threads,
-                     **evaluate(trainer, space, held_out)})  # fmt: skip
-        print(name, seed, {k: round(v, 3) if isinstance(v, float) else v for k, v in rows[-1].items()}, flush=True)
+        rows.append({"variant": name, "seed": seed, "step": trainer.step, **evaluate(trainer, space, held_out)})
+        print(rows[-1], flush=True)
     return pd.DataFrame(rows)
 
 
-def means(table: pd.DataFrame) -> pd.DataFrame:
-    """Add the mean Dice over labels, ``own`` and ``new``."""
-    for kind in ("own", "new"):
-        table[kind] = table[[c for c in table.columns if c.startswith(f"{kind}_")]].mean(axis=1)
-    return table
+def time_steps(rounds: int = 15) -> pd.DataFrame:
+    """Time one training step of every variant, in turns."""
+    calls = {name: make_trainer(variant, 0)[0].train_step for name, variant in VARIANTS.items()}
+    spreads = time_all(calls, repeats=rounds)
+    rows = [
+        {"variant": n, "ms": 1000 * s.median, "ms_min": 1000 * min(s.values), "ms_max": 1000 * max(s.values)}
+        for n, s in spreads.items()
+    ]
+    return pd.DataFrame(rows).assign(threads=torch.get_num_threads())
+
+
+def seconds_to_reach(curve: pd.DataFrame, kind: str, dice: float) -> float:
+    """Return the seconds of the first evaluation with at least some mean Dice, infinite if there is none."""
+    reached = curve[curve[kind] >= dice]
+    return float(reached["seconds"].min()) if len(reached) else float("inf")
+
+
+def curves_with_seconds() -> pd.DataFrame:
+    """Read the curves and the times of steps, and put them together."""
+    curves, times = pd.read_csv(CURVES), pd.read_csv(TIMES)
+    curves = curves.merge(times[["variant", "ms"]], on="variant")
+    return curves.assign(seconds=curves["step"] * curves["ms"] / 1000)
+
+
+def draw() -> None:
+    """Draw the curves, a panel per kind of choice, and write the table of what is reached when."""
+    curves = curves_with_seconds()
+    use_style()
+    figure, axes = plt.subplots(2, 2, figsize=(10, 7), sharey=True, layout="constrained")
+    for axis, (title, names) in zip(axes.flat, PANELS.items(), strict=True):
+        part = curves[curves["variant"].isin([n for n in names if n in VARIANTS])]
+        part = part.assign(variant=part["variant"].map(lambda name: VARIANTS[name].about))
+        order = [VARIANTS[name].about for name in names if VARIANTS[name].about in set(part["variant"])]
+        sns.lineplot(part, x="seconds", y="new", hue="variant", style="seed", hue_order=order, palette="colorblind",
+                     markers=True, ax=axis)  # fmt: skip
+        handles, labels = axis.get_legend_handles_labels()
+        shown = [(h, text) for h, text in zip(handles, labels, strict=True) if text in order]
+        axis.legend(*zip(*shown, strict=True), fontsize="x-small", loc="lower right")
+        axis.set(title=title, xscale="log", ylim=(0.6, 1), xlabel="seconds of training, two cores", ylabel="mean Dice")
+        axis.axvline(60, color="grey", linewidth=0.8, linestyle=":")
+    figure.savefig(RESULTS / "time_to_dice.png", dpi=120, metadata={"Software": None})
+    last = curves.loc[curves.groupby(["variant", "seed"])["step"].idxmax()]
+    summary = last.groupby("variant").agg(
+        steps=("step", "max"), ms_per_step=("ms", "first"), seconds=("seconds", "max"), seeds=("seed", "count"),
+        own=("own", "mean"), new=("new", "mean"), new_min=("new", "min"), new_max=("new", "max"),
+        new_csf=("new_csf", "mean"), new_gm=("new_gm", "mean"), new_wm=("new_wm", "mean"), new_wmh=("new_wmh", "mean"),
+    )  # fmt: skip
+    summary = summary.reindex([name for name in VARIANTS if name in summary.index]).reset_index()
+    summary.insert(1, "about", [VARIANTS[name].about for name in summary["variant"]])
+    summary.to_csv(RESULTS / "time_to_dice_summary.csv", index=False, float_format="%.3f")
+    print(summary.to_string(index=False, float_format=lambda value: f"{value:.3f}"))
 
 
 def main() -> None:
-    """Run the variants named on the command line, add them to the table and draw it."""
+    """Do what the command line says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("variants", nargs="*", choices=[*VARIANTS, []], metavar="VARIANT", help=", ".join(VARIANTS))
-    parser.add_argument("--points", type=int, default=6, help="evaluations along a training")
+    parser.add_argument("--points", type=int, default=4, help="evaluations along a training")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--seeds", type=int, nargs="+", help="instead of the variant's own")
-    parser.add_argument("--table", type=Path, default=RESULTS / "time_to_dice.csv")
-    parser.add_argument("--figure", action="store_true", help="only draw")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    parser.add_argument("--times", action="store_true", help="time the steps instead of training")
+    parser.add_argument("--figure", action="store_true", help="draw instead of training")
     args = parser.parse_args()
-    if not args.figure:
+    torch.set_num_threads(args.threads)
+    RESULTS.mkdir(exist_ok=True)
+    if args.times:
+        time_steps().to_csv(TIMES, index=False, float_format="%.2f")
+    elif not args.figure:
         for name in args.variants or VARIANTS:
-            for seed in args.seeds or VARIANTS[name].seeds:
-                curve = train(name, VARIANTS[name], seed, args.points, args.threads)
-                args.table.parent.mkdir(parents=True, exist_ok=True)
-                if args.table.exists():
-                    old = pd.read_csv(args.table)
+            for seed in args.seeds:
+                curve = train(name, seed, args.points)
+                if CURVES.exists():
+                    old = pd.read_csv(CURVES)
                     curve = pd.concat([old[(old["variant"] != name) | (old["seed"] != seed)], curve])
-                curve.to_csv(args.table, index=False, float_format="%.4f")
+                curve.to_csv(CURVES, index=False, float_format="%.4f")
+    if args.times or args.figure:
+        draw()
 
 
 if __name__ == "__main__":

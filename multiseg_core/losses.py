@@ -182,6 +182,8 @@ class PatchwiseSelectiveCrossEntropy(_LabelSetLoss):
         bool tensor (R, C), first C rows the identity.
     """
 
+    is_background_row: Tensor
+
     def __init__(self, membership: Tensor) -> None:
         super().__init__(membership)
         size = self.membership.sum(dim=1)

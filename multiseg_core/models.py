@@ -6,7 +6,7 @@ import functools
 import inspect
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -120,7 +120,7 @@ class UNet(nn.Module):
 
 # Keras's momentum and epsilon, as in the thesis's program. Torch's own momentum averages over some ten batches
 # only, and patches around lesions and around cortex differ too much for that.
-_NORMS = {
+_NORMS: dict[tuple[str, int], Callable[[int], nn.Module]] = {
     ("batch", 2): functools.partial(nn.BatchNorm2d, momentum=0.01, eps=1e-3),
     ("batch", 3): functools.partial(nn.BatchNorm3d, momentum=0.01, eps=1e-3),
     ("instance", 2): functools.partial(nn.InstanceNorm2d, affine=True),

@@ -68,7 +68,7 @@ class TrainingParams:
     schedule: str = "constant"
     """``constant`` or ``one_cycle`` (rise to the peak over 30 % of the steps, then cosine to almost 0)."""
     weight_decay: float = 0.0
-    """L2 penalty: adds weight_decay * weight to the gradient."""
+    """L2 penalty on the weights of convolutions: adds weight_decay * weight to their gradient."""
     flip: bool = True
     """Mirror half of the patches left to right."""
     noise_sd: float = 0.1

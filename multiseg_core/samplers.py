@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -200,3 +201,73 @@ def _corner(voxel: int, patch: int, size: int, number: float) -> int:
         return -((patch - size) // 2)  # the whole axis, centred
     low, high = max(voxel - patch + 1, 0), min(voxel, size - patch)
     return low + int(number * (high - low + 1))
+
+
+class ResidentSampler(PatchSampler):
+    """The same batches, bit for bit, made on a device that holds all the data: no patch crosses the bus.
+
+    Takes the arguments of `PatchSampler` and the device. The host still draws what determines a batch, some numbers
+    per patch; cutting, mirroring and noise are three look-ups in arrays on the device.
+
+    Raises
+    ------
+    UserError
+        As `PatchSampler`.
+    torch.OutOfMemoryError
+        If the data do not fit, see `bytes_needed`.
+    """
+
+    def __init__(self, *arguments: Any, device: torch.device, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.device = device
+        images, targets, starts, shapes = [], [], [], []
+        first = 0
+        for cohort in self.cohorts:
+            for case in cohort.cases:
+                images.append(torch.from_numpy(case.images[list(cohort.channels)]).flatten(1).to(device))
+                targets.append(torch.from_numpy(cohort.lookup[case.target]).flatten().to(device))
+                starts.append(first)
+                shapes.append(case.shape)
+                first += math.prod(case.shape)
+        self._images = torch.cat(images, dim=1)  # (M, voxels of all cases)
+        self._targets = torch.cat(targets)
+        self._starts, self._shapes = starts, shapes
+        self._first_case = np.cumsum([0, *(len(cohort.cases) for cohort in self.cohorts)])
+        self._background = torch.tensor([int(cohort.lookup[0]) for cohort in self.cohorts], device=device)
+        self._device_noise = torch.from_numpy(self._noise).to(device)
+        self._axes = [torch.arange(p, device=device) for p in self.patch_size]
+        n_numbers = len(self.cohorts[0].channels) * math.prod(self.patch_size)
+        self._in_patch = torch.arange(n_numbers, device=device).view(-1, *self.patch_size)
+
+    @staticmethod
+    def bytes_needed(cohorts: Sequence[SamplingCohort]) -> int:
+        """Return the size of the data on the device: images in float32 and targets in bytes."""
+        return sum((4 * len(c.channels) + 1) * math.prod(case.shape) for c in cohorts for case in c.cases)
+
+    def batch(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the batch of a step, on the device: images (N, M, *patch) float32, target rows (N, *patch) int64."""
+        rows = []
+        for draw in self.draw(step):
+            at = int(self._first_case[draw.cohort]) + draw.case
+            rows.append([self._starts[at], *self._shapes[at], *draw.corner, draw.flip, draw.cohort, draw.noise_start])
+        table = torch.tensor(rows)  # all that crosses the bus
+        if self.device.type == "cuda":
+            table = table.pin_memory().to(self.device, non_blocking=True)
+        start, size, corner, flip, cohort, noise = table.split([1, 3, 3, 1, 1, 1], dim=1)
+        mirrored = self._axes[0].flip(0)
+        offsets = [torch.where(flip > 0, mirrored, self._axes[0]), self._axes[1][None], self._axes[2][None]]
+        index = torch.zeros(1, dtype=torch.int64, device=self.device)
+        inside = torch.ones(1, dtype=torch.bool, device=self.device)
+        for axis, offset in enumerate(offsets):
+            view = [-1, *(len(self._axes[a]) if a == axis else 1 for a in range(3))]
+            place = corner[:, axis, None] + offset  # (N, patch)
+            n = size[:, axis, None]
+            inside = inside & ((place >= 0) & (place < n)).view(view)
+            index = index * n.view(-1, 1, 1, 1) + place.clamp(min=0).minimum(n - 1).view(view)
+        index = index + start.view(-1, 1, 1, 1)  # (N, *patch)
+        images = self._images[:, index].movedim(0, 1)  # (N, M, *patch)
+        images = torch.where(inside[:, None], images, self.outside_value)
+        if self.noise_sd > 0:
+            images = images + self._device_noise[noise.view(-1, 1, 1, 1, 1) + self._in_patch]
+        target = torch.where(inside, self._targets[index], self._background[cohort.view(-1, 1, 1, 1)])
+        return images, target.long()

@@ -27,11 +27,14 @@ from .labels import LabelSpace
 from .models import build_network
 from .params import TrainingParams
 from .provenance import provenance
-from .samplers import PatchSampler, SamplingCohort
+from .samplers import PatchSampler, ResidentSampler, SamplingCohort
 from .store import StoredCase
 
 Progress = Callable[[int, int, float], None]
 """Called as progress(step, steps, loss)."""
+
+READ_LOSS_EVERY = 25
+"""Steps on a GPU between two looks at the loss, for each of which the GPU has to finish all that it was given."""
 
 HISTORY_COLUMNS = ("step", "training_loss", "validation_loss", "learning_rate", "seconds")
 
@@ -94,6 +97,30 @@ class Compute:
         return tensor.to(self.device, memory_format=torch.channels_last_3d)
 
 
+def make_sampler(compute: Compute, cohorts: Sequence[SamplingCohort], *arguments: Any) -> PatchSampler:
+    """Return the sampler for a device: one with the data on the GPU, if they take less than half of its free memory.
+
+    Takes the arguments of `PatchSampler`. Both samplers give the same batches.
+    """
+    if compute.device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(compute.device)
+        if ResidentSampler.bytes_needed(cohorts) < free / 2:
+            return ResidentSampler(cohorts, *arguments, device=compute.device)
+    return PatchSampler(cohorts, *arguments)
+
+
+def weights_and_the_rest(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Return the parameter groups of the optimiser: the L2 penalty is for the weights of convolutions only.
+
+    Biases and the scales and shifts of normalisations are left alone, as by Keras's kernel regulariser in the
+    thesis's program.
+    """
+    groups: dict[bool, list[Tensor]] = {True: [], False: []}
+    for parameter in network.parameters():
+        groups[parameter.ndim > 1].append(parameter)
+    return [{"params": groups[True], "weight_decay": weight_decay}, {"params": groups[False], "weight_decay": 0.0}]
+
+
 def learning_rate(params: TrainingParams, step: int) -> float:
     """Return the learning rate of a step (from 0).
 
@@ -148,13 +175,13 @@ class Trainer:
         self.seed = seed
         self.compute = compute
         self.facts = facts
-        self.train_sampler = PatchSampler(
-            [SamplingCohort(d.train, d.lookup, d.channels) for d in data],
+        self.train_sampler = make_sampler(
+            compute, [SamplingCohort(d.train, d.lookup, d.channels) for d in data],
             params.patch_size, params.batch_size, seed, params.flip, params.noise_sd, outside_value,
         )  # fmt: skip
         # the same patches at every validation, without augmentation, and never the training's random numbers
-        self.validation_sampler = PatchSampler(
-            [SamplingCohort(d.validation, d.lookup, d.channels) for d in data],
+        self.validation_sampler = make_sampler(
+            compute, [SamplingCohort(d.validation, d.lookup, d.channels) for d in data],
             params.validation_patch_size, 1, seed + 2**31, False, 0.0, outside_value,
         )  # fmt: skip
         torch.manual_seed(seed)
@@ -162,7 +189,7 @@ class Trainer:
         self.network = self.network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         self.loss: nn.Module = getattr(losses, loss)(torch.from_numpy(space.membership())).to(compute.device)
         self.optimiser = torch.optim.Adam(
-            self.network.parameters(), lr=params.learning_rate, weight_decay=params.weight_decay, fused=True
+            weights_and_the_rest(self.network, params.weight_decay), lr=params.learning_rate, fused=True
         )
         self.step = 0
         self.best_loss = math.inf
@@ -216,23 +243,33 @@ class Trainer:
             if is_trained(self.folder):
                 return
             self._resume()
-            total, count = 0.0, 0
+            losses: list[float] = []
+            unread: list[Tensor] = []
             started = time.perf_counter() - self.seconds
             while not self._finished():
-                loss = float(self.train_step())
-                if not math.isfinite(loss):
-                    raise UserError(
-                        f"{self.facts.get('name', self.folder)}: the loss became {loss} at step {self.step}; "
-                        "lower training.learning_rate"
-                    )
-                total, count = total + loss, count + 1
-                progress(self.step, self.params.steps, loss)
-                if self.step % self.params.validation_every == 0 or self.step == self.params.steps:
+                unread.append(self.train_step())
+                at_validation = self.step % self.params.validation_every == 0 or self.step == self.params.steps
+                if at_validation or self.compute.device.type == "cpu" or len(unread) == READ_LOSS_EVERY:
+                    losses += self._read(unread)
+                    unread.clear()
+                    progress(self.step, self.params.steps, losses[-1])
+                if at_validation:
                     self.seconds = time.perf_counter() - started
-                    self._record(total / count)
-                    total, count = 0.0, 0
+                    self._record(sum(losses) / len(losses))
+                    losses.clear()
                     self._save_checkpoint()
             self._save_result()
+
+    def _read(self, losses: list[Tensor]) -> list[float]:
+        """Return the losses of the last steps as numbers, all finite."""
+        values = torch.stack(losses).tolist()
+        for step, value in enumerate(values, start=self.step - len(values) + 1):
+            if not math.isfinite(value):
+                raise UserError(
+                    f"{self.facts.get('name', self.folder)}: the loss became {value} at step {step}; "
+                    "lower training.learning_rate"
+                )
+        return values
 
     def _finished(self) -> bool:
         if self.step >= self.params.steps:

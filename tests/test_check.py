@@ -157,7 +157,10 @@ def test_what_was_read_is_remembered_until_the_file_changes(
             {"selective_cross_entropy]": "selective_crossentropy]"},
             r"unknown model .* \(did you mean 'selective_cross_en",
         ),
-        ({"{1: wmh}": "{1: whmh}\nlabels: [csf, gm, wm, wmh]".replace("\n", "\n")}, "labels: 'whmh' of a cohort's codes is not in the list"),
+        (
+            {"{1: wmh}": "{1: whmh}\nlabels: [csf, gm, wm, wmh]".replace("\n", "\n")},
+            "labels: 'whmh' of a cohort's codes is not in the list",
+        ),
         ({"base_filters: 2": "base_filters: 2.5"}, "toy.yaml: network: unet.s options must be whole numbers"),
         ({"base_filters: 2": "base_filters: '8'"}, "toy.yaml: network: unet.s options must be whole numbers"),
         ({"base_filters: 2": "base_filters: 2, spatial_dims: 2"}, r"training.patch_size .8, 8, 8., batch of 2: "),

@@ -1,9 +1,13 @@
+import dataclasses
 from pathlib import Path
 
 import pytest
 
 from multiseg_core.errors import UserError
-from multiseg_core.params import load_params
+from multiseg_core.models import UNet, build_network, count_parameters
+from multiseg_core.params import TrainingParams, load_params
+
+from .conftest import ROOT
 
 MINIMAL = """
 cohorts:
@@ -71,3 +75,14 @@ def test_bad_params(tmp_path: Path, text: str, message: str) -> None:
 def test_missing_file(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="none.yaml: no such params file"):
         load_params(tmp_path / "none.yaml")
+
+
+def test_the_thesis_recipe_is_the_default() -> None:
+    """thesis.yaml writes out what params.py says where it is silent, but for the steps and the penalty."""
+    thesis = load_params(ROOT / "params" / "thesis.yaml")
+    default = TrainingParams()
+    assert dataclasses.replace(thesis.training, steps=default.steps, weight_decay=default.weight_decay) == default
+    assert thesis.training.weight_decay == 2 * 0.005
+    network = build_network(thesis.network, 2, 5)
+    assert count_parameters(network) == count_parameters(UNet(2, 5))
+    assert (thesis.training.batch_size, thesis.training.patch_size) == (7, [32, 32, 32])

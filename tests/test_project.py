@@ -38,6 +38,14 @@ def test_environment_file_agrees_with_the_lock() -> None:
     assert needed <= pins.keys()
 
 
+def test_peers_are_pinned_beside_the_lock() -> None:
+    lines = (ROOT / "requirements-bench.lock").read_text().splitlines()
+    peers = dict(line.split("==") for line in lines if not line.startswith("#"))
+    extra = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["bench"]
+    assert set(extra) <= peers.keys()
+    assert not peers.keys() & lock().keys()  # nothing that the study uses may change
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: p.stem)
 def test_source_notebooks_are_stripped_and_short(path: Path) -> None:
     notebook = nbformat.read(path, as_version=4)

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from scipy import stats
 
 from multiseg_core.cohorts import Case
@@ -9,7 +10,7 @@ from multiseg_core.cohorts.base import Cohort
 from multiseg_core.errors import UserError
 from multiseg_core.labels import CodeMap
 from multiseg_core.params import PreprocessingParams
-from multiseg_core.samplers import PatchSampler, SamplingCohort
+from multiseg_core.samplers import PatchSampler, ResidentSampler, SamplingCohort
 from multiseg_core.store import Store, StoredCase
 
 from .conftest import toy_case
@@ -139,6 +140,24 @@ def test_volume_smaller_than_the_patch_is_filled_up(cohorts: list[SamplingCohort
         assert draw.corner[0] == -first
         assert (image[:, :first] == -4).all() and (image[:, first + n :] == -4).all()
         assert (target[:first] == cohorts[draw.cohort].lookup[0]).all()
+
+
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU"))]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("patch_size", [(6, 5, 4), (32, 8, 17)])  # inside the volume, and larger than it
+@pytest.mark.parametrize("noise_sd", [0, 0.2])
+def test_batches_made_on_the_device_are_the_same(
+    cohorts: list[SamplingCohort], device: str, patch_size: tuple[int, ...], noise_sd: float
+) -> None:
+    plain = PatchSampler(cohorts, patch_size, 12, seed=4, noise_sd=noise_sd)
+    resident = ResidentSampler(cohorts, patch_size, 12, seed=4, noise_sd=noise_sd, device=torch.device(device))
+    assert {draw.flip for draw in plain.draw(3)} == {True, False}
+    for a, b in zip(plain.batch(3), resident.batch(3), strict=True):
+        assert a.dtype == b.dtype and b.device.type == device and torch.equal(a, b.cpu())
+    n_voxels = 18 * 20 * 16
+    assert ResidentSampler.bytes_needed(cohorts) == 5 * n_voxels * (2 * 4 + 1)
 
 
 def test_cohort_without_any_label_is_an_error(cohorts: list[SamplingCohort]) -> None:

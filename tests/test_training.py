@@ -12,9 +12,10 @@ import torch
 
 from multiseg_core import runs
 from multiseg_core.errors import UserError
+from multiseg_core.models import UNet
 from multiseg_core.params import TrainingParams
 from multiseg_core.study import NetworkSpec, Study
-from multiseg_core.training import Compute, learning_rate
+from multiseg_core.training import Compute, learning_rate, weights_and_the_rest
 
 
 def weights(study: Study, network: NetworkSpec) -> dict[str, torch.Tensor]:
@@ -116,6 +117,18 @@ def test_a_loss_that_is_not_finite_is_an_error(toy_study: Callable[..., Path]) -
         UserError, match=r"both/cross_entropy/0: the loss became nan at step \d; lower training.learning"
     ):
         runs.train_network(study, network)
+
+
+def test_the_penalty_is_for_the_weights_of_convolutions_only() -> None:
+    network = UNet(1, 2, base_filters=2, levels=2)
+    optimiser = torch.optim.SGD(weights_and_the_rest(network, 0.1), lr=1.0)
+    before = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
+    for parameter in network.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimiser.step()
+    for name, parameter in network.named_parameters():
+        factor = 0.9 if parameter.ndim == 5 else 1.0  # w - 1.0 * 0.1 w
+        assert torch.allclose(parameter, factor * before[name]), name
 
 
 def test_compute_resolution() -> None:
