@@ -7,6 +7,7 @@ import importlib.metadata
 import importlib.util
 import itertools
 import json
+import os
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import pandas as pd
 import torch
+
 from multiseg_core.provenance import provenance
 
 FOLDER = Path(__file__).resolve().parent.parent / "reports" / "bench"
@@ -81,9 +83,12 @@ class Table:
             table = pd.DataFrame(rows, columns=list(columns))
             if path.exists():
                 old = pd.read_csv(path)
-                table = pd.concat([old[~old["what"].isin(table["what"])], table])
+                new = set(zip(table["what"], table["peer"], strict=True))
+                kept = [pair not in new for pair in zip(old["what"], old["peer"], strict=True)]
+                table = pd.concat([old[kept], table])
             table.to_csv(path, index=False, float_format="%.6g")
         facts = provenance(torch.device("cuda") if torch.cuda.is_available() else None)
+        facts["load"] = os.getloadavg()
         facts["peers"] = {name: version(name) for name in PEERS}
         (folder / "machine.json").write_text(json.dumps(facts, indent=2) + "\n")
 

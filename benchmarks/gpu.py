@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+
 from multiseg_core.losses import SelectiveCrossEntropy
 from multiseg_core.models import UNet
 from multiseg_core.samplers import ResidentSampler, SamplingCohort

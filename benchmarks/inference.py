@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from monai.inferers import sliding_window_inference
+
 from multiseg_core.losses import SelectiveCrossEntropy
 from multiseg_core.models import UNet
 from multiseg_core.samplers import PatchSampler, SamplingCohort

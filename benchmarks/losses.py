@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import torch
 from monai.losses import DiceLoss
-from multiseg_core.losses import SelectiveCrossEntropy, SelectiveDice, SoftDice
 from torch.nn import functional as F
+
+from multiseg_core.losses import SelectiveCrossEntropy, SelectiveDice, SoftDice
 
 from .common import Table, peak_allocated_mb, scaled, time_all
 
@@ -30,7 +31,7 @@ def run(table: Table) -> None:
     monai = DiceLoss(include_background=False, softmax=True, to_onehot_y=True)
     logits.requires_grad_()
 
-    def both_ways(function) -> None:  # noqa: ANN001
+    def both_ways(function) -> None:
         function().backward()
         logits.grad = None
 

@@ -7,8 +7,9 @@ import importlib.util
 import numpy as np
 import torch
 from monai.metrics import DiceMetric, compute_average_surface_distance, compute_hausdorff_distance
-from multiseg_core.metrics import confusion, surface_distances
 from scipy import ndimage
+
+from multiseg_core.metrics import confusion, surface_distances
 
 from .common import Table, scaled, time_all
 from .volumes import stored_cases, whole_head

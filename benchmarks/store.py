@@ -9,6 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 import yaml
+
 from multiseg_core import runs
 from multiseg_core.cohorts import ensure_files
 from multiseg_core.study import Study

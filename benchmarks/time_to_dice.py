@@ -28,6 +28,7 @@ import pandas as pd
 import seaborn as sns
 import torch
 import yaml
+
 from multiseg_core import runs
 from multiseg_core.figures import use_style
 from multiseg_core.inference import Member, Model

@@ -7,6 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 import yaml
+
 from multiseg_core import runs
 from multiseg_core.files import atomic_path
 from multiseg_core.store import StoredCase

@@ -167,7 +167,7 @@ class PatchSampler:
         targets = np.empty((self.batch_size, *self.patch_size), dtype=np.uint8)
         for draw, image, target in zip(self.draw(step), images, targets, strict=True):
             self._fill(draw, image, target)
-        return torch.from_numpy(images), torch.from_numpy(targets).long()
+        return torch.from_numpy(images), torch.from_numpy(targets.astype(np.int64))
 
     def _fill(self, draw: PatchDraw, image: np.ndarray, target: np.ndarray) -> None:
         """Write the patch of a draw into two arrays."""

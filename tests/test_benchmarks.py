@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+
 from benchmarks.common import COLUMNS, Spread, Table, peak_allocated_mb, rate, scaled, time_all
 from benchmarks.time_to_dice import VARIANTS, make_study, seconds_to_reach
 

@@ -139,7 +139,7 @@ def test_what_was_read_is_remembered_until_the_file_changes(
 
     real = check.run_jobs
 
-    def spy(jobs, title, workers):  # noqa: ANN001, ANN202
+    def spy(jobs, title, workers):
         asked.extend(job.name for job in jobs)
         return real(jobs, title, workers)
 
@@ -161,8 +161,14 @@ def test_what_was_read_is_remembered_until_the_file_changes(
             {"{1: wmh}": "{1: whmh}\nlabels: [csf, gm, wm, wmh]".replace("\n", "\n")},
             "labels: 'whmh' of a cohort's codes is not in the list",
         ),
-        ({"base_filters: 2": "base_filters: 2.5"}, "toy.yaml: network: unet.s options must be whole numbers"),
-        ({"base_filters: 2": "base_filters: '8'"}, "toy.yaml: network: unet.s options must be whole numbers"),
+        (
+            {"base_filters: 2": "base_filters: 2.5"},
+            "toy.yaml: network: unet needs two levels or more, with whole numbers of filters above 0",
+        ),
+        (
+            {"base_filters: 2": "base_filters: '8'"},
+            "toy.yaml: network: unet needs two levels or more, with whole numbers of filters above 0",
+        ),
         ({"base_filters: 2": "base_filters: 2, spatial_dims: 2"}, r"training.patch_size .8, 8, 8., batch of 2: "),
         (
             {"batch_size: 2": "batch_size: 1", "levels: 2": "levels: 4"},

@@ -17,7 +17,7 @@ scenarios:
 """
 
 
-def load(tmp_path: Path, text: str):  # noqa: ANN201
+def load(tmp_path: Path, text: str):
     path = tmp_path / "p.yaml"
     path.write_text(text)
     return load_params(path)

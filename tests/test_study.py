@@ -139,7 +139,15 @@ def test_the_five_models_of_the_thesis() -> None:
     assert list(MODELS)[:5] == ["multi_unet", "cross_entropy", "selective_cross_entropy", "dice", "selective_dice"]
 
 
-@pytest.mark.parametrize("file", sorted((ROOT / "params").glob("*.yaml")), ids=lambda p: p.name)
+EMBEDDED = sorted(file for file in (ROOT / "params").glob("*.yaml") if file.stem != "thesis")
+
+
+@pytest.mark.parametrize("file", EMBEDDED, ids=lambda p: p.name)
 def test_params_files_of_the_project_are_valid(file: Path) -> None:
     study = Study(file)
     assert study.params.scenarios
+
+
+def test_the_thesis_asks_for_its_data() -> None:
+    with pytest.raises(UserError, match=r"cohort mrbrains13: no such manifest: .*thesis_mrbrains13.csv"):
+        Study(ROOT / "params" / "thesis.yaml")
