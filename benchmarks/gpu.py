@@ -45,7 +45,7 @@ class Step:
     def __call__(self, images: torch.Tensor, target: torch.Tensor) -> None:
         with self.compute.autocast():
             logits = self.network(self.compute.place(images))
-        loss = self.loss(logits, target.to(self.compute.device).long())
+        loss = self.loss(logits, target.to(self.compute.device).long().clamp(min=0))  # nnU-Net has -1 beyond the volume
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         self.optimiser.step()
