@@ -69,6 +69,7 @@ TRAINING = {
 # steps: as many as take about a minute
 VARIANTS = {
     "default": Variant("the default of quick.yaml", 1400, ONE),
+    "one.1500": Variant("one convolution per block, 1500 steps", 1500, ONE),
     "long": Variant("five times as long", 7500, ONE),
     # learning rate
     "peak.003": Variant("peak 0.003", 1400, ONE, {"learning_rate": 0.003}),
@@ -97,10 +98,20 @@ VARIANTS = {
 }  # fmt: skip
 
 PANELS = {
-    "Learning rate": ("default", "peak.003", "peak.03", "constant.001", "constant.003"),
-    "Batch and patch": ("default", "4x24", "16x24", "4x32", "27x16"),
-    "Where the capacity sits": ("default", "two", "two.wide", "two.thin", "two.three", "one.fine", "one.finer", "base16"),
-    "The rest": ("default", "long", "instance", "float32", "thesis"),
+    "Learning rate": ("default", "one.1500", "peak.003", "peak.03", "constant.001", "constant.003"),
+    "Batch and patch": ("default", "one.1500", "4x24", "16x24", "4x32", "27x16"),
+    "Where the capacity sits": (
+        "default",
+        "one.1500",
+        "two",
+        "two.wide",
+        "two.thin",
+        "two.three",
+        "one.fine",
+        "one.finer",
+        "base16",
+    ),
+    "The rest": ("default", "one.1500", "long", "instance", "float32", "thesis"),
 }
 
 
@@ -217,7 +228,8 @@ def draw() -> None:
         if "long" in shown:
             axis.set_xscale("log")
             axis.xaxis.set_major_formatter("{x:g}")
-        axis.legend(fontsize="x-small", loc="lower right")
+        if shown:
+            axis.legend(fontsize="x-small", loc="lower right")
     figure.savefig(RESULTS / "time_to_dice.png", dpi=100, metadata={"Software": None})
     last = curves.loc[curves.groupby(["variant", "seed"])["step"].idxmax()]
     summary = last.groupby("variant").agg(
