@@ -15,8 +15,9 @@ import pandas as pd
 from .cohorts import Case, Cohort
 from .errors import UserError
 from .files import code_fingerprint, fingerprint, write_json
+from .images import read_volume, require_same_grid
 from .labels import is_relevant
-from .preprocessing import brain_from_stripped, read_volume, require_same_grid
+from .preprocessing import brain_from_stripped
 from .study import Study, default_workers
 from .training import Compute
 from .workers import Job, Report, run_jobs
@@ -129,7 +130,7 @@ def inspect_case(case: Case, cohort: Cohort) -> dict[str, Any]:
 
 def _inspect_all(study: Study, cases: Sequence[Case], workers: int | None) -> Inspected:
     """Inspect cases in parallel, taking over what is known of unchanged files."""
-    folder = study.folder / "store" / "checked" / code_fingerprint("check", "preprocessing")
+    folder = study.folder / "store" / "checked" / code_fingerprint("check", "images", "preprocessing")
     paths = {
         (case.cohort, case.name): folder / f"{study.store.key(case, study.cohorts[case.cohort])}.json" for case in cases
     }

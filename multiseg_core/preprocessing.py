@@ -18,6 +18,7 @@ from scipy import ndimage
 
 from .cohorts.base import Case
 from .errors import UserError
+from .images import read_volume, require_same_grid
 from .labels import CodeMap
 from .params import PreprocessingParams
 
@@ -51,76 +52,6 @@ class Prepared:
     affine: FloatArray
     native_shape: tuple[int, int, int]
     native_affine: FloatArray
-
-
-def read_image(path: Path) -> nib.Nifti1Image:
-    """Open a NIfTI file as a 3-D image; trailing axes of length 1 are dropped. Voxels are read on demand.
-
-    Raises
-    ------
-    UserError
-        If the file is missing, unreadable, not 3-D or has a singular affine.
-    """
-    if not path.is_file():
-        raise UserError(f"{path}: {'is a folder, not a file' if path.is_dir() else 'no such file'}")
-    try:
-        image = nib.load(path)
-    except Exception:  # nibabel raises many kinds on broken headers
-        raise UserError(f"{path}: not a readable NIfTI image") from None
-    shape = image.shape
-    if len(shape) > 3 and all(n == 1 for n in shape[3:]):
-        image = nib.funcs.squeeze_image(image) if len(shape) == 4 else image.slicer[..., *([0] * (len(shape) - 3))]
-    if len(image.shape) != 3 or min(image.shape) < 2:
-        raise UserError(f"{path}: expected a 3-D volume, got shape {shape}")
-    if not np.isfinite(image.affine).all() or abs(np.linalg.det(image.affine[:3, :3])) < 1e-9:
-        raise UserError(f"{path}: its affine is not invertible")
-    return image
-
-
-def read_volume(path: Path, image: nib.Nifti1Image | None = None, dtype: type = np.float32) -> FloatArray:
-    """Read all voxels as float32 (labels better as float64), (X, Y, Z).
-
-    Raises `UserError` if the data cannot be read, is not plain numbers, or holds NaN or infinity.
-    """
-    image = read_image(path) if image is None else image
-    if not np.issubdtype(image.get_data_dtype(), np.number) or np.issubdtype(
-        image.get_data_dtype(), np.complexfloating
-    ):
-        raise UserError(f"{path}: its voxels are not plain numbers ({image.get_data_dtype()})")
-    try:
-        volume = np.asarray(image.dataobj, dtype=dtype)
-    except Exception as error:  # truncated or corrupt compressed data raise many kinds
-        raise UserError(
-            f"{path}: its voxels cannot be read, the file may be damaged ({type(error).__name__})"
-        ) from None
-    if not np.isfinite(volume).all():
-        raise UserError(f"{path}: holds NaN or infinite values")
-    return volume
-
-
-def require_same_grid(files: Mapping[str, Path]) -> dict[str, nib.Nifti1Image]:
-    """Open all files of a case and check that they share shape and affine (to 1e-3 mm).
-
-    Parameters
-    ----------
-    files
-        Role -> path; the first is the reference.
-
-    Raises
-    ------
-    UserError
-        Naming both files.
-    """
-    images = {role: read_image(path) for role, path in files.items()}
-    (first_role, first), *others = images.items()
-    for role, image in others:
-        if image.shape != first.shape:
-            raise UserError(
-                f"{files[role]}: shape {image.shape} differs from that of {files[first_role].name}, {first.shape}"
-            )
-        if not np.allclose(image.affine, first.affine, atol=1e-3):
-            raise UserError(f"{files[role]}: affine differs from that of {files[first_role].name}")
-    return images
 
 
 def brain_from_stripped(volume: FloatArray, path: Path) -> np.ndarray:

@@ -27,7 +27,7 @@ from .labels import LabelSet, is_relevant
 from .params import PreprocessingParams
 from .preprocessing import prepare_case
 
-_MODULES = ("labels", "preprocessing", "store")
+_MODULES = ("images", "labels", "preprocessing", "store")
 
 
 @dataclass(frozen=True)

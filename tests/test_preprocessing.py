@@ -5,14 +5,13 @@ import numpy as np
 import pytest
 
 from multiseg_core.errors import UserError
+from multiseg_core.images import read_image, require_same_grid
 from multiseg_core.labels import CodeMap
 from multiseg_core.params import PreprocessingParams
 from multiseg_core.preprocessing import (
     brain_from_stripped,
     isotropic_grid,
     prepare,
-    read_image,
-    require_same_grid,
     to_native,
     z_score,
 )

@@ -8,7 +8,8 @@ import pytest
 
 from multiseg_core.labels import CodeMap
 from multiseg_core.params import PreprocessingParams
-from multiseg_core.preprocessing import brain_from_stripped, prepare, read_volume, to_native
+from multiseg_core.images import read_volume
+from multiseg_core.preprocessing import brain_from_stripped, prepare, to_native
 
 from .conftest import ROOT
 
