@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from .errors import UserError, suggest
@@ -155,6 +156,20 @@ def _initialise(module: nn.Module) -> None:
             nn.init.zeros_(module.bias)
 
 
+class _SoundConv3d(nn.Conv3d):
+    """`nn.Conv3d` without an error of torch's CPU library (oneDNN, seen with torch 2.13).
+
+    In bf16, the gradient of the weights of a 3-wide convolution is garbage where the first spatial size of the input is 2,
+    as at the deepest level of a four-level U-Net for patches of 16^3. Such inputs are small: float32 costs nothing.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[2] == 2 and x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+            with torch.autocast("cpu", enabled=False):
+                return super().forward(x.float())
+        return super().forward(x)
+
+
 def build_network(spec: Mapping[str, Any], in_channels: int, out_channels: int) -> nn.Module:
     """Build a network from its description in the params file.
 
@@ -194,6 +209,9 @@ def build_network(spec: Mapping[str, Any], in_channels: int, out_channels: int) 
         if key not in known:
             raise UserError(f"network: {name} has no option '{key}'{suggest(key, known)}")
     network = network_class(in_channels=in_channels, out_channels=out_channels, **options)
+    for module in network.modules():
+        if type(module) is nn.Conv3d:
+            module.__class__ = _SoundConv3d
     if not hasattr(network, "size_divisor"):
         network.size_divisor = 32  # enough for MONAI's networks of up to six levels
     return network

@@ -110,3 +110,20 @@ def test_monai_networks_by_name() -> None:
 def test_bad_descriptions(spec: dict, message: str) -> None:
     with pytest.raises(UserError, match=message):
         build_network(spec, 1, 2)
+
+
+@pytest.mark.parametrize("spec", [{"name": "unet"}, {"name": "monai.UNet", "channels": [32, 32], "strides": [1]}])
+@pytest.mark.parametrize("size", [(2, 2, 2), (2, 4, 4), (3, 3, 3)])
+def test_weight_gradients_in_bf16_where_torch_is_wrong(spec: dict, size: tuple[int, int, int]) -> None:
+    """torch's CPU library returns garbage for 3-wide convolutions of inputs whose first size is 2."""
+    network = build_network(spec, 2, 3)
+    found = [m for m in network.modules() if isinstance(m, torch.nn.Conv3d) and m.in_channels == 32]
+    conv = next(m for m in found if m.kernel_size == (3, 3, 3) and m.stride == (1, 1, 1))
+    torch.manual_seed(0)
+    x = torch.randn(8, 32, *size)
+    with torch.autocast("cpu", torch.bfloat16):
+        y = conv(x)
+    upstream = torch.randn(y.shape)
+    y.float().backward(upstream)
+    expected = torch.nn.grad.conv3d_weight(x, conv.weight.shape, upstream, padding=1)
+    assert (conv.weight.grad - expected).norm() < 0.01 * expected.norm()
