@@ -29,7 +29,8 @@ def test_sound_input(toy_study: Callable[..., Path]) -> None:
     assert (
         row["splits"] == "2 train, 1 validation, 1 test" and row["voxel_mm"] == "1x1x1" and row["orientation"] == "RAS"
     )
-    assert row["voxels per code"].startswith("0:")
+    assert row["voxels per label"].startswith("background:")
+    assert row["problems"] == 0
     # trained, but the test cohort does not draw it
     assert findings.warnings == ["scenario both: label 'wmh' is trained but test cohort anatomy does not label it"]
 
@@ -41,7 +42,7 @@ def test_sound_input(toy_study: Callable[..., Path]) -> None:
             lambda d: (d / "anatomy1_T1.nii.gz").unlink(),
             "cohort anatomy, case anatomy1: no such file: .*anatomy1_T1.nii.gz",
         ),
-        (lambda d: (d / "anatomy1_T1.nii.gz").write_text("x"), "anatomy1_T1.nii.gz: not a readable NIfTI image"),
+        (lambda d: (d / "anatomy1_T1.nii.gz").write_text("x"), "anatomy1_T1.nii.gz: not a readable image"),
         (
             lambda d: change(d / "anatomy3_labels.nii.gz", lambda v: v[1:]),
             r"anatomy3_labels.nii.gz: shape \(19, 22, 18\)",
