@@ -1,3 +1,4 @@
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -155,6 +156,8 @@ def test_the_thesis_asks_for_its_data(tmp_path: Path) -> None:
         Study(file)
     lines = str(raised.value).splitlines()
     assert len(lines) == 4
-    for name, provider, line in zip(("ibsr", "mrbrains13", "mrbrains17", "mrbrains18"), ("NITRC", *["DataverseNL"] * 3), lines):
+    for name, provider, line in zip(
+        ("ibsr", "mrbrains13", "mrbrains17", "mrbrains18"), ("NITRC", *["DataverseNL"] * 3), lines
+    ):
         assert f"thesis.yaml: cohorts.{name}.folder: no such folder: {tmp_path / 'data' / name}; " in line
         assert f"is obtained from {provider}" in line

@@ -72,7 +72,7 @@ def find_cases(
         raise UserError(f"{where}.exclude: leaves no case")
     notes = []
     if len(places) != layout.n_cases:
-        notes.append(f"cohort {cohort}: found {len(places)} cases in {root}, {layout.title} has {layout.n_cases}")
+        notes.append(f"cohort {cohort}: {layout.title} has {layout.n_cases} cases, {root} holds {len(places)}")
     cases = []
     problems: dict[str, tuple[str, ...]] = {}
     for name in kept:
