@@ -49,8 +49,8 @@ class CohortParams:
     exclude: list[str] = field(default_factory=list)
     """Layouts: names of cases to leave out."""
     files: dict[str, str] | None = None
-    """Layouts: modality, ``labels`` or ``brain_mask`` -> file pattern in place of the layout's, with wildcards, relative to
-    the folder of a case; ``{case}`` stands for its name."""
+    """Layouts: modality, ``labels`` or ``brain_mask`` -> file pattern in place of the layout's, with wildcards,
+    relative to the folder of a case; ``{case}`` stands for its name."""
 
 
 @dataclass(frozen=True)

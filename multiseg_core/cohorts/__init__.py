@@ -97,7 +97,8 @@ def _check_keys(name: str, p: CohortParams) -> None:
             raise UserError(f"cohorts.{name}.variant: there is only one way to take {p.source}; leave the key out")
         if p.variant is not None and p.variant not in variants:
             raise UserError(
-                f"cohorts.{name}.variant: '{p.variant}' is not one of {', '.join(variants)}{suggest(p.variant, variants)}"
+                f"cohorts.{name}.variant: '{p.variant}' is not one of {', '.join(variants)}"
+                f"{suggest(p.variant, variants)}"
             )
     elif p.source == "table":
         for key in ("manifest", "codes"):
@@ -123,7 +124,7 @@ def label_order(params: Mapping[str, CohortParams]) -> tuple[str, ...]:
 
 
 def _stated_codes(p: CohortParams) -> Mapping[int, str | Sequence[str]]:
-    """Return the codes of a params file, or else those of the layout (the variants draw the same labels or are named)."""
+    """Return the codes of a params file, or else of the layout: variants that are detected draw the same labels."""
     if p.codes is not None or p.source not in LAYOUTS:
         return p.codes or {}
     layout = LAYOUTS[p.source]

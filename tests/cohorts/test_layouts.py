@@ -212,7 +212,7 @@ def test_brats12_in_vsd_folders(tmp_path: Path, top: str) -> None:
 def test_brats12_in_both_distributions(tmp_path: Path) -> None:
     touch(tmp_path / "data", [*sim_brats(), *vsd()])
     message = refusal(tmp_path, "brats12")
-    assert message.startswith(f"cohorts.c.variant: {tmp_path / 'data'} holds cases of SimBRATS and VSD; say which one")
+    assert message.startswith(f"cohorts.c.variant: {tmp_path / 'data'} holds cases of SimBRATS and VSD; say which to")
     assert set(meaning(load(tmp_path, "brats12", variant="VSD"))) == {0, 1, 2}
 
 
@@ -288,7 +288,7 @@ def test_labels_that_the_study_does_not_have_are_not_absent_either(tmp_path: Pat
 @pytest.mark.parametrize("source", list(LAYOUTS))
 def test_a_missing_and_an_empty_folder_say_where_to_get_the_data(tmp_path: Path, source: str) -> None:
     layout, folder = LAYOUTS[source], tmp_path / "data"
-    origin = f"{layout.title} is obtained from {layout.provider}"
+    origin = f"{layout.title} is obtained from {layout.provider}, terms: {layout.terms}"
     assert refusal(tmp_path, source) == f"cohorts.c.folder: no such folder: {folder}; {origin}"
     folder.mkdir()
     message = refusal(tmp_path, source)

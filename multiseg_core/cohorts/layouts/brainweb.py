@@ -5,7 +5,8 @@ the world of the images, not their voxels. Vessels count as CSF, all else outsid
 The thesis trains on 15 subjects and simulates tumours in the other 5: name those under ``exclude``. Which 5 it took is
 unverified.
 
-Files may be MINC or NIfTI. The raw download (16 bits without a header, the code in the upper 12) is not read: convert it.
+Files may be MINC or NIfTI. The raw download (16 bits without a header, the code in the upper 12) is not read: convert
+it first.
 """
 
 from .layout import NIFTI, Layout, Variant

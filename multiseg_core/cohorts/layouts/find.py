@@ -59,7 +59,7 @@ def find_cases(
         raise UserError(f"{where}.folder: no case in {folder} (looked for {looked}{tops}); {layout.origin}")
     if len(hits) > 1:
         raise UserError(
-            f"{where}.variant: {folder} holds cases of {' and '.join(hits)}; say which one to take, or point folder at it"
+            f"{where}.variant: {folder} holds cases of {' and '.join(hits)}; say which to take, or point folder at it"
         )
     chosen, (root, places) = next(iter(hits.items()))
     kind = layout.variants[chosen]

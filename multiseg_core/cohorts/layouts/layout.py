@@ -90,7 +90,7 @@ class Layout:
     @property
     def origin(self) -> str:
         """Where to get it, as the end of an error message."""
-        return f"{self.title} is obtained from {self.provider}"
+        return f"{self.title} is obtained from {self.provider}, terms: {self.terms}"
 
 
 @dataclass(frozen=True)

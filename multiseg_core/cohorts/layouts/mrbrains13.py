@@ -2,7 +2,8 @@
 
 Variant ``testing`` (default) takes LabelsForTesting, where lesions are white matter, cerebellum and brain stem 0;
 like the thesis it takes the subjects for healthy, so that WMH are absent. Variant
-``training`` takes LabelsForTraining, which draws WMH too, so they are not absent; cerebellum and brain stem are ignored.
+``training`` takes LabelsForTraining, which draws WMH too, so they are not absent; cerebellum and brain stem are
+ignored.
 """
 
 from dataclasses import replace

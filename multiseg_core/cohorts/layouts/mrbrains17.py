@@ -1,7 +1,8 @@
 """MRBrainS17, which is the WMH challenge of 2017: 60 training subjects of three sites, T1 and FLAIR, lesions.
 
 Code 2 is other pathology. The challenge leaves it out of its scores; the thesis counts it as background, and so does
-this layout. Write ``codes: {1: wmh, 2: ignore}`` to leave it out. Images are those of ``pre/``, on the grid of the FLAIR.
+this layout. Write ``codes: {1: wmh, 2: ignore}`` to leave it out. Images are those of ``pre/``, on the grid of the
+FLAIR.
 """
 
 from .layout import Layout, Variant

@@ -1,8 +1,8 @@
 """TumorSim: tumours simulated in healthy brains, T1, T1c, T2 and FLAIR, anatomy and tumours.
 
-The program has no download of cases: the thesis simulated 20, in the 5 BrainWeb subjects left out of training. How its
-output is named and coded is unverified. What stands here is a guess: a folder per case, names and codes like those of the
-synthetic BraTS 2012, which the program made. Say in the params file what yours look like::
+The program has no download of cases: the thesis simulated 20, in the 5 BrainWeb subjects left out of training. How
+its output is named and coded is unverified. What stands here is a guess: a folder per case, names like those of the
+synthetic BraTS 2012, and codes to match. Say in the params file what yours look like::
 
     files: {T1: "*_T1.mha", labels: "*_truth.mha"}     # relative to the folder of a case; the others as here
     codes: {1: wm, 2: gm, 3: csf, 4: oedema, 5: tumour}
