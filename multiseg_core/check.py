@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,8 +16,8 @@ import pandas as pd
 from .cohorts import Case, Cohort
 from .errors import UserError
 from .files import code_fingerprint, fingerprint, write_json
-from .images import read_volume, require_same_grid
-from .labels import is_relevant
+from .images import read_image, read_volume, require_same_grid
+from .labels import BACKGROUND, IGNORE, is_relevant
 from .preprocessing import brain_from_stripped
 from .study import Study, default_workers
 from .training import Compute
@@ -35,7 +36,7 @@ class Findings:
     errors, warnings
         One line each, naming the file, case or key.
     cohorts
-        One row per cohort: cases, splits, modalities, voxel sizes, orientation, voxels per label.
+        One row per cohort: cases, splits, modalities, voxel sizes, orientation, voxels per label, number of errors.
     """
 
     errors: list[str] = field(default_factory=list)
@@ -56,6 +57,10 @@ def check_study(study: Study, workers: int | None = None) -> Findings:
     cases = study.needed_cases()
     present = []
     for case in cases:
+        problems = study.cohorts[case.cohort].problems.get(case.name, ())
+        findings.errors += problems
+        if problems:
+            continue
         missing = [path for path in case.files.values() if not path.is_file() and case.made_by is None]
         findings.errors += [f"cohort {case.cohort}, case {case.name}: no such file: {path}" for path in missing]
         if not missing:
@@ -64,7 +69,7 @@ def check_study(study: Study, workers: int | None = None) -> Findings:
     findings.errors += [facts["error"] for facts in inspected.values() if facts.get("error")]
     if not findings.errors:
         findings.errors += _shared_cases(study, inspected)
-        findings.errors += _unused_codes(study, inspected)
+        _find_unused_codes(study, inspected, findings)
         findings.errors += _parts_without_labels(study, inspected)
         findings.warnings += _leaks_into_validation(study, inspected)
     for scenario, s in study.params.scenarios.items():
@@ -77,7 +82,8 @@ def check_study(study: Study, workers: int | None = None) -> Findings:
         ]
     used = {name for s in study.params.scenarios.values() for name in (*s.train, s.test)}
     findings.warnings += [f"cohort {name} is used by no scenario" for name in study.cohorts if name not in used]
-    findings.cohorts = _summary(study, inspected)
+    findings.warnings += [note for cohort in study.cohorts.values() for note in cohort.notes]
+    findings.cohorts = _summary(study, inspected, findings.errors)
     return findings
 
 
@@ -88,7 +94,7 @@ def inspect_case(case: Case, cohort: Cohort) -> dict[str, Any]:
     """Read all files of a case. Return its grid, voxels per code and hashes, or ``{"error": one line}``."""
     where = f"cohort {case.cohort}, case {case.name}"
     try:
-        opened = require_same_grid(case.files)
+        opened = _open_case(case)
         volumes = {
             role: read_volume(path, opened[role], np.float64 if role == "labels" else np.float32)
             for role, path in case.files.items()
@@ -113,7 +119,7 @@ def inspect_case(case: Case, cohort: Cohort) -> dict[str, Any]:
                 cohort.code_map.translate(volumes["labels"])
             except UserError as error:
                 raise UserError(f"{case.labels}: {error}") from None
-            found, counts = np.unique(volumes["labels"], return_counts=True)
+            found, counts = np.unique(np.rint(volumes["labels"]), return_counts=True)
             codes = {str(int(code)): int(n) for code, n in zip(found, counts, strict=True)}
     except UserError as error:
         return {"error": f"{where}: {error}"}
@@ -126,6 +132,14 @@ def inspect_case(case: Case, cohort: Cohort) -> dict[str, Any]:
         "voxel_mm": [round(float(z), 3) for z in zooms],
         "orientation": "".join(nib.aff2axcodes(image.affine)),
     }
+
+
+def _open_case(case: Case) -> dict[str, nib.Nifti1Image]:
+    """Open all files of a case. Labels on a grid of their own need not fit the images."""
+    files = dict(case.files)
+    labels = files.pop("labels") if case.labels_on_own_grid and case.labels else None
+    opened = require_same_grid(files)
+    return {**opened, "labels": read_image(labels)} if labels else opened
 
 
 def _inspect_all(study: Study, cases: Sequence[Case], workers: int | None) -> Inspected:
@@ -184,21 +198,30 @@ def _shared_cases(study: Study, inspected: Inspected) -> list[str]:
     return errors
 
 
-def _unused_codes(study: Study, inspected: Inspected) -> list[str]:
-    errors = []
+def _find_unused_codes(study: Study, inspected: Inspected, findings: Findings) -> None:
+    """Find codes that no case has: an error if the params file states them.
+
+    Of a layout's own codes, some are rare: only a label that is drawn nowhere is worth a warning.
+    """
     for name, cohort in study.cohorts.items():
         facts = [f for (where, _), f in inspected.items() if where == name]
         if not facts:
             continue
         found = {int(code) for f in facts for code in f["codes"]}
-        for code, position in cohort.code_map.code_to_set.items():
-            if code != 0 and code not in found:
-                meaning = ", ".join(sorted(cohort.code_map.sets[position]))
-                errors.append(
-                    f"{study.params_file}: cohorts.{name}.codes: code {code} ({meaning}) occurs in none of its "
-                    f"{len(facts)} cases"
-                )
-    return errors
+        unused = {code: at for code, at in cohort.code_map.code_to_set.items() if code != 0 and code not in found}
+        if study.params.cohorts[name].codes is not None:
+            findings.errors += [
+                f"{study.params_file}: cohorts.{name}.codes: code {code} "
+                f"({', '.join(sorted(cohort.code_map.sets[at]))}) occurs in none of its {len(facts)} cases"
+                for code, at in unused.items()
+            ]
+            continue
+        drawn = {at for code, at in cohort.code_map.code_to_set.items() if code in found}
+        findings.warnings += [
+            f"cohort {name}: label '{_set_name(cohort, at, study)}' occurs in none of its {len(facts)} cases"
+            for at, members in enumerate(cohort.code_map.sets)
+            if is_relevant(members) and at not in drawn
+        ]
 
 
 def _leaks_into_validation(study: Study, inspected: Inspected) -> list[str]:
@@ -252,19 +275,38 @@ def _label_warnings(study: Study, scenario: str) -> list[str]:
     ]
 
 
-def _summary(study: Study, inspected: Inspected) -> pd.DataFrame:
+def _set_name(cohort: Cohort, position: int, study: Study) -> str:
+    """Return a short name of a cohort's label set: a label, ``background``, ``ignored``, or ``oedema|tumour``."""
+    members = cohort.code_map.sets[position]
+    if position == 0:
+        return BACKGROUND  # whatever may hide in it
+    if len(members) == 1 + len(study.labels):
+        return f"{IGNORE}d"
+    return "|".join(label for label in (BACKGROUND, *study.labels) if label in members)
+
+
+def _voxels_per_label(study: Study, cohort: Cohort, facts: Sequence[Mapping[str, Any]]) -> str:
+    totals: dict[int, int] = {}
+    for f in facts:
+        for code, n in f["codes"].items():
+            position = cohort.code_map.code_to_set[int(code)]
+            totals[position] = totals.get(position, 0) + n
+    named = {_set_name(cohort, position, study): n for position, n in sorted(totals.items())}
+    order = [BACKGROUND, *study.labels]
+    ordered = sorted(named, key=lambda name: order.index(name) if name in order else len(order))
+    return " ".join(f"{name}:{named[name]}" for name in ordered)
+
+
+def _summary(study: Study, inspected: Inspected, errors: Sequence[str]) -> pd.DataFrame:
     rows = []
     for name, cohort in study.cohorts.items():
         facts = [f for (where, _), f in inspected.items() if where == name and "error" not in f]
-        totals: dict[int, int] = {}
-        for f in facts:
-            for code, n in f["codes"].items():
-                totals[int(code)] = totals.get(int(code), 0) + n
         splits = [case.split or "-" for case in cohort.cases]
         generated = cohort.cases[0].made_by
         voxel = {"x".join(f"{z:g}" for z in f["voxel_mm"]) for f in facts}
         if generated:
             voxel = {f"{generated['voxel_mm']:g} (generated)"}
+        concerns = re.compile(rf"(?:^|\W)(?:cohort |cohorts\.){re.escape(name)}(?:[,:]|\.\w)")
         rows.append(
             {
                 "cohort": name,
@@ -274,7 +316,8 @@ def _summary(study: Study, inspected: Inspected) -> pd.DataFrame:
                 "labels": " ".join(cohort.code_map.annotates),
                 "voxel_mm": " ".join(sorted(voxel)),
                 "orientation": " ".join(sorted({f["orientation"] for f in facts})),
-                "voxels per code": " ".join(f"{code}:{n}" for code, n in sorted(totals.items())),
+                "voxels per label": _voxels_per_label(study, cohort, facts),
+                "problems": sum(concerns.search(line) is not None for line in errors),
             }
         )
     return pd.DataFrame(rows)

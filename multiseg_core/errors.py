@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """Bad input. The message is one line that names the file, case or key at fault."""
+    """Bad input. The message is one line that names the file, case or key at fault, or several such lines."""
 
 
 def one_line(error: BaseException) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,8 +15,14 @@ from .errors import UserError
 FloatArray = np.ndarray
 
 
+METAIMAGE = (".mha", ".mhd")
+MINC = (".mnc", ".mnc.gz")
+
+
 def read_image(path: Path) -> nib.Nifti1Image:
-    """Open a NIfTI file as a 3-D image; trailing axes of length 1 are dropped. Voxels are read on demand.
+    """Open a NIfTI, MINC or MetaImage file as a 3-D image; trailing axes of length 1 are dropped.
+
+    Voxels are read on demand, those of MetaImage at once. World coordinates are RAS+ in mm whatever the format.
 
     Raises
     ------
@@ -23,10 +31,18 @@ def read_image(path: Path) -> nib.Nifti1Image:
     """
     if not path.is_file():
         raise UserError(f"{path}: {'is a folder, not a file' if path.is_dir() else 'no such file'}")
+    name = path.name.lower()
     try:
-        image = nib.load(path)
-    except Exception:  # nibabel raises many kinds on broken headers
-        raise UserError(f"{path}: not a readable NIfTI image") from None
+        if name.endswith(METAIMAGE):
+            image = _open_metaimage(path)
+        elif name.endswith(MINC):
+            image = _open_minc(path)
+        else:
+            image = nib.load(path)
+    except UserError:
+        raise
+    except Exception:  # the libraries raise many kinds on broken headers
+        raise UserError(f"{path}: not a readable image") from None
     shape = image.shape
     if len(shape) > 3 and all(n == 1 for n in shape[3:]):
         image = nib.funcs.squeeze_image(image) if len(shape) == 4 else image.slicer[..., *([0] * (len(shape) - 3))]
@@ -35,6 +51,37 @@ def read_image(path: Path) -> nib.Nifti1Image:
     if not np.isfinite(image.affine).all() or abs(np.linalg.det(image.affine[:3, :3])) < 1e-9:
         raise UserError(f"{path}: its affine is not invertible")
     return image
+
+
+def _open_minc(path: Path) -> nib.Nifti1Image:
+    """Open a MINC file, whose first axis is often z; its affine says so."""
+    opener = gzip.open if path.name.lower().endswith(".gz") else open
+    with opener(path, "rb") as file:
+        minc2 = file.read(4) == b"\x89HDF"
+    if minc2 and opener is gzip.open:
+        raise UserError(f"{path}: is MINC2, which cannot be read compressed; unpack it with gunzip")
+    if minc2 and importlib.util.find_spec("h5py") is None:
+        raise UserError(f"{path}: is MINC2, which needs the package h5py (pip install h5py), or convert it to NIfTI")
+    image = nib.load(path)
+    return nib.Nifti1Image(image.dataobj, image.affine)
+
+
+def _open_metaimage(path: Path) -> nib.Nifti1Image:
+    """Read a MetaImage file; its world is LPS+, so x and y change sign."""
+    import SimpleITK  # slow to import, and only this format needs it
+
+    source = SimpleITK.ReadImage(str(path))
+    n = source.GetDimension()
+    if n < 3 or source.GetNumberOfComponentsPerPixel() != 1:
+        shape = (*source.GetSize(), *([source.GetNumberOfComponentsPerPixel()] if n >= 3 else []))
+        raise UserError(f"{path}: expected a 3-D volume, got shape {shape}")
+    affine = np.eye(4)
+    affine[:3, :3] = np.reshape(source.GetDirection(), (n, n))[:3, :3] * source.GetSpacing()[:3]
+    affine[:3, 3] = source.GetOrigin()[:3]
+    volume = SimpleITK.GetArrayFromImage(source).T  # (X, Y, Z)
+    if volume.dtype.itemsize == 8:  # NIfTI readers seldom take 64-bit integers
+        volume = volume.astype(np.float64)
+    return nib.Nifti1Image(volume, np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine)
 
 
 def read_volume(path: Path, image: nib.Nifti1Image | None = None, dtype: type = np.float32) -> FloatArray:
@@ -64,7 +111,7 @@ def require_same_grid(files: Mapping[str, Path]) -> dict[str, nib.Nifti1Image]:
     Parameters
     ----------
     files
-        Role -> path; the first is the reference.
+        Role -> path; the first is the reference. Leave out what lies on a grid of its own.
 
     Raises
     ------

@@ -202,9 +202,14 @@ class CodeMap:
     def translate(self, volume: np.ndarray) -> np.ndarray:
         """Translate a volume of native codes to positions in `sets`, uint8, same shape.
 
+        Values within 0.001 of a whole number count as that number: scaled formats such as MINC return 2.9999998.
+
         Raises `UserError` naming a code that the map does not have.
         """
         known = np.array(sorted(self.code_to_set))
+        if np.issubdtype(np.asarray(volume).dtype, np.floating):
+            whole = np.rint(volume)
+            volume = np.where(np.abs(volume - whole) < 1e-3, whole, volume)
         # a search among the few codes, rather than sorting a volume of millions of voxels
         at = np.searchsorted(known, volume).clip(max=len(known) - 1)
         unknown = known[at] != volume

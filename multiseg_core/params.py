@@ -26,7 +26,8 @@ class CohortParams:
     """One cohort: where its cases come from and what its label codes mean."""
 
     source: str
-    """``phantom`` or ``table``."""
+    """``phantom``, ``table``, or a real layout by name: ``ibsr``, ``mrbrains13``, ``mrbrains17``, ``mrbrains18``,
+    ``brats12``, ``brainweb``, ``tumorsim``."""
     preset: str | None = None
     """phantom: which cohort to imitate; the cohort's own name by default."""
     cases: int | None = None
@@ -38,9 +39,18 @@ class CohortParams:
     manifest: str | None = None
     """table: path of the CSV manifest, relative to the params file."""
     codes: dict[int, CodeValue] | None = None
-    """table: native code -> label, list of labels, ``background`` or ``ignore``."""
-    absent: list[str] = field(default_factory=list)
-    """table: labels that the subjects are known not to have."""
+    """table: native code -> label, list of labels, ``background`` or ``ignore``. Layouts: in place of their own."""
+    absent: list[str] | None = None
+    """table: labels that the subjects are known not to have; none by default. Layouts: in place of their own."""
+    folder: str | None = None
+    """Layouts: where the cohort lies, relative to the params file; by default ``data_dir``/``source``."""
+    variant: str | None = None
+    """Layouts: which labels or images to take, where there is a choice, such as ``testing`` or ``training``."""
+    exclude: list[str] = field(default_factory=list)
+    """Layouts: names of cases to leave out."""
+    files: dict[str, str] | None = None
+    """Layouts: modality, ``labels`` or ``brain_mask`` -> file pattern in place of the layout's, with wildcards,
+    relative to the folder of a case; ``{case}`` stands for its name."""
 
 
 @dataclass(frozen=True)
@@ -140,6 +150,8 @@ class Params:
     """Threads per training on a CPU; weights are repeatable bit for bit for a fixed number."""
     workers: int | None = None
     """Trainings at a time; by default cores / threads on a CPU, 1 on a GPU."""
+    data_dir: str | None = None
+    """Folder of the real data, relative to the params file: each real layout has a sub-folder called like its source."""
     reports_dir: str | None = None
     """Where reports go, relative to the params file; by default the folder `reports` beside `params`."""
     title: str | None = None

@@ -116,7 +116,7 @@ class Study:
     Raises
     ------
     UserError
-        For anything wrong in the params file or the manifests.
+        For anything wrong in the params file, the manifests or the folders, one line each.
     """
 
     def __init__(self, params_file: str | Path) -> None:
@@ -128,13 +128,15 @@ class Study:
         base = self.params_file.parent
         try:
             self.cohorts, self.labels = load_cohorts(
-                self.params.cohorts, self.params.labels, base, self.folder / "phantoms"
+                self.params.cohorts, self.params.labels, base, self.folder / "phantoms", self.params.data_dir
             )
         except UserError as error:
-            text = str(error)
             # faults of a manifest name the manifest already
-            named = text.startswith(("cohorts.", "labels:", "missing key"))
-            raise UserError(f"{self.params_file}: {text}" if named else text) from None
+            keys = ("cohorts.", "labels:", "missing key")
+            lines = [
+                f"{self.params_file}: {line}" if line.startswith(keys) else line for line in str(error).split("\n")
+            ]
+            raise UserError("\n".join(lines)) from None
         self.store = Store(self.folder / "store", self.params.preprocessing)
         self._check_scenarios()
 

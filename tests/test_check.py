@@ -9,7 +9,7 @@ from multiseg_core.check import check_study, require_sound
 from multiseg_core.errors import UserError
 from multiseg_core.study import Study
 
-from .conftest import save
+from .conftest import TOY_PARAMS, ball, save
 
 
 def errors(file: Path) -> list[str]:
@@ -29,7 +29,8 @@ def test_sound_input(toy_study: Callable[..., Path]) -> None:
     assert (
         row["splits"] == "2 train, 1 validation, 1 test" and row["voxel_mm"] == "1x1x1" and row["orientation"] == "RAS"
     )
-    assert row["voxels per code"].startswith("0:")
+    assert row["voxels per label"].startswith("background:")
+    assert row["problems"] == 0
     # trained, but the test cohort does not draw it
     assert findings.warnings == ["scenario both: label 'wmh' is trained but test cohort anatomy does not label it"]
 
@@ -41,7 +42,7 @@ def test_sound_input(toy_study: Callable[..., Path]) -> None:
             lambda d: (d / "anatomy1_T1.nii.gz").unlink(),
             "cohort anatomy, case anatomy1: no such file: .*anatomy1_T1.nii.gz",
         ),
-        (lambda d: (d / "anatomy1_T1.nii.gz").write_text("x"), "anatomy1_T1.nii.gz: not a readable NIfTI image"),
+        (lambda d: (d / "anatomy1_T1.nii.gz").write_text("x"), "anatomy1_T1.nii.gz: not a readable image"),
         (
             lambda d: change(d / "anatomy3_labels.nii.gz", lambda v: v[1:]),
             r"anatomy3_labels.nii.gz: shape \(19, 22, 18\)",
@@ -147,6 +148,87 @@ def test_what_was_read_is_remembered_until_the_file_changes(
     assert errors(file) == [] and asked == []
     change(file.parent / "data" / "lesion2_T1.nii.gz", lambda v: v * 1.5)
     assert errors(file) == [] and asked == ["lesion/002"]
+
+
+LAYOUT_COHORTS = """
+data_dir: data
+cohorts:
+  ibsr: {source: ibsr}
+  mrbrains18: {source: mrbrains18}
+  brainweb: {source: brainweb, exclude: [subject04]}
+scenarios:
+  one: {train: [ibsr], test: mrbrains18, modalities: [T1], models: [cross_entropy]}
+  two: {train: [ibsr], test: brainweb, modalities: [T1], models: [cross_entropy]}
+"""
+
+
+@pytest.fixture
+def layout_study(tmp_path: Path) -> Path:
+    """Three cohorts in the folders of their providers: a brain of two or three tissues, and a params file."""
+    data, rng = tmp_path / "data", np.random.default_rng(0)
+    brain = ball((12, 12, 12), (5.5, 5.5, 5.5), 5)
+    codes = np.where(brain, np.arange(12).reshape(-1, 1, 1) // 4 + 1, 0).astype(np.uint8)  # thirds: 1, 2, 3
+
+    def image() -> np.ndarray:
+        return np.where(brain, codes * 50 + rng.normal(100, 5, brain.shape), 0).astype(np.float32)
+
+    for i in range(1, 5):
+        stem = data / "ibsr" / f"IBSR_0{i}" / f"IBSR_0{i}"
+        for kind, volume in (("ana_strip", image()), ("ana_brainmask", brain), ("segTRI_ana", codes)):
+            save(Path(f"{stem}_{kind}.nii.gz"), volume[..., None].astype(np.float32), np.diag([1, 1.5, 1, 1]))
+    for name in ("1", "070"):
+        folder = data / "mrbrains18" / "training" / name
+        for kind in ("reg_T1", "reg_IR", "FLAIR"):
+            save(folder / "pre" / f"{kind}.nii.gz", image())
+        save(folder / "segm.nii.gz", np.choose(codes, [0, 6, 3, 7]).astype(np.uint8))
+    for name in ("04", "05", "06"):  # twice as fine, with the same outer faces
+        fine = codes.repeat(2, 0).repeat(2, 1).repeat(2, 2)
+        affine = np.array([[0.5, 0, 0, -0.25], [0, 0.5, 0, -0.25], [0, 0, 0.5, -0.25], [0, 0, 0, 1]])
+        save(data / "brainweb" / f"subject{name}_t1w_p4.nii.gz", image())
+        save(data / "brainweb" / f"subject{name}_crisp_v.nii.gz", np.where(fine == 1, 8, fine).astype(np.uint8), affine)
+    file = tmp_path / "layouts.yaml"
+    file.write_text(LAYOUT_COHORTS + TOY_PARAMS[TOY_PARAMS.index("preprocessing") : TOY_PARAMS.index("scenarios")])
+    return file
+
+
+def test_cohorts_in_the_folders_of_their_providers(layout_study: Path) -> None:
+    data = layout_study.parent / "data"
+    findings = check_study(Study(layout_study), workers=1)
+    assert findings.errors == []
+    rows = findings.cohorts.set_index("cohort")
+    assert rows["cases"].to_dict() == {"ibsr": 4, "mrbrains18": 2, "brainweb": 2}
+    assert rows["voxel_mm"].to_dict() == {"ibsr": "1x1.5x1", "mrbrains18": "1x1x1", "brainweb": "1x1x1"}
+    n = [int((ball((12, 12, 12), (5.5, 5.5, 5.5), 5)[i : i + 4]).sum()) for i in (0, 4, 8)]
+    outside = 12**3 - sum(n)
+    voxels = rows["voxels per label"]
+    assert voxels["ibsr"] == f"background:{4 * outside} csf:{4 * n[0]} gm:{4 * n[1]} wm:{4 * n[2]}"
+    # 6 is CSF, 3 WM, 7 cerebellum; the codes that no case has are no error
+    assert voxels["mrbrains18"] == f"background:{2 * outside} csf:{2 * n[0]} wm:{2 * n[1]} ignored:{2 * n[2]}"
+    # vessels (8) are CSF; counted on the labels' own grid, eight voxels for one
+    assert voxels["brainweb"] == f"background:{16 * outside} csf:{16 * n[0]} gm:{16 * n[1]} wm:{16 * n[2]}"
+    assert [line for line in findings.warnings if not line.startswith("scenario")] == [
+        "cohort mrbrains18: label 'gm' occurs in none of its 2 cases",
+        "cohort mrbrains18: label 'wmh' occurs in none of its 2 cases",
+        f"cohort ibsr: IBSR v2 has 18 cases, {data / 'ibsr'} holds 4",
+        f"cohort mrbrains18: MRBrainS18 has 7 cases, {data / 'mrbrains18/training'} holds 2",
+        f"cohort brainweb: BrainWeb (20 normal models) has 20 cases, {data / 'brainweb'} holds 3",
+    ]
+
+
+def test_missing_files_of_a_layout_leave_the_table_of_the_rest(layout_study: Path) -> None:
+    data = layout_study.parent / "data"
+    (data / "ibsr/IBSR_02/IBSR_02_ana_strip.nii.gz").unlink()
+    (data / "ibsr/IBSR_02/IBSR_02_segTRI_ana.nii.gz").unlink()
+    (data / "brainweb/subject05_crisp_v.nii.gz").write_text("x")
+    findings = check_study(Study(layout_study), workers=1)
+    assert [line.split(" (")[0] for line in findings.errors] == [
+        "cohort ibsr, case IBSR_02: no file for T1",
+        "cohort ibsr, case IBSR_02: no file for labels",
+        f"cohort brainweb, case subject05: {data / 'brainweb/subject05_crisp_v.nii.gz'}: not a readable image",
+    ]
+    rows = findings.cohorts.set_index("cohort")
+    assert rows["problems"].to_dict() == {"ibsr": 2, "mrbrains18": 0, "brainweb": 1}
+    assert all("csf:" in text for text in rows["voxels per label"])
 
 
 @pytest.mark.parametrize(

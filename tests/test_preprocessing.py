@@ -143,7 +143,7 @@ def test_bad_files(tmp_path: Path) -> None:
     cut.write_bytes(big.read_bytes()[:-20000])
     with pytest.raises(UserError, match="missing.nii: no such file"):
         read_image(tmp_path / "missing.nii")
-    with pytest.raises(UserError, match="text.nii.gz: not a readable NIfTI image"):
+    with pytest.raises(UserError, match="text.nii.gz: not a readable image"):
         read_image(text)
     with pytest.raises(UserError, match="cut.nii.gz: its voxels cannot be read"):
         prepare({"T1": cut}, ONE_MM)

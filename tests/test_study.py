@@ -1,3 +1,4 @@
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -148,6 +149,15 @@ def test_params_files_of_the_project_are_valid(file: Path) -> None:
     assert study.params.scenarios
 
 
-def test_the_thesis_asks_for_its_data() -> None:
-    with pytest.raises(UserError, match=r"cohort mrbrains13: no such manifest: .*thesis_mrbrains13.csv"):
-        Study(ROOT / "params" / "thesis.yaml")
+def test_the_thesis_asks_for_its_data(tmp_path: Path) -> None:
+    (tmp_path / "params").mkdir()
+    file = shutil.copy(ROOT / "params" / "thesis.yaml", tmp_path / "params")
+    with pytest.raises(UserError) as raised:
+        Study(file)
+    lines = str(raised.value).splitlines()
+    assert len(lines) == 4
+    for name, provider, line in zip(
+        ("ibsr", "mrbrains13", "mrbrains17", "mrbrains18"), ("NITRC", *["DataverseNL"] * 3), lines
+    ):
+        assert f"thesis.yaml: cohorts.{name}.folder: no such folder: {tmp_path / 'data' / name}; " in line
+        assert f"is obtained from {provider}" in line

@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from ..errors import UserError, suggest
 from ..labels import BACKGROUND, IGNORE, CodeMap
 from ..params import CohortParams
 from .base import Case, Cohort
+from .layouts import LAYOUTS, find_cases
 from .phantom.source import CODES, PRESETS, ensure_files, phantom_cases
 from .table import read_manifest
 
-__all__ = ["Case", "Cohort", "ensure_files", "label_order", "load_cohorts"]
+__all__ = ["LAYOUTS", "Case", "Cohort", "ensure_files", "label_order", "load_cohorts"]
 
-SOURCES = ("phantom", "table")
+_Result = TypeVar("_Result")
 
-_ONLY_FOR = {"preset": "phantom", "cases": "phantom", "manifest": "table", "codes": "table", "absent": "table"}
+SOURCES = ("phantom", "table", *LAYOUTS)
+
+_ONLY_FOR: Mapping[str, tuple[str, ...]] = {
+    "preset": ("phantom",), "cases": ("phantom",), "manifest": ("table",),
+    "codes": ("table", *LAYOUTS), "absent": ("table", *LAYOUTS),
+    "folder": tuple(LAYOUTS), "variant": tuple(LAYOUTS), "exclude": tuple(LAYOUTS), "files": tuple(LAYOUTS),
+}  # fmt: skip
 
 
 def load_cohorts(
-    params: Mapping[str, CohortParams], labels: Sequence[str] | None, base: Path, work: Path
+    params: Mapping[str, CohortParams],
+    labels: Sequence[str] | None,
+    base: Path,
+    work: Path,
+    data_dir: str | None = None,
 ) -> tuple[dict[str, Cohort], tuple[str, ...]]:
     """Load all cohorts of a study. No image is read.
 
@@ -34,6 +47,8 @@ def load_cohorts(
         Folder to which paths in `params` are relative.
     work
         Folder for files that a cohort generates.
+    data_dir
+        Folder of the real data, relative to `base`; a layout lies in its sub-folder called like the source.
 
     Returns
     -------
@@ -43,25 +58,49 @@ def load_cohorts(
     Raises
     ------
     UserError
-        Naming the cohort and the key at fault.
+        Naming the cohort and the key at fault, one line for each cohort that cannot be loaded. What single cases of
+        a layout lack is kept in the cohort instead.
     """
-    for name, p in params.items():
-        _check_keys(name, p)
+    _for_each(params, _check_keys)
     found = label_order(params)
     missing = [label for label in found if labels is not None and label not in labels]
     if missing and labels is not None:
         raise UserError(f"labels: '{missing[0]}' of a cohort's codes is not in the list{suggest(missing[0], labels)}")
-    labels = found if labels is None else tuple(labels)
-    return {name: _load(name, p, labels, base, work) for name, p in params.items()}, labels
+    names = found if labels is None else tuple(labels)
+    return _for_each(params, lambda name, p: _load(name, p, names, base, work, data_dir)), names
+
+
+def _for_each(
+    params: Mapping[str, CohortParams], function: Callable[[str, CohortParams], _Result]
+) -> dict[str, _Result]:
+    """Call a function for every cohort; raise what it raised for all of them together, a line each."""
+    results, errors = {}, []
+    for name, p in params.items():
+        try:
+            results[name] = function(name, p)
+        except UserError as error:
+            errors.append(str(error))
+    if errors:
+        raise UserError("\n".join(errors))
+    return results
 
 
 def _check_keys(name: str, p: CohortParams) -> None:
     if p.source not in SOURCES:
         raise UserError(f"cohorts.{name}.source: unknown source '{p.source}'{suggest(p.source, SOURCES)}")
-    for key, source in _ONLY_FOR.items():
-        if getattr(p, key) and p.source != source:
-            raise UserError(f"cohorts.{name}.{key}: only for source {source}")
-    if p.source == "table":
+    for key, sources in _ONLY_FOR.items():
+        if getattr(p, key) and p.source not in sources:
+            raise UserError(f"cohorts.{name}.{key}: only for source {' or '.join(sources)}, not for {p.source}")
+    if p.source in LAYOUTS:
+        variants = LAYOUTS[p.source].variants
+        if p.variant is not None and len(variants) == 1:
+            raise UserError(f"cohorts.{name}.variant: there is only one way to take {p.source}; leave the key out")
+        if p.variant is not None and p.variant not in variants:
+            raise UserError(
+                f"cohorts.{name}.variant: '{p.variant}' is not one of {', '.join(variants)}"
+                f"{suggest(p.variant, variants)}"
+            )
+    elif p.source == "table":
         for key in ("manifest", "codes"):
             if not getattr(p, key):
                 raise UserError(f"missing key 'cohorts.{name}.{key}' (source table needs it)")
@@ -78,23 +117,44 @@ def label_order(params: Mapping[str, CohortParams]) -> tuple[str, ...]:
         if p.source == "phantom":
             found.update(dict.fromkeys(PRESETS[p.preset or name].annotates))
             continue
-        for value in (p.codes or {}).values():
+        for value in _stated_codes(p).values():
             members = [value] if isinstance(value, str) else value
             found.update(dict.fromkeys(m for m in members if m not in (BACKGROUND, IGNORE)))
     return tuple(found)
 
 
-def _load(name: str, p: CohortParams, labels: Sequence[str], base: Path, work: Path) -> Cohort:
+def _stated_codes(p: CohortParams) -> Mapping[int, str | Sequence[str]]:
+    """Return the codes of a params file, or else of the layout: variants that are detected draw the same labels."""
+    if p.codes is not None or p.source not in LAYOUTS:
+        return p.codes or {}
+    layout = LAYOUTS[p.source]
+    return (layout.variants[p.variant] if p.variant else layout.default).codes
+
+
+def _load(name: str, p: CohortParams, labels: Sequence[str], base: Path, work: Path, data_dir: str | None) -> Cohort:
+    problems: Mapping[str, tuple[str, ...]] = {}
+    notes: tuple[str, ...] = ()
     if p.source == "phantom":
         preset = PRESETS[p.preset or name]
         codes: Mapping[int, str | Sequence[str]] = {CODES[label]: label for label in preset.annotates}
         absent = tuple(label for label in preset.absent if label in labels)
         cases = phantom_cases(name, p.preset or name, p.cases or preset.cases, p.voxel_mm, p.seed, work)
         modalities = tuple(preset.scanner.contrasts)
+    elif p.source in LAYOUTS:
+        layout = LAYOUTS[p.source]
+        found = find_cases(name, layout, _folder(name, p, base, data_dir), p.variant, p.exclude, p.files)
+        cases, modalities, problems, notes = found.cases, found.modalities, found.problems, found.notes
+        codes = found.variant.codes if p.codes is None else p.codes
+        drawn = {member for value in codes.values() for member in ([value] if isinstance(value, str) else value)}
+        absent = tuple(label for label in found.variant.absent if label in labels and label not in drawn)
+        if layout.guess and p.codes is None:
+            notes += (f"cohort {name}: {layout.guess} that you should check; state cohorts.{name}.codes",)
     else:
         assert p.manifest and p.codes
-        codes, absent = p.codes, tuple(p.absent)
+        codes, absent = p.codes, ()
         cases, modalities = read_manifest(name, base / p.manifest)
+    if p.absent is not None:
+        absent = tuple(p.absent)
     for label in absent:
         if label not in labels:
             raise UserError(f"cohorts.{name}.absent: unknown label '{label}'{suggest(label, labels)}")
@@ -102,4 +162,15 @@ def _load(name: str, p: CohortParams, labels: Sequence[str], base: Path, work: P
         code_map = CodeMap.build(labels, codes, absent)
     except UserError as error:
         raise UserError(f"cohorts.{name}.codes: {error}") from None
-    return Cohort(name, cases, modalities, code_map)
+    return Cohort(name, cases, modalities, code_map, problems, notes)
+
+
+def _folder(name: str, p: CohortParams, base: Path, data_dir: str | None) -> Path:
+    """Return the folder of a layout's files."""
+    if p.folder is not None:
+        folder = Path(p.folder)
+    elif data_dir is not None:
+        folder = Path(data_dir) / p.source
+    else:
+        raise UserError(f"missing key 'data_dir' or 'cohorts.{name}.folder'; {LAYOUTS[p.source].origin}")
+    return Path(os.path.normpath(base / folder.expanduser()))

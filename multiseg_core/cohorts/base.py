@@ -20,15 +20,17 @@ class Case:
     cohort, name
         Names; a case name is unique within its cohort.
     images
-        Modality -> NIfTI file.
+        Modality -> image file.
     labels
-        NIfTI file of native codes, None for a case without labels.
+        File of native codes, None for a case without labels.
     brain_mask
-        NIfTI file, nonzero inside the brain, or None if the images are brain-extracted.
+        File, nonzero inside the brain, or None if the images are brain-extracted.
     split
         One of `SPLITS`, or None if the cohort leaves the choice to the study.
     made_by
         For generated cases: everything that determines the files, which need not exist yet.
+    labels_on_own_grid
+        The labels share the world of the images but not their voxels: they must be resampled to them.
     """
 
     cohort: str
@@ -38,6 +40,7 @@ class Case:
     brain_mask: Path | None = None
     split: str | None = None
     made_by: Mapping[str, object] | None = None
+    labels_on_own_grid: bool = False
 
     @property
     def files(self) -> dict[str, Path]:
@@ -48,9 +51,21 @@ class Case:
 
 @dataclass(frozen=True)
 class Cohort:
-    """A named list of cases that share modalities and a labelling protocol."""
+    """A named list of cases that share modalities and a labelling protocol.
+
+    Attributes
+    ----------
+    name, cases, modalities, code_map
+        What its name says; every case has every modality.
+    problems
+        Case -> what is wrong with its files, one line each: `multiseg check` reports them as errors.
+    notes
+        What `multiseg check` reports as warnings.
+    """
 
     name: str
     cases: tuple[Case, ...]
     modalities: tuple[str, ...]
     code_map: CodeMap = field(repr=False)
+    problems: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
+    notes: tuple[str, ...] = ()

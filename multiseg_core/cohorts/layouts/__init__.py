@@ -1,0 +1,28 @@
+"""The cohorts of the thesis as their providers hand them out: one small declaration each, found by one engine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from .brainweb import BRAINWEB
+from .brats12 import BRATS12
+from .find import find_cases
+from .ibsr import IBSR
+from .layout import Found, Layout, Variant
+from .mrbrains13 import MRBRAINS13
+from .mrbrains17 import MRBRAINS17
+from .mrbrains18 import MRBRAINS18
+from .tumorsim import TUMORSIM
+
+__all__ = ["LAYOUTS", "Found", "Layout", "Variant", "find_cases"]
+
+LAYOUTS: Mapping[str, Layout] = {
+    "ibsr": IBSR,
+    "mrbrains13": MRBRAINS13,
+    "mrbrains17": MRBRAINS17,
+    "mrbrains18": MRBRAINS18,
+    "brats12": BRATS12,
+    "brainweb": BRAINWEB,
+    "tumorsim": TUMORSIM,
+}
+"""The layouts by the name that a params file gives as `source`."""
