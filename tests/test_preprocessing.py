@@ -8,13 +8,8 @@ from multiseg_core.errors import UserError
 from multiseg_core.images import read_image, require_same_grid
 from multiseg_core.labels import CodeMap
 from multiseg_core.params import PreprocessingParams
-from multiseg_core.preprocessing import (
-    brain_from_stripped,
-    isotropic_grid,
-    prepare,
-    to_native,
-    z_score,
-)
+from multiseg_core.grids import Grid, rescaled
+from multiseg_core.preprocessing import prepare, to_native, z_score
 
 from .conftest import ball, save
 
@@ -36,29 +31,6 @@ def test_z_score_inside_and_fixed_value_outside() -> None:
     mask = np.array([[[True, True, False]]])
     # mean 2, standard deviation 1
     assert z_score(volume, mask, -4.0, Path("x")).tolist() == [[[-1.0, 1.0, -4.0]]]
-
-
-def test_isotropic_grid_keeps_the_field_of_view() -> None:
-    affine = np.diag([1.0, 1.0, 3.0, 1.0])
-    shape, new = isotropic_grid((10, 11, 4), affine, 2.0)
-    assert shape == (5, 6, 6)  # 10, 11 and 12 mm
-    # the outer face of the first voxel: centre minus half a voxel
-    for axis, (old_size, new_size) in enumerate(zip((1, 1, 3), (2, 2, 2), strict=True)):
-        assert affine[axis, 3] - old_size / 2 == new[axis, 3] - new_size / 2
-
-
-def test_brain_is_found_in_a_stripped_image() -> None:
-    inside = ball((20, 20, 20), (10, 10, 10), 6)
-    image = np.where(inside, 50.0, 0.0).astype(np.float32)
-    image[10, 10, 10] = 0  # a dark voxel inside
-    image[0, 0, 0] = 50  # a bright speck outside
-    assert np.array_equal(brain_from_stripped(image, Path("x")), inside)
-    # z-scored images have their zero inside the range
-    scored = np.where(inside, np.linspace(-2, 2, 20)[:, None, None], 0).astype(np.float32)
-    found = brain_from_stripped(scored, Path("x"))
-    assert (found ^ inside).sum() <= 2
-    with pytest.raises(UserError, match="head.nii: does not look brain-extracted; give the case a brain_mask"):
-        brain_from_stripped(np.random.default_rng(0).normal(size=(9, 9, 9)).astype(np.float32), Path("head.nii"))
 
 
 @pytest.mark.parametrize(
@@ -97,9 +69,9 @@ def test_a_segmentation_returns_to_the_input_grid(tmp_path: Path, affine: np.nda
 
 @pytest.mark.parametrize("spacing_mm", [1.0, 2.0, 3.0])
 def test_a_brain_cut_by_the_field_of_view_keeps_its_outer_slices(spacing_mm: float) -> None:
-    shape, affine = isotropic_grid((20, 20, 20), np.eye(4), spacing_mm)
-    everywhere = np.stack([np.zeros(shape), np.ones(shape)]).astype(np.float32)
-    assert (to_native(everywhere, affine, (20, 20, 20), np.eye(4)) == 1).all()
+    grid = rescaled(Grid((20, 20, 20), np.eye(4)), spacing_mm)
+    everywhere = np.stack([np.zeros(grid.shape), np.ones(grid.shape)]).astype(np.float32)
+    assert (to_native(everywhere, grid.affine, (20, 20, 20), np.eye(4)) == 1).all()
 
 
 def test_a_2_mm_grid_and_given_mask(tmp_path: Path) -> None:

@@ -24,11 +24,13 @@ class Case:
     labels
         NIfTI file of native codes, None for a case without labels.
     brain_mask
-        NIfTI file, nonzero inside the brain, or None if the images are brain-extracted.
+        NIfTI file, nonzero inside the brain, or None if the images are brain-extracted or ROBEX shall find it.
     split
         One of `SPLITS`, or None if the cohort leaves the choice to the study.
     made_by
         For generated cases: everything that determines the files, which need not exist yet.
+    labels_on_own_grid
+        Whether the labels may have another shape and affine than the images.
     """
 
     cohort: str
@@ -38,6 +40,7 @@ class Case:
     brain_mask: Path | None = None
     split: str | None = None
     made_by: Mapping[str, object] | None = None
+    labels_on_own_grid: bool = False
 
     @property
     def files(self) -> dict[str, Path]:
