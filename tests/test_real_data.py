@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from multiseg_core.brains import brain_from_stripped
+from multiseg_core.images import read_image, read_volume
 from multiseg_core.labels import CodeMap
 from multiseg_core.params import PreprocessingParams
-from multiseg_core.images import read_image, read_volume
 from multiseg_core.preprocessing import prepare, to_native
 
 from .conftest import ROOT
