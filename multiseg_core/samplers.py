@@ -23,6 +23,7 @@ import torch
 from .errors import UserError
 from .store import StoredCase
 
+
 NOISE_POOL = 2**22
 """Normal numbers in the pool (16 MB); four patches' worth if that is more."""
 
