@@ -59,7 +59,8 @@ class PreprocessingParams:
     grid of their own are finer than the target."""
     brain_extraction: str = "auto"
     """Where the brain is. ``auto``: the case's mask; without one, what differs from the background of a
-    brain-extracted image; else ROBEX. ``robex``: the case's mask, or ROBEX on any image. ``none``: everywhere."""
+    brain-extracted image; else ROBEX, on the T1 if there is one. ``robex``: the case's mask, or ROBEX on any image.
+    ``none``: everywhere, whatever mask the case has."""
     z_score: bool = True
     """Standardise each image inside the brain (eq. 22)."""
     outside_value: float = -4.0
