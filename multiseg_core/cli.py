@@ -56,8 +56,8 @@ def build_parser() -> argparse.ArgumentParser:
     shared.add_argument("--debug", action="store_true", help="show the traceback of an error")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
-    def add(name: str, command: object, text: str) -> argparse.ArgumentParser:
-        sub = commands.add_parser(name, help=text, description=text, parents=[shared])
+    def add(name: str, command: object, text: str, more: str = "") -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=f"{text} {more}".strip(), parents=[shared])
         sub.set_defaults(command=command)
         return sub
 
@@ -68,7 +68,11 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--notebooks", type=Path, help="folder of the notebooks (default: the project's)")
     sub = add("check", check_command, "Look for everything wrong with a study's input, before any training.")
     _add_params(sub)
-    sub = add("prepare", prepare_command, "Preprocess the cases of a study into its store, ahead of training.")
+    sub = add(
+        "prepare", prepare_command, "Preprocess the cases of a study into its store, ahead of training.",
+        "Cases are prepared in parallel; each is stored whole or not at all, so that the command can be stopped at any "
+        "time and goes on where it was when it is called again.",
+    )  # fmt: skip
     _add_params(sub)
     sub = add("train", train_command, "Train and evaluate one run, as a cluster scheduler would start it.")
     _add_params(sub)
@@ -83,7 +87,9 @@ def build_parser() -> argparse.ArgumentParser:
         "--image", action="append", required=True, metavar="MODALITY=FILE", help="one image per modality of the run"
     )
     sub.add_argument(
-        "--brain-mask", type=Path, help="for normalisation; needed if the first image is not brain-extracted"
+        "--brain-mask",
+        type=Path,
+        help="for normalisation; without it, the brain of images that are not brain-extracted is found with ROBEX (a minute)",
     )
     sub.add_argument("--out", "-o", type=Path, required=True, help="the segmentation to write, .nii or .nii.gz")
     sub.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
@@ -161,8 +167,15 @@ def prepare_command(options: argparse.Namespace) -> None:
     from .runs import prepare_study
 
     study = _checked(options)
-    n_made = prepare_study(study)
-    print(f"{n_made} cases prepared, {len(study.needed_cases()) - n_made} were there: {study.store.folder}")
+    folders = [study.store.path(case, study.cohorts[case.cohort]) for case in study.needed_cases()]
+    missing = [folder for folder in folders if not folder.exists()]
+    started = time.monotonic()
+    prepare_study(study)
+    minutes = (time.monotonic() - started) / 60
+    print(f"{len(missing)} cases prepared, {len(folders) - len(missing)} were there: {study.store.folder}")
+    if missing:
+        megabytes = sum(file.stat().st_size for folder in missing for file in folder.iterdir()) / 1e6
+        print(f"{megabytes:.1f} MB written in {minutes:.1f} min, {len(missing) / minutes:.1f} cases/min")
 
 
 def train_command(options: argparse.Namespace) -> None:

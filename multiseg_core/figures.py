@@ -112,7 +112,7 @@ def show_slice(
     image = case.images[case.modalities.index(modality), :, :, z]
     inside = np.asarray(case.mask[:, :, z])
     low, high = np.percentile(image[inside], [1, 99.5]) if inside.any() else (0, 1)
-    extent = (0, image.shape[0], 0, image.shape[1])
+    extent = (0, image.shape[0] * case.spacing_mm[0], 0, image.shape[1] * case.spacing_mm[1])
     darkest = low - 0.2 * (high - low)
     shown = np.where(inside, image, darkest)  # black outside the brain, whatever lies inside
     axes.imshow(shown.T, origin="lower", cmap="gray", vmin=darkest, vmax=high, extent=extent)

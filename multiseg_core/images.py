@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import nibabel as nib
@@ -105,13 +105,15 @@ def read_volume(path: Path, image: nib.Nifti1Image | None = None, dtype: type = 
     return volume
 
 
-def require_same_grid(files: Mapping[str, Path]) -> dict[str, nib.Nifti1Image]:
+def require_same_grid(files: Mapping[str, Path], apart: Collection[str] = ()) -> dict[str, nib.Nifti1Image]:
     """Open all files of a case and check that they share shape and affine (to 1e-3 mm).
 
     Parameters
     ----------
     files
-        Role -> path; the first is the reference. Leave out what lies on a grid of its own.
+        Role -> path; the first is the reference.
+    apart
+        Roles that may have a grid of their own.
 
     Raises
     ------
@@ -121,6 +123,8 @@ def require_same_grid(files: Mapping[str, Path]) -> dict[str, nib.Nifti1Image]:
     images = {role: read_image(path) for role, path in files.items()}
     (first_role, first), *others = images.items()
     for role, image in others:
+        if role in apart:
+            continue
         if image.shape != first.shape:
             raise UserError(
                 f"{files[role]}: shape {image.shape} differs from that of {files[first_role].name}, {first.shape}"

@@ -38,7 +38,11 @@ def confusion(target: np.ndarray, prediction: np.ndarray, n_targets: int, n_clas
     return counts.numpy().reshape(n_targets, n_classes)
 
 
-def surface_distances(target: np.ndarray, prediction: np.ndarray, spacing_mm: float) -> tuple[float, float]:
+Spacing = float | Sequence[float]
+"""Voxel size (mm): one number, or one per axis."""
+
+
+def surface_distances(target: np.ndarray, prediction: np.ndarray, spacing_mm: Spacing) -> tuple[float, float]:
     """Compute the 95th percentile of the Hausdorff distance and the average symmetric surface distance.
 
     The surface of a mask are its voxels with a face neighbour outside, the outside of the array included. From every
@@ -52,7 +56,7 @@ def surface_distances(target: np.ndarray, prediction: np.ndarray, spacing_mm: fl
     target, prediction
         (X, Y, Z) bool.
     spacing_mm
-        Isotropic voxel size.
+        Voxel size, one or three.
 
     Returns
     -------
@@ -64,9 +68,11 @@ def surface_distances(target: np.ndarray, prediction: np.ndarray, spacing_mm: fl
         return undefined, undefined
     box = ndimage.find_objects((target | prediction).view(np.uint8))[0]
     a, b = _surface(target[box]), _surface(prediction[box])
-    distances = [_nearest(a, b), _nearest(b, a)]
+    sizes = np.broadcast_to(np.asarray(spacing_mm, dtype=np.float64), 3)
+    unit = float(sizes[0])  # distances are measured in voxels where they are isotropic, which is exact more often
+    distances = [_nearest(a, b, sizes / unit), _nearest(b, a, sizes / unit)]
     hd95 = max(float(np.quantile(d, 0.95)) for d in distances)
-    return hd95 * spacing_mm, float(np.concatenate(distances).mean()) * spacing_mm
+    return hd95 * unit, float(np.concatenate(distances).mean()) * unit
 
 
 def _surface(mask: np.ndarray) -> np.ndarray:
@@ -81,13 +87,13 @@ def _surface(mask: np.ndarray) -> np.ndarray:
     return mask & ~core
 
 
-def _nearest(of: np.ndarray, to: np.ndarray) -> np.ndarray:
-    """Return the distance in voxels from each voxel of one mask to the nearest of another."""
+def _nearest(of: np.ndarray, to: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Return the distance from each voxel of one mask to the nearest of another, in the unit of the voxel sizes."""
     apart = np.argwhere(of & ~to)  # the others are at distance 0, and most are in a good segmentation
     distances = np.zeros(int(of.sum()))
     if len(apart):
-        tree = KDTree(np.argwhere(to), leafsize=32, balanced_tree=False)
-        distances[: len(apart)] = tree.query(apart, workers=torch.get_num_threads())[0]
+        tree = KDTree(np.argwhere(to) * sizes, leafsize=32, balanced_tree=False)
+        distances[: len(apart)] = tree.query(apart * sizes, workers=torch.get_num_threads())[0]
     return distances
 
 
@@ -96,7 +102,7 @@ def label_metrics(
     prediction: np.ndarray,
     sets: Sequence[LabelSet],
     labels: Sequence[str],
-    spacing_mm: float,
+    spacing_mm: Spacing,
 ) -> dict[str, dict[str, float]]:
     """Compute the metrics of every label that the target can show.
 
@@ -114,7 +120,7 @@ def label_metrics(
     labels
         Foreground labels of the prediction.
     spacing_mm
-        Isotropic voxel size.
+        Voxel size, one or three.
 
     Returns
     -------
@@ -125,7 +131,7 @@ def label_metrics(
         TN/(TN+FP), NaN if every counted voxel has the label; ``volume_true_ml``, ``volume_pred_ml``.
     """
     counts = confusion(target, prediction, len(sets), 1 + len(labels))
-    ml = spacing_mm**3 / 1000
+    ml = float(np.prod(np.broadcast_to(spacing_mm, 3))) / 1000
     result = {}
     for c, label in enumerate(labels, start=1):
         positive = np.array([members == {label} for members in sets])

@@ -6,6 +6,7 @@ The defaults are the thesis's own recipe; ``params/*.yaml`` say what they change
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 import types
 import typing
@@ -55,12 +56,27 @@ class CohortParams:
 
 @dataclass(frozen=True)
 class PreprocessingParams:
-    """What is done to every case before it is stored (thesis 3.5)."""
+    """What is done to every case before it is stored (thesis 3.5), and before a prediction; every step is optional."""
 
-    spacing_mm: float = 1.0
-    """Isotropic voxel size of the store."""
+    orientation: str = "closest_canonical"
+    """``closest_canonical`` (axes reordered and flipped to be nearest to RAS+, nothing is interpolated), ``world``
+    (resampled along the scanner axes, so that an oblique acquisition is rotated) or ``native`` (left as it is)."""
+    spacing_mm: float | None = 1.0
+    """Isotropic voxel size of the store; null keeps that of each case."""
+    label_interpolation: str = "auto"
+    """``nearest``, ``gaussian`` (a Gaussian per label, then the largest; smooth where grids are rotated) or ``auto``:
+    nearest where only the scale changes, gaussian where the grid is rotated, as in the thesis, or where labels on a
+    grid of their own are finer than the target."""
+    brain_extraction: str = "auto"
+    """Where the brain is. ``auto``: the case's mask; without one, what differs from the background of a
+    brain-extracted image; else ROBEX, on the T1 if there is one. ``robex``: the case's mask, or ROBEX on any image.
+    ``none``: everywhere, whatever mask the case has."""
+    z_score: bool = True
+    """Standardise each image inside the brain (eq. 22)."""
     outside_value: float = -4.0
     """Value of all images outside the brain, after z-scoring."""
+    crop: bool = True
+    """Store no more than the brain, the labels and a small margin. Predictions return to the whole image all the same."""
 
 
 @dataclass(frozen=True)
@@ -272,11 +288,13 @@ def _check_values(params: Params) -> None:
             raise UserError(message)
 
     t = params.training
+    p = params.preprocessing
     positive: dict[str, Any] = {
         "training.steps": t.steps, "training.batch_size": t.batch_size, "training.learning_rate": t.learning_rate,
         "training.validation_every": t.validation_every, "training.validation_patches": t.validation_patches,
-        "preprocessing.spacing_mm": params.preprocessing.spacing_mm, "threads": params.threads,
+        "threads": params.threads,
         "inference.memory_gib": params.inference.memory_gib,
+        **({"preprocessing.spacing_mm": p.spacing_mm} if p.spacing_mm is not None else {}),
         **({"workers": params.workers} if params.workers is not None else {}),
         **({"training.patience": t.patience} if t.patience is not None else {}),
         **{f"cohorts.{name}.voxel_mm": c.voxel_mm for name, c in params.cohorts.items()},
@@ -287,7 +305,7 @@ def _check_values(params: Params) -> None:
     for key in ("patch_size", "validation_patch_size"):
         size: Sequence[int] = getattr(t, key)
         require(len(size) == 3 and min(size) > 0, f"training.{key}: must be three positive whole numbers, got {size}")
-    sizes = {"preprocessing.spacing_mm": params.preprocessing.spacing_mm}
+    sizes = {"preprocessing.spacing_mm": p.spacing_mm} if p.spacing_mm is not None else {}
     sizes.update({f"cohorts.{name}.voxel_mm": c.voxel_mm for name, c in params.cohorts.items()})
     for name, value in sizes.items():
         require(0.1 <= value <= 20, f"{name}: must lie between 0.1 and 20 mm, got {value:g}")
@@ -300,6 +318,10 @@ def _check_values(params: Params) -> None:
     require(t.noise_sd >= 0, f"training.noise_sd: must not be negative, got {t.noise_sd}")
     require(t.weight_decay >= 0, f"training.weight_decay: must not be negative, got {t.weight_decay}")
     require(0 < t.validation_fraction < 1, "training.validation_fraction: must lie between 0 and 1")
+    require(math.isfinite(p.outside_value), f"preprocessing.outside_value: must be finite, got {p.outside_value}")
+    _require_choice("preprocessing.orientation", p.orientation, ("closest_canonical", "world", "native"))
+    _require_choice("preprocessing.label_interpolation", p.label_interpolation, ("auto", "nearest", "gaussian"))
+    _require_choice("preprocessing.brain_extraction", p.brain_extraction, ("auto", "robex", "none"))
     _require_choice("training.schedule", t.schedule, ("constant", "one_cycle"))
     _require_choice("device", params.device.split(":")[0], ("auto", "cpu", "cuda"))
     _require_choice("precision", params.precision, ("auto", "float32", "bf16"))

@@ -1,8 +1,8 @@
 """From native NIfTI files to arrays that a network can use, and back (thesis 3.5).
 
-Every case is brought to the closest canonical (RAS) orientation and an isotropic spacing, cropped to the brain and
-its labels, z-scored inside the brain and set to a fixed value outside. The grid of the input is kept, so that
-predictions return to it.
+Every case is brought to one orientation and spacing, its brain is found, and it is cropped to the brain and its labels,
+z-scored inside the brain and set to a fixed value outside. Each step can be chosen or left out, see
+`PreprocessingParams`. The grid of the input is kept, so that predictions return to it.
 """
 
 from __future__ import annotations
@@ -13,11 +13,22 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from nibabel.processing import resample_from_to
 from scipy import ndimage
 
+from .brains import find_brain
 from .cohorts.base import Case
 from .errors import UserError
+from .grids import (
+    Grid,
+    aligned_with_world,
+    field_of_view,
+    gaussian_sigmas,
+    is_rotated,
+    resample,
+    resample_labels_gaussian,
+    rescaled,
+    voxel_sizes,
+)
 from .images import read_volume, require_same_grid
 from .labels import CodeMap
 from .params import PreprocessingParams
@@ -53,61 +64,11 @@ class Prepared:
     native_shape: tuple[int, int, int]
     native_affine: FloatArray
 
-
-def brain_from_stripped(volume: FloatArray, path: Path) -> np.ndarray:
-    """Find the brain in a brain-extracted image: what differs from its constant background, filled.
-
-    Parameters
-    ----------
-    volume
-        (X, Y, Z) float32.
-    path
-        Named in the error.
-
-    Raises
-    ------
-    UserError
-        If the image has no constant background, that is, if it does not look brain-extracted.
-    """
-    background = float(np.median(np.concatenate([face.ravel() for face in _faces(volume)])))
-    inside = np.abs(volume - background) > 0.01 * np.ptp(np.percentile(volume, [0.5, 99.5]))
-    if np.mean([face.mean() for face in _faces(inside)]) > 0.2:
-        raise UserError(f"{path}: does not look brain-extracted; give the case a brain_mask")
-    labelled, n_regions = ndimage.label(inside)
-    if n_regions == 0:
-        raise UserError(f"{path}: the image is constant")
-    sizes = np.bincount(labelled.ravel())
-    sizes[0] = 0
-    return ndimage.binary_fill_holes(labelled == sizes.argmax())
-
-
-def _faces(volume: np.ndarray) -> list[np.ndarray]:
-    return [np.take(volume, index, axis) for axis in range(3) for index in (0, -1)]
-
-
-def isotropic_grid(
-    shape: tuple[int, ...], affine: FloatArray, spacing_mm: float
-) -> tuple[tuple[int, int, int], FloatArray]:
-    """Return shape and affine of the isotropic grid over the same field of view and with the same axes."""
-    old = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
-    extent = np.asarray(shape) * old
-    new_shape = np.maximum(np.ceil(extent / spacing_mm - 1e-3), 1).astype(int)
-    new_affine = affine.copy()
-    new_affine[:3, :3] = affine[:3, :3] / old * spacing_mm
-    # the outer faces of the first voxels coincide: their centres differ by half a voxel size
-    new_affine[:3, 3] += affine[:3, :3] @ ((spacing_mm / old - 1) / 2)
-    return (int(new_shape[0]), int(new_shape[1]), int(new_shape[2])), new_affine
-
-
-def _resample(volume: FloatArray, affine: FloatArray, shape: tuple[int, ...], to: FloatArray, order: int) -> FloatArray:
-    if volume.shape == shape and np.allclose(affine, to, atol=1e-5):
-        return volume
-    matrix = np.linalg.inv(affine) @ to
-    scale = np.diag(matrix)[:3]
-    if np.allclose(matrix[:3, :3], np.diag(scale), atol=1e-6):  # the same axes: scipy has a faster way for that
-        return ndimage.affine_transform(volume, scale, matrix[:3, 3], shape, order=order, mode="nearest")
-    image = nib.Nifti1Image(volume, affine)
-    return np.asarray(resample_from_to(image, (shape, to), order=order, mode="nearest").dataobj)
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Voxel sizes of the arrays, but for the rounding of affines."""
+        x, y, z = (round(float(size), 6) for size in voxel_sizes(self.affine))
+        return x, y, z
 
 
 def prepare(
@@ -116,6 +77,7 @@ def prepare(
     labels: Path | None = None,
     brain_mask: Path | None = None,
     code_map: CodeMap | None = None,
+    labels_on_own_grid: bool = False,
 ) -> Prepared:
     """Preprocess one case.
 
@@ -124,66 +86,99 @@ def prepare(
     images
         Modality -> file, in the order of the channels.
     params
-        Spacing and the value outside the brain.
+        Which steps, and how.
     labels, code_map
         Label file and the meaning of its codes, or neither.
     brain_mask
-        Nonzero inside the brain; without it the first image must be brain-extracted.
+        Nonzero inside the brain; without it the brain is found as `params.brain_extraction` says.
+    labels_on_own_grid
+        The labels may have another shape and affine than the images; they are resampled once, from their own grid.
+        Where they do not reach, the target is background.
 
     Raises
     ------
     UserError
-        Naming the file at fault, see `read_volume`, `require_same_grid` and `brain_from_stripped`; also for an
-        image that is constant in the brain, an empty mask, or a code without mapping.
+        Naming the file at fault, see `read_volume`, `require_same_grid` and `find_brain`; also for an image that is
+        constant in the brain, an empty mask, a code without mapping, or labels that lie beside the images.
     """
     named = {**images, **({"labels": labels} if labels else {}), **({"brain_mask": brain_mask} if brain_mask else {})}
-    opened = require_same_grid(named)
-    canonical = {role: nib.as_closest_canonical(image) for role, image in opened.items()}
-    reference = next(iter(canonical.values()))
-    affine = reference.affine
-    grid_shape, grid_affine = isotropic_grid(reference.shape, affine, params.spacing_mm)
+    opened = require_same_grid(named, apart=("labels",) if labels_on_own_grid else ())
+    native = next(iter(opened.values()))
+    turned = opened
+    if params.orientation != "native":
+        turned = {role: nib.as_closest_canonical(image) for role, image in opened.items()}
+    source = Grid.of(next(iter(turned.values())))
+    grid = (aligned_with_world if params.orientation == "world" else rescaled)(source, params.spacing_mm)
 
-    first_volume = read_volume(next(iter(images.values())), reference)
-    if brain_mask is not None:
-        native_mask = read_volume(brain_mask, canonical["brain_mask"]) > 0
-    else:
-        native_mask = brain_from_stripped(first_volume, next(iter(images.values())))
-    mask = _resample(native_mask.astype(np.float32), affine, grid_shape, grid_affine, 1) > 0.5
+    first, first_path = next(iter(images.items()))
+    first_volume = read_volume(first_path, turned[first])
+    native_mask = find_brain(images, turned, first_volume, brain_mask, params.brain_extraction)
+    # a grid that is rotated against the image has corners that the image does not reach
+    mask = resample(native_mask.astype(np.float32), source, grid, 1, only_inside=is_rotated(source, grid)) > 0.5
     if not mask.any():
-        raise UserError(f"{brain_mask or next(iter(images.values()))}: the brain mask is empty")
-
+        raise UserError(f"{brain_mask or first_path}: the brain mask is empty")
     target = None
     if labels is not None and code_map is not None:
-        native_codes = read_volume(labels, canonical["labels"], np.float64)
-        try:
-            positions = code_map.translate(native_codes)
-        except UserError as error:
-            raise UserError(f"{labels}: {error}") from None
-        target = _resample(positions, affine, grid_shape, grid_affine, 0).astype(np.uint8)
+        target = _read_target(labels, turned["labels"], code_map, grid, params.label_interpolation, labels_on_own_grid)
 
-    occupied = mask if target is None else mask | (target != 0)
-    bounds = ndimage.find_objects(occupied.astype(np.uint8))[0]
-    crop = tuple(
-        slice(max(b.start - CROP_MARGIN, 0), min(b.stop + CROP_MARGIN, n))
-        for b, n in zip(bounds, grid_shape, strict=True)
-    )
-    mask = np.ascontiguousarray(mask[crop])
+    box = _box(mask if target is None else mask | (target != 0), params.crop)
+    mask = np.ascontiguousarray(mask[box])
     channels = np.empty((len(images), *mask.shape), dtype=np.float32)
     for channel, (modality, path) in enumerate(images.items()):
-        volume = first_volume if channel == 0 else read_volume(path, canonical[modality])
-        resampled = _resample(volume, affine, grid_shape, grid_affine, 1)[crop]
-        channels[channel] = z_score(resampled, mask, params.outside_value, path)
-    cropped_affine = grid_affine.copy()
-    cropped_affine[:3, 3] += grid_affine[:3, :3] @ [s.start for s in crop]
-    native = next(iter(opened.values()))
+        volume = first_volume if channel == 0 else read_volume(path, turned[modality])
+        resampled = resample(volume, source, grid, 1)[box]
+        channels[channel] = _normalised(resampled, mask, params, path)
     return Prepared(
         images=channels,
         mask=mask,
-        target=None if target is None else np.ascontiguousarray(target[crop]),
-        affine=cropped_affine,
-        native_shape=tuple(int(n) for n in native.shape),  # type: ignore[arg-type]
+        target=None if target is None else np.ascontiguousarray(target[box]),
+        affine=grid.cropped(box).affine,
+        native_shape=Grid.of(native).shape,
         native_affine=native.affine,
     )
+
+
+def _read_target(
+    path: Path, image: nib.Nifti1Image, code_map: CodeMap, grid: Grid, interpolation: str, own_grid: bool
+) -> np.ndarray:
+    """Read labels and bring them to a grid as positions in the code map's sets, uint8."""
+    codes = read_volume(path, image, np.float64)
+    try:
+        positions = code_map.translate(codes)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    source = Grid.of(image)
+    if own_grid and not field_of_view(source, grid).any():
+        raise UserError(f"{path}: lies beside the images of its case; is its affine right?")
+    if interpolation == "auto":
+        interpolation = "gaussian" if _needs_gaussian(source, grid, own_grid) else "nearest"
+    if interpolation == "gaussian":
+        return resample_labels_gaussian(positions, source, grid)
+    # a grid of their own, or a rotated one, may reach beyond the labels
+    beyond = own_grid or is_rotated(source, grid)
+    return resample(positions, source, grid, 0, only_inside=beyond)
+
+
+def _needs_gaussian(source: Grid, grid: Grid, own_grid: bool) -> bool:
+    """Where nearest neighbour is not good enough: rotated grids (thesis 3.5), and labels drawn finer than the target."""
+    return is_rotated(source, grid) or (own_grid and bool(gaussian_sigmas(source, grid).max() > 0.05))
+
+
+def _box(occupied: np.ndarray, crop: bool) -> tuple[slice, ...]:
+    """Return the box around what is occupied with its margin, or the whole array."""
+    if not crop:
+        return tuple(slice(0, n) for n in occupied.shape)
+    bounds = ndimage.find_objects(occupied.astype(np.uint8))[0]
+    return tuple(
+        slice(max(b.start - CROP_MARGIN, 0), min(b.stop + CROP_MARGIN, n))
+        for b, n in zip(bounds, occupied.shape, strict=True)
+    )
+
+
+def _normalised(volume: FloatArray, mask: np.ndarray, params: PreprocessingParams, path: Path) -> FloatArray:
+    if params.z_score:
+        return z_score(volume, mask, params.outside_value, path)
+    return np.where(mask, volume, np.float32(params.outside_value))
 
 
 def z_score(volume: FloatArray, mask: np.ndarray, outside_value: float, path: Path) -> FloatArray:
@@ -198,7 +193,7 @@ def z_score(volume: FloatArray, mask: np.ndarray, outside_value: float, path: Pa
 def prepare_case(case: Case, modalities: tuple[str, ...], params: PreprocessingParams, code_map: CodeMap) -> Prepared:
     """Preprocess a case of a cohort, see `prepare`."""
     images = {m: case.images[m] for m in modalities}
-    return prepare(images, params, case.labels, case.brain_mask, code_map)
+    return prepare(images, params, case.labels, case.brain_mask, code_map, case.labels_on_own_grid)
 
 
 def to_native(
@@ -221,19 +216,16 @@ def to_native(
         Class numbers, uint8, `native_shape`.
     """
 
-    def resample(volume: FloatArray, order: int, mode: str) -> FloatArray:
-        image = nib.Nifti1Image(volume.astype(np.float32), affine)
-        at = resample_from_to(image, (native_shape, native_affine), order=order, mode=mode, cval=0.0)
-        return np.asarray(at.dataobj, dtype=np.float32)
-
+    x, y, z = probabilities.shape[1:]
+    source, native = Grid((x, y, z), affine), Grid(native_shape, native_affine)
     best = np.zeros(native_shape, dtype=np.float32)
     result = np.zeros(native_shape, dtype=np.uint8)
     for c, volume in enumerate(probabilities):
         # the centres of the outermost native voxels may lie beyond the last centres of a coarser grid
-        values = resample(volume, order=1, mode="nearest")
+        values = resample(np.asarray(volume, dtype=np.float32), source, native, order=1)
         better = values > best
         result[better] = c
         best[better] = values[better]
     # but not beyond its outermost voxels
-    result[resample(np.ones(probabilities.shape[1:]), order=0, mode="grid-constant") < 0.5] = 0
+    result[~field_of_view(source, native)] = 0
     return result

@@ -54,6 +54,8 @@ def prepare_study(study: Study, cases: Sequence[Case] | None = None, workers: in
         Job(f"{case.cohort}/{case.name}", _build_job, (str(study.params_file), case.cohort, case.name))
         for case in missing
     ]
+    if missing:
+        remove_leftovers(study.store.folder)
     run_jobs(jobs, "preparing cases", workers or default_workers(study.params, "cpu"))
     return len(missing)
 

@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import functools
 import json
-from dataclasses import dataclass
+import math
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from .labels import LabelSet, is_relevant
 from .params import PreprocessingParams
 from .preprocessing import prepare_case
 
-_MODULES = ("images", "labels", "preprocessing", "store")
+_MODULES = ("brains", "grids", "images", "labels", "preprocessing", "store")
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,14 @@ class StoredCase:
         return tuple(self.info["modalities"])
 
     @property
-    def spacing_mm(self) -> float:
-        return float(self.info["spacing_mm"])
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Voxel sizes."""
+        return tuple(self.info["spacing_mm"])
+
+    @property
+    def voxel_ml(self) -> float:
+        """Volume of a voxel."""
+        return math.prod(self.spacing_mm) / 1000
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -142,8 +149,8 @@ class Store:
             {
                 "files": files,
                 "modalities": cohort.modalities,
-                "spacing_mm": self.params.spacing_mm,
-                "outside_value": self.params.outside_value,
+                "labels_on_own_grid": case.labels_on_own_grid,
+                "preprocessing": asdict(self.params),
                 "code": code_fingerprint(*_MODULES),
             }
         )
@@ -194,7 +201,7 @@ class Store:
                 "sets": [sorted(s) for s in sets],
                 "voxel_groups": groups,
                 "voxels_per_set": counts.tolist(),
-                "spacing_mm": self.params.spacing_mm,
+                "spacing_mm": prepared.spacing_mm,
                 "shape": prepared.mask.shape,
                 "affine": prepared.affine.tolist(),
                 "native_shape": prepared.native_shape,

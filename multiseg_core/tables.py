@@ -59,8 +59,8 @@ def volume_table(study: Study) -> pd.DataFrame:
         for position, members in enumerate(cohort.code_map.sets):
             if BACKGROUND in members or not cases:
                 continue
-            ml = np.array([c.info["voxels_per_set"][position] * c.spacing_mm**3 / 1000 for c in cases])
-            brain = np.array([np.count_nonzero(c.mask) * c.spacing_mm**3 / 1000 for c in cases])
+            ml = np.array([c.info["voxels_per_set"][position] * c.voxel_ml for c in cases])
+            brain = np.array([np.count_nonzero(c.mask) * c.voxel_ml for c in cases])
             rows.append(
                 {
                     "cohort": name,
@@ -92,6 +92,7 @@ def scenario_table(study: Study, scenario: str) -> pd.DataFrame:
         for c in s.train
     ]
     t = study.params.training
+    spacing = study.params.preprocessing.spacing_mm
     rows = {
         "training cohorts": "; ".join(training),
         "test cohort": f"{s.test} ({len(study.test_cases(scenario))} cases)",
@@ -99,7 +100,7 @@ def scenario_table(study: Study, scenario: str) -> pd.DataFrame:
         "classes": ", ".join((BACKGROUND, *space)),
         "network": ", ".join(f"{k} {v}" for k, v in study.params.network.items()),
         "training": f"{t.steps} steps of {t.batch_size} patches of {' x '.join(map(str, t.patch_size))} voxels",
-        "spacing": f"{study.params.preprocessing.spacing_mm:g} mm",
+        "spacing": "native" if spacing is None else f"{spacing:g} mm",
     }
     return pd.DataFrame({"": rows.values()}, index=list(rows))
 
@@ -153,7 +154,7 @@ def predicted_volumes(study: Study, scenario: str, models: Sequence[str]) -> pd.
             for case in study.split(cohort)[1]:
                 prediction = runs.load_prediction(study, run, case)
                 counts = np.bincount(prediction.ravel(), minlength=1 + len(labels))
-                ml = counts * study.params.preprocessing.spacing_mm**3 / 1000
+                ml = counts * study.store.open(case, study.cohorts[cohort]).voxel_ml
                 rows.append(
                     {"model": run.model, "validation images of": cohort, **dict(zip(labels, ml[1:], strict=True))}
                 )

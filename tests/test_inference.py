@@ -7,7 +7,7 @@ import torch
 from multiseg_core import runs
 from multiseg_core.errors import UserError
 from multiseg_core.inference import Member, Model
-from multiseg_core.models import UNet
+from multiseg_core.models import UNet, build_network
 from multiseg_core.params import PreprocessingParams
 from multiseg_core.study import Study
 from multiseg_core.training import Compute
@@ -34,6 +34,19 @@ def test_a_model_file_gives_the_same_segmentation(smoke: Study, tmp_path: Path) 
     assert loaded.labels == ("csf", "gm", "wm", "wmh") and loaded.modalities == ("T1", "FLAIR")
     again = loaded.segment(np.asarray(stored.images), stored.modalities, CPU)
     assert np.array_equal(again, runs.load_prediction(smoke, run, case))
+
+
+def test_preprocessing_is_part_of_a_model_file(tmp_path: Path) -> None:
+    spec = {"name": "unet", "base_filters": 2, "levels": 2}
+    network = build_network(spec, 1, 2)
+    params = PreprocessingParams("world", None, "nearest", "none", False, -5.0, False)
+    Model([Member(network, spec, ("gm",), ("T1",))], ("gm",), params).save(tmp_path / "model.pt")
+    assert Model.load(tmp_path / "model.pt").preprocessing == params
+    # files of before these steps could be chosen know two of them
+    content = torch.load(tmp_path / "model.pt", weights_only=True)
+    torch.save({**content, "preprocessing": {"spacing_mm": 2.0, "outside_value": -3.0}}, tmp_path / "old.pt")
+    old = Model.load(tmp_path / "old.pt").preprocessing
+    assert old == PreprocessingParams(spacing_mm=2.0, outside_value=-3.0)
 
 
 def test_bad_model_files(tmp_path: Path) -> None:

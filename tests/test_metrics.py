@@ -113,3 +113,16 @@ def test_surface_distances_equal_monai() -> None:
         hd95 = compute_hausdorff_distance(*one_hot, include_background=True, percentile=95, spacing=1.2)
         assd = compute_average_surface_distance(*one_hot, include_background=True, symmetric=True, spacing=1.2)
         assert surface_distances(*masks, spacing_mm=1.2) == pytest.approx((hd95.item(), assd.item()), rel=1e-5)
+
+
+def test_voxel_sizes_that_differ_between_the_axes() -> None:
+    target, prediction = np.zeros((9, 9, 9), bool), np.zeros((9, 9, 9), bool)
+    target[2, 4, 4] = prediction[5, 4, 4] = True  # 3 voxels apart along the first axis
+    assert surface_distances(target, prediction, (0.5, 1, 4)) == (3 * 0.5, 3 * 0.5)
+    prediction[5, 4, 4], prediction[2, 5, 5] = False, True
+    assert surface_distances(target, prediction, (0.5, 1, 4)) == pytest.approx((np.hypot(1, 4),) * 2)
+    # the nearest voxel in mm is not the nearest in voxels: 2 mm away along the first axis, 4 along the last
+    prediction[6, 4, 4], prediction[2, 5, 5], prediction[2, 4, 5] = True, False, True
+    assert surface_distances(target, prediction, (0.5, 1, 4))[1] == pytest.approx((2 + 2 + 4) / 3)
+    volumes = label_metrics(target.astype(np.uint8), prediction.astype(np.uint8), SETS[:2], ("gm", "wmh"), (0.5, 1, 4))
+    assert [v["volume_pred_ml"] for v in volumes.values()] == [2 * 0.5 * 1 * 4 / 1000]

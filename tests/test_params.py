@@ -29,8 +29,15 @@ def test_defaults_are_the_thesis_recipe(tmp_path: Path) -> None:
     assert (t.batch_size, t.patch_size, t.validation_every, t.validation_patches) == (7, [32, 32, 32], 200, 10)
     assert t.validation_patch_size == [128, 128, 128] and t.validation_fraction == 0.2
     assert params.preprocessing.spacing_mm == 1 and params.preprocessing.outside_value == -4
+    p = params.preprocessing
+    assert (p.orientation, p.label_interpolation, p.brain_extraction) == ("closest_canonical", "auto", "auto")
+    assert p.z_score and p.crop
     assert params.network == {"name": "unet", "base_filters": 32}
     assert params.scenarios["one"].models[2] == "selective_cross_entropy"
+
+
+def test_null_keeps_the_native_spacing(tmp_path: Path) -> None:
+    assert load(tmp_path, MINIMAL + "preprocessing: {spacing_mm: null}\n").preprocessing.spacing_mm is None
 
 
 def test_numbers_that_yaml_reads_as_text(tmp_path: Path) -> None:
@@ -52,6 +59,22 @@ def test_numbers_that_yaml_reads_as_text(tmp_path: Path) -> None:
         (MINIMAL + "training: {steps: 0}\n", "training.steps: must be above 0, got 0"),
         (MINIMAL + "training: {patch_size: [32, 32]}\n", "training.patch_size: must be three positive whole numbers"),
         (MINIMAL + "training: {schedule: cosine}\n", "training.schedule: 'cosine' is not one of constant, one_cycle"),
+        (
+            MINIMAL + "preprocessing: {orientation: RAS}\n",
+            "preprocessing.orientation: 'RAS' is not one of closest_canonical, world, native",
+        ),
+        (
+            MINIMAL + "preprocessing: {label_interpolation: gausian}\n",
+            r"preprocessing.label_interpolation: 'gausian' is not one of .* \(did you mean 'gaussian'\?\)",
+        ),
+        (
+            MINIMAL + "preprocessing: {brain_extraction: bet}\n",
+            "preprocessing.brain_extraction: 'bet' is not one of auto, robex, none",
+        ),
+        (MINIMAL + "preprocessing: {outside_value: .nan}\n", "preprocessing.outside_value: must be finite, got nan"),
+        (MINIMAL + "preprocessing: {spacing_mm: 0}\n", "preprocessing.spacing_mm: must be above 0, got 0"),
+        (MINIMAL + "preprocessing: {spacing_mm: native}\n", "preprocessing.spacing_mm: expected a number, got 'nat"),
+        (MINIMAL + "preprocessing: {crop: 4}\n", "preprocessing.crop: expected true or false, got '4'"),
         (MINIMAL + "device: gpu\n", "device: 'gpu' is not one of auto, cpu, cuda"),
         (MINIMAL + "seeds: [1, 1]\n", "seeds: a seed appears twice"),
         (MINIMAL.replace("modalities: [T1]", "models: []"), "missing key 'scenarios.one.modalities'"),

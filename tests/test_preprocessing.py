@@ -1,3 +1,5 @@
+import dataclasses
+import itertools
 from pathlib import Path
 
 import nibabel as nib
@@ -5,18 +7,13 @@ import numpy as np
 import pytest
 
 from multiseg_core.errors import UserError
+from multiseg_core.grids import Grid, rescaled
 from multiseg_core.images import read_image, require_same_grid
 from multiseg_core.labels import CodeMap
 from multiseg_core.params import PreprocessingParams
-from multiseg_core.preprocessing import (
-    brain_from_stripped,
-    isotropic_grid,
-    prepare,
-    to_native,
-    z_score,
-)
+from multiseg_core.preprocessing import prepare, to_native, z_score
 
-from .conftest import ball, save
+from .conftest import RobexStandIn, ball, save
 
 ONE_MM = PreprocessingParams(spacing_mm=1)
 
@@ -36,29 +33,6 @@ def test_z_score_inside_and_fixed_value_outside() -> None:
     mask = np.array([[[True, True, False]]])
     # mean 2, standard deviation 1
     assert z_score(volume, mask, -4.0, Path("x")).tolist() == [[[-1.0, 1.0, -4.0]]]
-
-
-def test_isotropic_grid_keeps_the_field_of_view() -> None:
-    affine = np.diag([1.0, 1.0, 3.0, 1.0])
-    shape, new = isotropic_grid((10, 11, 4), affine, 2.0)
-    assert shape == (5, 6, 6)  # 10, 11 and 12 mm
-    # the outer face of the first voxel: centre minus half a voxel
-    for axis, (old_size, new_size) in enumerate(zip((1, 1, 3), (2, 2, 2), strict=True)):
-        assert affine[axis, 3] - old_size / 2 == new[axis, 3] - new_size / 2
-
-
-def test_brain_is_found_in_a_stripped_image() -> None:
-    inside = ball((20, 20, 20), (10, 10, 10), 6)
-    image = np.where(inside, 50.0, 0.0).astype(np.float32)
-    image[10, 10, 10] = 0  # a dark voxel inside
-    image[0, 0, 0] = 50  # a bright speck outside
-    assert np.array_equal(brain_from_stripped(image, Path("x")), inside)
-    # z-scored images have their zero inside the range
-    scored = np.where(inside, np.linspace(-2, 2, 20)[:, None, None], 0).astype(np.float32)
-    found = brain_from_stripped(scored, Path("x"))
-    assert (found ^ inside).sum() <= 2
-    with pytest.raises(UserError, match="head.nii: does not look brain-extracted; give the case a brain_mask"):
-        brain_from_stripped(np.random.default_rng(0).normal(size=(9, 9, 9)).astype(np.float32), Path("head.nii"))
 
 
 @pytest.mark.parametrize(
@@ -97,9 +71,9 @@ def test_a_segmentation_returns_to_the_input_grid(tmp_path: Path, affine: np.nda
 
 @pytest.mark.parametrize("spacing_mm", [1.0, 2.0, 3.0])
 def test_a_brain_cut_by_the_field_of_view_keeps_its_outer_slices(spacing_mm: float) -> None:
-    shape, affine = isotropic_grid((20, 20, 20), np.eye(4), spacing_mm)
-    everywhere = np.stack([np.zeros(shape), np.ones(shape)]).astype(np.float32)
-    assert (to_native(everywhere, affine, (20, 20, 20), np.eye(4)) == 1).all()
+    grid = rescaled(Grid((20, 20, 20), np.eye(4)), spacing_mm)
+    everywhere = np.stack([np.zeros(grid.shape), np.ones(grid.shape)]).astype(np.float32)
+    assert (to_native(everywhere, grid.affine, (20, 20, 20), np.eye(4)) == 1).all()
 
 
 def test_a_2_mm_grid_and_given_mask(tmp_path: Path) -> None:
@@ -157,3 +131,226 @@ def test_bad_files(tmp_path: Path) -> None:
         require_same_grid({"T1": good, "labels": small})
     with pytest.raises(UserError, match="moved.nii.gz: affine differs from that of good.nii.gz"):
         require_same_grid({"T1": good, "labels": moved})
+
+
+FLIPS_AND_ORDERS = [
+    (order, flips)
+    for order, flips in zip(
+        itertools.permutations(range(3)),
+        [(1, 1, 1), (-1, 1, 1), (-1, -1, 1), (1, 1, -1), (-1, -1, -1), (1, -1, 1)],
+        strict=True,
+    )
+]
+
+
+def speckled(tmp_path: Path, affine: np.ndarray) -> tuple[Path, Path, np.ndarray, np.ndarray]:
+    """A brain with random codes, the hardest to bring back: image, labels, codes and brain."""
+    shape = (15, 17, 19)
+    rng = np.random.default_rng(0)
+    brain = ball(shape, (6, 9, 10), 5.5)
+    codes = np.where(brain, rng.integers(0, 4, shape), 0).astype(np.uint8)
+    image = np.where(brain, rng.normal(100, 10, shape), 0).astype(np.float32)
+    return save(tmp_path / "t1.nii.gz", image, affine), save(tmp_path / "seg.nii.gz", codes, affine), codes, brain
+
+
+@pytest.mark.parametrize(("order", "flips"), FLIPS_AND_ORDERS)
+@pytest.mark.parametrize("degrees", [0, 17])
+@pytest.mark.parametrize(
+    ("sizes", "spacing_mm", "orientation"),
+    [
+        ((1.2, 1.2, 1.2), 1.2, "closest_canonical"),
+        ((1.2, 1.2, 1.2), 1.2, "native"),
+        ((1.0, 0.7, 3.0), None, "closest_canonical"),
+    ],
+)
+def test_a_label_map_of_the_same_spacing_returns_voxel_for_voxel(
+    tmp_path: Path,
+    order: tuple[int, ...],
+    flips: tuple[int, int, int],
+    degrees: float,
+    sizes: tuple[float, float, float],
+    spacing_mm: float | None,
+    orientation: str,
+) -> None:
+    affine = oblique(sizes, degrees, flips)
+    affine[:3, :3] = affine[:3, list(order)]
+    t1, seg, codes, brain = speckled(tmp_path, affine)
+    code_map = CodeMap.build(("csf", "gm", "wm"), {1: "csf", 2: "gm", 3: "wm"})
+    params = PreprocessingParams(orientation=orientation, spacing_mm=spacing_mm)
+    prepared = prepare({"T1": t1}, params, seg, code_map=code_map)
+    # cropped, turned, and every voxel is there
+    assert prepared.target is not None and prepared.target.size < codes.size
+    assert sorted(prepared.spacing_mm) == pytest.approx(sorted(sizes), abs=1e-6)
+    back = to_native(one_hot(prepared.target, 4), prepared.affine, prepared.native_shape, prepared.native_affine)
+    assert np.array_equal(back[brain], codes[brain]) and not back[~brain].any()
+
+
+def one_hot(target: np.ndarray, n: int) -> np.ndarray:
+    return np.stack([target == k for k in range(n)]).astype(np.float32)
+
+
+def balls_in_world(shape: tuple[int, int, int], affine: np.ndarray) -> np.ndarray:
+    """Two concentric balls, of 12 and 6 mm, about the middle of the image: codes 1 and 2."""
+    voxels = np.stack(np.meshgrid(*[np.arange(n) for n in shape], indexing="ij"), axis=-1)
+    centre = nib.affines.apply_affine(affine, (np.array(shape) - 1) / 2)
+    distance = np.sqrt(((nib.affines.apply_affine(affine, voxels) - centre) ** 2).sum(-1))
+    return (distance < 12).astype(np.uint8) + (distance < 6)
+
+
+def dice(a: np.ndarray, b: np.ndarray) -> float:
+    return 2 * np.count_nonzero(a & b) / (np.count_nonzero(a) + np.count_nonzero(b))
+
+
+@pytest.mark.parametrize(
+    ("spacing_mm", "bounds"),
+    # measured: .994 .993; .949 .924 (nearest neighbour .933 .910); 1 1, as voxels of half the size lose nothing
+    [(1.0, (0.99, 0.99)), (2.0, (0.94, 0.915)), (0.5, (0.9999, 0.9999))],
+)
+def test_a_rotated_label_map_returns_nearly_whole(
+    tmp_path: Path, spacing_mm: float, bounds: tuple[float, float]
+) -> None:
+    affine = oblique((1.0, 1.0, 1.0), 25, (-1, 1, 1))
+    codes = balls_in_world((32, 34, 30), affine)
+    rng = np.random.default_rng(0)
+    image = np.where(codes > 0, rng.normal(100, 10, codes.shape), 0).astype(np.float32)
+    t1, seg = save(tmp_path / "t1.nii.gz", image, affine), save(tmp_path / "seg.nii.gz", codes, affine)
+    params = PreprocessingParams(orientation="world", spacing_mm=spacing_mm)
+    prepared = prepare({"T1": t1}, params, seg, code_map=CodeMap.build(("gm", "wm"), {1: "gm", 2: "wm"}))
+    assert prepared.target is not None
+    assert np.array_equal(prepared.affine[:3, :3], spacing_mm * np.eye(3))  # along the scanner axes
+    back = to_native(one_hot(prepared.target, 3), prepared.affine, prepared.native_shape, prepared.native_affine)
+    for k, bound in zip((1, 2), bounds, strict=True):
+        assert dice(back == k, codes == k) > bound
+
+
+def test_auto_takes_a_gaussian_only_where_the_grid_is_rotated(tmp_path: Path) -> None:
+    code_map = CodeMap.build(("csf", "gm", "wm"), {1: "csf", 2: "gm", 3: "wm"})
+
+    def target(degrees: float, interpolation: str, orientation: str) -> np.ndarray:
+        t1, seg, _, _ = speckled(tmp_path, oblique((1.0, 1.0, 1.0), degrees))
+        params = PreprocessingParams(
+            spacing_mm=1.4, label_interpolation=interpolation, orientation=orientation, crop=False
+        )
+        found = prepare({"T1": t1}, params, seg, code_map=code_map).target
+        assert found is not None
+        return found
+
+    for degrees, orientation, same, other in (
+        (0, "closest_canonical", "nearest", "gaussian"),
+        (0, "world", "nearest", "gaussian"),
+        (17, "closest_canonical", "nearest", "gaussian"),
+        (17, "world", "gaussian", "nearest"),
+    ):
+        auto = target(degrees, "auto", orientation)
+        assert np.array_equal(auto, target(degrees, same, orientation))
+        assert not np.array_equal(auto, target(degrees, other, orientation))
+
+
+def test_labels_on_a_grid_of_their_own(tmp_path: Path) -> None:
+    image_affine = oblique((1.0, 1.0, 1.5), 12)
+    shape = (32, 34, 22)
+    drawn = balls_in_world(shape, image_affine)
+    image = np.where(drawn > 0, 100.0 + 30 * drawn, 0).astype(np.float32)
+    # the same anatomy drawn at half the voxel size, with other axes, on a field of view of its own
+    label_affine = np.zeros((4, 4))
+    label_affine[:3, :3] = [[0, -0.5, 0], [0, 0, 0.5], [0.5, 0, 0]]
+    label_affine[3, 3] = 1
+    middle = nib.affines.apply_affine(image_affine, (np.array(shape) - 1) / 2)
+    label_affine[:3, 3] = middle - label_affine[:3, :3] @ [28.5, 28.5, 28.5]
+    codes = balls_in_world((58, 58, 58), label_affine)
+    t1 = save(tmp_path / "t1.nii.gz", image, image_affine)
+    seg = save(tmp_path / "seg.nii.gz", codes, label_affine)
+    code_map = CodeMap.build(("gm", "wm"), {1: "gm", 2: "wm"})
+    with pytest.raises(UserError, match=r"seg.nii.gz: shape \(58, 58, 58\) differs"):
+        prepare({"T1": t1}, ONE_MM, seg, code_map=code_map)
+
+    def target(params: PreprocessingParams) -> np.ndarray:
+        prepared = prepare({"T1": t1}, params, seg, code_map=code_map, labels_on_own_grid=True)
+        assert prepared.target is not None and prepared.native_shape == shape
+        truth = balls_in_world(prepared.target.shape, prepared.affine) if not params.crop else None
+        if truth is not None:  # the middle of the uncropped grid is the middle of the image
+            assert all(dice(prepared.target == k, truth == k) > 0.97 for k in (1, 2))
+        return prepared.target
+
+    target(dataclasses.replace(ONE_MM, crop=False))
+    # 4/3 pi (12^3 - 6^3) and 4/3 pi 6^3 mm^3, on voxels of 1 mm
+    volumes = (4 / 3 * np.pi * (12**3 - 6**3), 4 / 3 * np.pi * 6**3)
+    gaussian = target(ONE_MM)
+    assert np.bincount(gaussian.ravel())[1:] == pytest.approx(volumes, rel=0.03)
+    nearest = target(dataclasses.replace(ONE_MM, label_interpolation="nearest"))
+    assert np.bincount(nearest.ravel())[1:] == pytest.approx(volumes, rel=0.03)
+    assert not np.array_equal(gaussian, nearest)
+    label_affine[:3, 3] += 1000
+    save(tmp_path / "seg.nii.gz", codes, label_affine)
+    with pytest.raises(UserError, match="seg.nii.gz: lies beside the images of its case"):
+        target(ONE_MM)
+
+
+def test_an_upsampled_grid_of_its_own_is_nearest_neighbour(tmp_path: Path) -> None:
+    image = np.pad(np.random.default_rng(0).normal(100, 5, (8, 8, 8)), 4).astype(np.float32)
+    # labels on voxels of 2 mm over the same 16 mm
+    codes = np.zeros((8, 8, 8), np.uint8)
+    codes[3:5, 3:5, 3:5] = np.random.default_rng(1).integers(0, 2, (2, 2, 2))
+    affine = np.diag([2.0, 2.0, 2.0, 1.0])
+    affine[:3, 3] = 0.5
+    t1, seg = save(tmp_path / "t1.nii.gz", image), save(tmp_path / "seg.nii.gz", codes, affine)
+    code_map = CodeMap.build(("gm",), {1: "gm"})
+    params = dataclasses.replace(ONE_MM, crop=False)
+    prepared = prepare({"T1": t1}, params, seg, code_map=code_map, labels_on_own_grid=True)
+    assert np.array_equal(prepared.target, codes.repeat(2, 0).repeat(2, 1).repeat(2, 2))
+
+
+def test_a_whole_head_goes_to_robex(tmp_path: Path, robex: RobexStandIn) -> None:
+    shape = (20, 22, 24)
+    head = np.random.default_rng(0).normal(100, 10, shape).astype(np.float32)
+    affine = np.diag([-1.0, 1, 1, 1])
+    t1 = save(tmp_path / "t1.nii.gz", head, affine)
+    prepared = prepare({"T1": t1}, ONE_MM)
+    assert np.count_nonzero(prepared.mask) == np.count_nonzero(robex.mask(shape))
+    inside = prepared.images[0][prepared.mask]
+    assert abs(inside.mean()) < 1e-5 and (prepared.images[0][~prepared.mask] == -4).all()
+    (seen,) = robex.images
+    assert nib.aff2axcodes(seen.affine) == ("R", "A", "S") and np.array_equal(seen.get_fdata(), head[::-1])
+    robex.answer = np.zeros(shape)
+    with pytest.raises(UserError, match="t1.nii.gz: ROBEX found no brain"):
+        prepare({"T1": t1}, ONE_MM)
+
+
+def test_every_step_can_be_left_out(tmp_path: Path) -> None:
+    affine = oblique((1.0, 2.0, 3.0), 40, (-1, 1, -1))
+    image = np.random.default_rng(0).normal(100, 10, (9, 8, 7)).astype(np.float32)
+    codes = np.random.default_rng(1).integers(0, 2, image.shape).astype(np.uint8)
+    t1, seg = save(tmp_path / "t1.nii.gz", image, affine), save(tmp_path / "seg.nii.gz", codes, affine)
+    params = PreprocessingParams(
+        orientation="native", spacing_mm=None, brain_extraction="none", z_score=False, crop=False
+    )
+    prepared = prepare({"T1": t1}, params, seg, code_map=CodeMap.build(("gm",), {1: "gm"}))
+    assert np.array_equal(prepared.images[0], image) and np.array_equal(prepared.target, codes)
+    assert prepared.mask.all() and np.allclose(prepared.affine, affine, atol=1e-5)
+    assert prepared.spacing_mm == pytest.approx((1, 2, 3), abs=1e-6)
+
+
+def test_the_corners_of_a_rotated_grid_are_outside(tmp_path: Path) -> None:
+    affine = oblique((1.0, 1.0, 1.0), 45)
+    image = np.random.default_rng(0).normal(100, 10, (20, 20, 4)).astype(np.float32)
+    t1 = save(tmp_path / "t1.nii.gz", image, affine)
+    params = PreprocessingParams(orientation="world", brain_extraction="none", z_score=False)
+    prepared = prepare({"T1": t1}, params)
+    # 20 mm by 20 mm on its corner: a square of 28.3 mm, of which half is image
+    assert prepared.mask.shape == (29, 29, 4)
+    assert np.count_nonzero(prepared.mask) == pytest.approx(20 * 20 * 4, rel=0.02)
+    assert (prepared.images[0][~prepared.mask] == -4).all() and not prepared.mask[0, 0].any()
+    assert prepared.images[0][prepared.mask].min() >= image.min()
+
+
+def test_z_scores_and_crop_are_separate(tmp_path: Path) -> None:
+    image = np.zeros((20, 20, 20), np.float32)
+    image[8:12, 8:12, 8:12] = np.random.default_rng(0).normal(100, 5, (4, 4, 4))
+    t1 = save(tmp_path / "t1.nii.gz", image)
+    raw = prepare({"T1": t1}, dataclasses.replace(ONE_MM, z_score=False, outside_value=-7))
+    assert raw.images.shape == (1, 12, 12, 12)  # 4 voxels of brain and 4 of margin on either side
+    assert np.array_equal(raw.images[0][raw.mask], image[image > 0]) and (raw.images[0][~raw.mask] == -7).all()
+    whole = prepare({"T1": t1}, dataclasses.replace(ONE_MM, crop=False))
+    cropped = prepare({"T1": t1}, ONE_MM)
+    assert np.array_equal(whole.images[0][4:16, 4:16, 4:16], cropped.images[0])
+    assert np.array_equal(whole.affine, np.eye(4)) and cropped.affine[:3, 3].tolist() == [4, 4, 4]

@@ -6,10 +6,11 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from multiseg_core.brains import brain_from_stripped
+from multiseg_core.images import read_image, read_volume
 from multiseg_core.labels import CodeMap
 from multiseg_core.params import PreprocessingParams
-from multiseg_core.images import read_volume
-from multiseg_core.preprocessing import brain_from_stripped, prepare, to_native
+from multiseg_core.preprocessing import prepare, to_native
 
 from .conftest import ROOT
 
@@ -21,6 +22,13 @@ pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="no real data at hand"
 
 def dice(a: np.ndarray, b: np.ndarray) -> float:
     return 2 * np.count_nonzero(a & b) / (np.count_nonzero(a) + np.count_nonzero(b))
+
+
+def stripped(path: Path) -> np.ndarray:
+    """The brain of a brain-extracted image."""
+    found = brain_from_stripped(read_volume(path), read_image(path).affine, path)
+    assert found is not None
+    return found
 
 
 def test_tissue_volumes_survive_preprocessing() -> None:
@@ -41,11 +49,11 @@ def test_tissue_volumes_survive_preprocessing() -> None:
 
 def test_the_brain_of_stripped_images_is_found() -> None:
     oasis = DATA / "oasis" / "1001_SS.nii.gz"
-    found = brain_from_stripped(read_volume(oasis), oasis)
+    found = stripped(oasis)
     assert dice(found, read_volume(DATA / "oasis" / "1001_mask.nii.gz") > 0) > 0.97
     # small negative values from interpolation, and z-scored images whose background is 0
     (flair,) = (DATA / "ms" / "patient07").glob("FLAIR_*.nii.gz")
-    assert 1_000_000 < np.count_nonzero(brain_from_stripped(read_volume(flair), flair)) < 2_500_000
+    assert 1_000_000 < np.count_nonzero(stripped(flair)) < 2_500_000
     case: Path = DATA / "brats2015" / "brats_2013_pat0001_1"
     image = case / "T1c_subtrMeanDivStd.nii.gz"
-    assert dice(brain_from_stripped(read_volume(image), image), read_volume(case / "brainmask.nii.gz") > 0) > 0.97
+    assert dice(stripped(image), read_volume(case / "brainmask.nii.gz") > 0) > 0.97

@@ -1,14 +1,23 @@
 import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 
+from multiseg_core import runs
 from multiseg_core.cohorts import Case
 from multiseg_core.cohorts.base import Cohort
 from multiseg_core.labels import CodeMap
 from multiseg_core.params import PreprocessingParams
 from multiseg_core.store import Store, StoredCase
+from multiseg_core.study import Study
 
 from .conftest import save, toy_case
 
@@ -52,6 +61,71 @@ def test_key_covers_what_shapes_the_case(tmp_path: Path, cohort: Cohort) -> None
     assert store.key(dataclasses.replace(case, images={**case.images, "T1": copy}), cohort) == key
     save(case.images["T1"], np.random.default_rng(1).normal(size=(16, 16, 16)).astype(np.float32))
     assert store.key(case, cohort) != key
+
+
+@pytest.mark.parametrize("field", [f.name for f in dataclasses.fields(PreprocessingParams)])
+def test_key_covers_every_step_of_preprocessing(tmp_path: Path, cohort: Cohort, field: str) -> None:
+    other = {
+        "orientation": "world", "spacing_mm": None, "label_interpolation": "gaussian", "brain_extraction": "none",
+        "z_score": False, "outside_value": -5.0, "crop": False,
+    }  # fmt: skip
+    case, params = cohort.cases[0], PreprocessingParams()
+    changed = dataclasses.replace(params, **{field: other[field]})
+    store = Store(tmp_path / "store", params)
+    assert Store(tmp_path / "store", changed).content(case, cohort) != store.content(case, cohort)
+    apart = dataclasses.replace(case, labels_on_own_grid=True)
+    assert store.content(apart, cohort) != store.content(case, cohort)
+
+
+def test_native_spacing_is_stored_per_axis(tmp_path: Path, cohort: Cohort) -> None:
+    case = cohort.cases[0]
+    for path in case.files.values():
+        save(path, np.asarray(nib.load(path).dataobj), np.diag([1.0, -0.75, 2.5, 1.0]))
+    stored = Store(tmp_path / "store", PreprocessingParams(spacing_mm=None)).open(case, cohort)
+    assert stored.spacing_mm == (1, 0.75, 2.5) and stored.voxel_ml == 1 * 0.75 * 2.5 / 1000
+    isotropic = Store(tmp_path / "store", PreprocessingParams(spacing_mm=1.25)).open(case, cohort)
+    assert isotropic.spacing_mm == (1.25, 1.25, 1.25)
+
+
+def test_labels_on_a_grid_of_their_own_are_stored_on_the_grid_of_the_images(tmp_path: Path, cohort: Cohort) -> None:
+    case = cohort.cases[0]
+    assert case.labels is not None
+    fine = np.asarray(nib.load(case.labels).dataobj).repeat(2, 0).repeat(2, 1).repeat(2, 2)
+    affine = np.diag([0.5, 0.5, 0.5, 1])
+    affine[:3, 3] = -0.25  # voxels of 1 mm about 0 reach from -0.5 mm, those of 0.5 mm have their centre at -0.25
+    store = Store(tmp_path / "store", PreprocessingParams())
+    same = store.open(case, cohort)
+    save(tmp_path / "fine.nii.gz", fine, affine)
+    apart = dataclasses.replace(case, labels=tmp_path / "fine.nii.gz", labels_on_own_grid=True)
+    stored = store.open(apart, cohort)
+    assert stored.folder != same.folder and stored.shape == same.shape
+    # blurred as their voxels are, the drawn boxes of 12 and 8 voxels lose no more than corners
+    assert np.count_nonzero(stored.target == same.target) >= same.target.size - 12
+    assert len(stored.voxels[1]) >= 8
+
+
+def test_kill_9_in_the_middle_of_a_case(toy_study: Callable[..., Path]) -> None:
+    """The arrays are written, the rest is not: nothing is there for the next call, which makes the case whole."""
+    file = toy_study()
+    study = Study(file)
+    case, cohort = study.cohorts["anatomy"].cases[0], study.cohorts["anatomy"]
+    code = (
+        "import os, signal\n"
+        "from multiseg_core import store, study\n"
+        "store.write_json = lambda *arguments: os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"study = study.Study({str(file)!r})\n"
+        "cohort = study.cohorts['anatomy']\n"
+        "study.store.build(cohort.cases[0], cohort)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -signal.SIGKILL
+    (left,) = [path for path in study.store.folder.iterdir() if path.name.startswith(".part-")]
+    assert (left / "voxels.npy").exists() and not study.store.path(case, cohort).exists()
+    stored = study.store.open(case, cohort)
+    assert stored.images.shape == (2, *stored.shape) and stored.target.shape == stored.shape
+    old = time.time() - 2 * 3600
+    os.utime(left, (old, old))
+    runs.prepare_study(study, cohort.cases[:2], workers=1)  # removes what was left, once it is surely nobody's
+    assert not left.exists() and study.store.path(cohort.cases[1], cohort).exists()
 
 
 def test_a_killed_build_leaves_nothing_that_looks_finished(

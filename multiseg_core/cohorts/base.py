@@ -24,7 +24,7 @@ class Case:
     labels
         File of native codes, None for a case without labels.
     brain_mask
-        File, nonzero inside the brain, or None if the images are brain-extracted.
+        File, nonzero inside the brain, or None if the images are brain-extracted or ROBEX shall find it.
     split
         One of `SPLITS`, or None if the cohort leaves the choice to the study.
     made_by
