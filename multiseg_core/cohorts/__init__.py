@@ -9,7 +9,7 @@ from ..errors import UserError, suggest
 from ..labels import BACKGROUND, IGNORE, CodeMap
 from ..params import CohortParams
 from .base import Case, Cohort
-from .phantom.source import CODES, PRESETS, ensure_files, phantom_cases
+from .phantom.source import PRESETS, ensure_files, phantom_cases
 from .table import read_manifest
 
 __all__ = ["Case", "Cohort", "ensure_files", "label_order", "load_cohorts"]
@@ -87,10 +87,10 @@ def label_order(params: Mapping[str, CohortParams]) -> tuple[str, ...]:
 def _load(name: str, p: CohortParams, labels: Sequence[str], base: Path, work: Path) -> Cohort:
     if p.source == "phantom":
         preset = PRESETS[p.preset or name]
-        codes: Mapping[int, str | Sequence[str]] = {CODES[label]: label for label in preset.annotates}
+        codes: Mapping[int, str | Sequence[str]] = preset.codes
         absent = tuple(label for label in preset.absent if label in labels)
         cases = phantom_cases(name, p.preset or name, p.cases or preset.cases, p.voxel_mm, p.seed, work)
-        modalities = tuple(preset.scanner.contrasts)
+        modalities = preset.scanner.modalities
     else:
         assert p.manifest and p.codes
         codes, absent = p.codes, tuple(p.absent)
