@@ -12,7 +12,7 @@ from ..labels import BACKGROUND, IGNORE, CodeMap
 from ..params import CohortParams
 from .base import Case, Cohort
 from .layouts import LAYOUTS, find_cases
-from .phantom.source import CODES, PRESETS, ensure_files, phantom_cases
+from .phantom.source import PRESETS, ensure_files, phantom_cases
 from .table import read_manifest
 
 __all__ = ["LAYOUTS", "Case", "Cohort", "ensure_files", "label_order", "load_cohorts"]
@@ -136,10 +136,10 @@ def _load(name: str, p: CohortParams, labels: Sequence[str], base: Path, work: P
     notes: tuple[str, ...] = ()
     if p.source == "phantom":
         preset = PRESETS[p.preset or name]
-        codes: Mapping[int, str | Sequence[str]] = {CODES[label]: label for label in preset.annotates}
+        codes: Mapping[int, str | Sequence[str]] = preset.codes
         absent = tuple(label for label in preset.absent if label in labels)
         cases = phantom_cases(name, p.preset or name, p.cases or preset.cases, p.voxel_mm, p.seed, work)
-        modalities = tuple(preset.scanner.contrasts)
+        modalities = preset.scanner.modalities
     elif p.source in LAYOUTS:
         layout = LAYOUTS[p.source]
         found = find_cases(name, layout, _folder(name, p, base, data_dir), p.variant, p.exclude, p.files)

@@ -1,17 +1,24 @@
-"""A subject: a smooth random deformation of the atlas with its own ventricles, atrophy and cortex."""
+"""A subject: a smooth random deformation of the atlas with its own ventricles, atrophy and cortical folds."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage, special
+from scipy import special
 
 from .atlas import Atlas
+from .fields import interpolate, random_displacement, smooth_noise
 
 FloatArray = np.ndarray
 
 TISSUES = ("csf", "gm", "wm")
+
+COARSE_MM = 4.0
+"""Grid of the displacement field, which is far smoother than that."""
+
+DEFORMATION = ((40.0, 3.2), (14.0, 1.4))
+"""Parts of the velocity field: (correlation length, amplitude), both in mm."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +35,8 @@ class Subject:
         (X, Y, Z) float32, negative inside the ventricles.
     midline_distance_mm
         (X, Y, Z) float32, distance from the plane between the hemispheres.
+    hindbrain
+        (X, Y, Z) float32 in [0, 1]: cerebellum and brain stem, roughly.
     affine
         (4, 4) voxel to world (mm), RAS.
     spacing_mm
@@ -38,132 +47,138 @@ class Subject:
     brain: FloatArray
     ventricle_distance_mm: FloatArray
     midline_distance_mm: FloatArray
+    hindbrain: FloatArray
     affine: FloatArray
     spacing_mm: tuple[float, float, float]
 
 
-def smooth_noise(
-    rng: np.random.Generator, shape: tuple[int, ...], scale_mm: float, spacing_mm: tuple[float, ...]
-) -> FloatArray:
-    """Draw a Gaussian random field with zero mean, unit variance and the given correlation length.
+@dataclass(frozen=True)
+class MassEffect:
+    """Tissue pushed away from a point, as by a growing tumour.
 
-    The field is drawn on a coarse grid and interpolated, so its cost hardly depends on the length.
+    What lies at distance r from the centre came from r (1 - strength exp(-(r / radius_mm)^2)), which grows with r
+    for every strength below 1: nothing folds.
     """
-    steps = [max(int(scale_mm / (1.5 * s)), 1) for s in spacing_mm]
-    coarse = rng.standard_normal([n // step + 8 for n, step in zip(shape, steps, strict=True)], dtype=np.float32)
-    sigma = [scale_mm / (s * step) for s, step in zip(spacing_mm, steps, strict=True)]
-    coarse = ndimage.gaussian_filter(coarse, sigma, mode="wrap")
-    coarse /= coarse.std()
-    for axis, (n, step) in enumerate(zip(shape, steps, strict=True)):
-        if step > 1:
-            coarse = _interpolate_axis(coarse, np.arange(n) / step + 2, axis)
-        else:
-            coarse = np.take(coarse, np.arange(n) + 2, axis=axis)
-    return coarse
+
+    centre_mm: tuple[float, float, float]
+    radius_mm: float
+    strength: float
+
+    def origin(self, world: FloatArray) -> FloatArray:
+        """Return where the tissue at world positions (3, ...) in mm came from."""
+        offset = world - np.float32(self.centre_mm).reshape(3, *[1] * (world.ndim - 1))
+        squared = (offset**2).sum(0)
+        return world - self.strength * np.exp(-squared / self.radius_mm**2) * offset
 
 
-def _interpolate_axis(values: FloatArray, positions: FloatArray, axis: int) -> FloatArray:
-    """Linear interpolation along one axis at fractional positions."""
-    low = np.floor(positions).astype(int)
-    weight = (positions - low).astype(np.float32)
-    weight = weight.reshape([-1 if a == axis else 1 for a in range(values.ndim)])
-    return np.take(values, low, axis) * (1 - weight) + np.take(values, low + 1, axis) * weight
+@dataclass(frozen=True)
+class Geometry:
+    """Where each point of a subject lies in the atlas.
 
-
-def random_displacement(
-    rng: np.random.Generator,
-    shape: tuple[int, ...],
-    spacing_mm: tuple[float, ...],
-    scale_mm: float,
-    amplitude_mm: float,
-) -> FloatArray:
-    """Draw a diffeomorphic displacement field, (3, X, Y, Z) in mm, float32.
-
-    A stationary velocity field is integrated by scaling and squaring (Arsigny et al. 2006), which keeps the
-    mapping free of folds.
+    Attributes
+    ----------
+    field
+        (3, X, Y, Z) displacement in mm on a grid of `COARSE_MM` that starts at `low_mm`.
+    low_mm, high_mm
+        (3,) corners of the subject's field of view.
+    linear, shift_mm
+        (3, 3) and (3,): applied after the displacement.
+    mass
+        Tissue pushed away by a tumour, or None.
     """
-    velocity = np.stack([amplitude_mm * smooth_noise(rng, shape, scale_mm, spacing_mm) for _ in range(3)])
-    n_squarings = 5
-    displacement = velocity / 2**n_squarings
-    grid = np.stack(np.meshgrid(*[np.arange(n, dtype=np.float32) for n in shape], indexing="ij"))
-    size = np.asarray(spacing_mm, dtype=np.float32).reshape(3, 1, 1, 1)
-    for _ in range(n_squarings):
-        at = grid + displacement / size
-        displacement = displacement + np.stack(
-            [ndimage.map_coordinates(d, at, order=1, mode="nearest") for d in displacement]
-        )
-    return displacement
+
+    field: FloatArray
+    low_mm: FloatArray
+    high_mm: FloatArray
+    linear: FloatArray
+    shift_mm: FloatArray
+    mass: MassEffect | None = None
+
+    def to_atlas(self, world: FloatArray) -> FloatArray:
+        """Map world positions of the subject, (3, X, Y, Z) in mm, to world positions in the atlas."""
+        if self.mass is not None:
+            world = self.mass.origin(world)
+        at = (world - np.float32(self.low_mm).reshape(3, 1, 1, 1)) / COARSE_MM
+        moved = world + interpolate(self.field, at, "border")
+        return np.einsum("ij,jxyz->ixyz", np.float32(self.linear), moved) + np.float32(self.shift_mm).reshape(3, 1, 1, 1)
 
 
-def draw_subject(rng: np.random.Generator, atlas: Atlas, spacing_mm: tuple[float, float, float]) -> Subject:
-    """Draw a subject.
+def draw_geometry(rng: np.random.Generator, atlas: Atlas) -> Geometry:
+    """Draw the deformation of a subject."""
+    margin_mm = 16.0
+    low, high = atlas.bounds_mm
+    low, high = low - margin_mm, high + margin_mm
+    shape = tuple(int(np.ceil(extent / COARSE_MM)) + 2 for extent in high - low)
+    field = random_displacement(rng, shape, (COARSE_MM,) * 3, DEFORMATION)
+    # the averaged atlas is larger than most heads; the mapping goes from subject to atlas, so > 1 shrinks
+    scale = np.exp(0.085 + rng.normal(0, 0.025) + rng.normal(0, 0.015, 3))
+    linear = _rotation(rng.normal(0, 0.04, 3)) @ np.diag(scale)
+    return Geometry(field, low, high, linear, rng.normal(0, 2, 3))
+
+
+def world_grid(geometry: Geometry, spacing_mm: tuple[float, float, float]) -> tuple[FloatArray, FloatArray]:
+    """Return the world positions (3, X, Y, Z) float32 of a grid over the field of view, and its affine (4, 4)."""
+    extent = geometry.high_mm - geometry.low_mm
+    axes = [
+        low + s * np.arange(int(np.ceil(e / s)), dtype=np.float32)
+        for low, e, s in zip(geometry.low_mm, extent, spacing_mm, strict=True)
+    ]
+    affine = np.diag([*spacing_mm, 1.0])
+    affine[:3, 3] = geometry.low_mm
+    return np.stack(np.meshgrid(*axes, indexing="ij")).astype(np.float32), affine
+
+
+def draw_subject(
+    rng: np.random.Generator, atlas: Atlas, geometry: Geometry, spacing_mm: tuple[float, float, float]
+) -> Subject:
+    """Draw the tissues of a subject.
 
     Parameters
     ----------
     rng
-        Source of all randomness.
+        Source of all randomness that the geometry does not have.
     atlas
         See `load_atlas`.
+    geometry
+        See `draw_geometry`.
     spacing_mm
         Voxel size of the subject's grid.
     """
-    low, high = atlas.bounds_mm
-    margin_mm = 20.0
-    low, high = low - margin_mm, high + margin_mm
-    shape = tuple(int(np.ceil(extent / s)) for extent, s in zip(high - low, spacing_mm, strict=True))
-    affine = np.diag([*spacing_mm, 1.0])
-    affine[:3, 3] = low
+    world, affine = world_grid(geometry, spacing_mm)
+    world = geometry.to_atlas(world)
+    csf, gm, wm, distance = atlas.sample(world)
+    brain = csf + gm + wm
+    shape = brain.shape
 
-    # deform on a 4 mm grid: the fields are far smoother than that
-    coarse_mm = (4.0, 4.0, 4.0)
-    coarse_shape = tuple(int(np.ceil(extent / 4)) + 2 for extent in high - low)
-    field = random_displacement(rng, coarse_shape, coarse_mm, scale_mm=30, amplitude_mm=5.0)
-    field = field + random_displacement(rng, coarse_shape, coarse_mm, scale_mm=12, amplitude_mm=2.0)
-
-    angles = rng.normal(0, 0.04, 3)
-    # the averaged atlas is larger than most heads; the mapping goes from subject to atlas, so > 1 shrinks
-    scale = np.exp(0.04 + rng.normal(0, 0.03) + rng.normal(0, 0.025, 3))
-    linear = _rotation(angles) @ np.diag(scale)
-    shift_mm = rng.normal(0, 2, 3)
-
-    axes = [low[a] + spacing_mm[a] * np.arange(shape[a]) for a in range(3)]
-    world = np.stack(np.meshgrid(*axes, indexing="ij")).astype(np.float32)
-    for a in range(3):
-        component = field[a]
-        for axis in range(3):
-            component = _interpolate_axis(component, spacing_mm[axis] * np.arange(shape[axis]) / 4, axis)
-        world[a] += component
-    world = np.einsum("ij,jxyz->ixyz", linear, world) + shift_mm.reshape(3, 1, 1, 1)
-    inverse = np.linalg.inv(atlas.affine)
-    voxel = np.einsum("ij,jxyz->ixyz", inverse[:3, :3], world) + inverse[:3, 3].reshape(3, 1, 1, 1)
-    voxel = voxel.astype(np.float32)
-
-    def sample(volume: FloatArray, mode: str = "constant") -> FloatArray:
-        return ndimage.map_coordinates(volume, voxel, order=1, mode=mode)
-
-    brain = sample(atlas.brain)
-    fractions = np.stack([sample(atlas.csf), sample(atlas.gm), sample(atlas.wm)])
-    distance = sample(atlas.ventricle_distance_mm, "nearest")
-
-    # ventricles grow or shrink by moving their surface; atrophy gives the sulci to CSF;
-    # fine noise moves the borders of the cortex, which the averaged atlas has blurred
-    growth_mm = rng.normal(1.0, 1.0)
-    inside = special.expit((growth_mm - distance) / 0.7)
-    fractions[0] = np.maximum(fractions[0], inside * brain)
-    fractions[1:] *= 1 - inside
+    # ventricles grow or shrink by moving their surface
+    growth_mm = np.float32(rng.normal(0.8, 1.0))
+    inside = special.expit((growth_mm - distance) / np.float32(0.7))
     distance = distance - growth_mm
-    atrophy = rng.normal(0.55, 0.2)
-    tilt = [
-        atrophy + 0.45 * smooth_noise(rng, shape, 3.0, spacing_mm),
-        0.0,
-        0.1 + 0.2 * smooth_noise(rng, shape, 4.0, spacing_mm),
-    ]
-    fractions = np.stack([np.maximum(f, 0) ** 1.8 * np.exp(t) for f, t in zip(fractions, tilt, strict=True)])
-    total = fractions.sum(0)
-    fractions *= np.where(total > 0, brain / np.maximum(total, 1e-6), 0)
+
+    # The averaged atlas has blurred the cortical folds. The zero level of a random field gives sulci as thin sheets; the
+    # cortex lines them, and gyri keep white matter in their middle. Where the atlas is sure, nothing changes.
+    side = np.abs(smooth_noise(rng, shape, 2.6, spacing_mm))
+    atrophy = np.float32(rng.normal(0.55, 0.2))
+    not_deep = 1 - np.exp(-((np.maximum(distance, 0) / 8.0) ** 2))
+    tilts = (atrophy + 2.6 * np.exp(-((side / 0.4) ** 2)), np.float32(0.0), 0.25 + 1.2 * (np.minimum(side, 1.5) - 0.8))
+    fractions = np.empty((3, *shape), np.float32)
+    for k, (p, tilt) in enumerate(zip((csf, gm, wm), tilts, strict=True)):
+        fractions[k] = ((p + 0.01 * brain) * np.exp(not_deep * tilt)) ** 2.5
+    fractions *= np.where(brain > 0, brain / np.maximum(fractions.sum(0), 1e-12), 0)
+    fractions *= 1 - inside
+    fractions[0] += inside * brain
     return Subject(
-        fractions.astype(np.float32), brain, distance, np.abs(world[0]).astype(np.float32), affine, spacing_mm
-    )
+        fractions, brain, distance, np.abs(world[0]), _hindbrain(world, distance), affine, spacing_mm
+    )  # fmt: skip
+
+
+def _hindbrain(world: FloatArray, ventricle_distance_mm: FloatArray) -> FloatArray:
+    """Cerebellum and brain stem in atlas coordinates (3, X, Y, Z), by planes under the tentorium: soft, 0 to 1."""
+    x, y, z = np.abs(world[0]), world[1], world[2]
+    tentorium = 2 - 0.6 * np.minimum(x, 50) - 0.3 * np.maximum(-60 - y, 0)
+    cerebellum = (z < tentorium) & (y < -38) & (y > -110)
+    stem = (x < 17) & (y > -50) & (y < -12) & (z < -14)
+    return (cerebellum | stem).astype(np.float32)
 
 
 def _rotation(angles: FloatArray) -> FloatArray:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from .fields import interpolate
+
 FloatArray = np.ndarray
 
 
@@ -42,6 +44,17 @@ class Atlas:
         corners = np.stack([found.min(0), found.max(0)])
         world = corners @ self.affine[:3, :3].T + self.affine[:3, 3]
         return world.min(0), world.max(0)
+
+
+    def sample(self, world: FloatArray) -> FloatArray:
+        """Interpolate CSF, GM, WM (0 beyond the atlas) and the ventricle distance at positions (3, X, Y, Z) in mm.
+
+        Returns (4, X, Y, Z) float32.
+        """
+        to_voxel = np.float32(np.linalg.inv(self.affine))
+        at = np.einsum("ij,jxyz->ixyz", to_voxel[:3, :3], world) + to_voxel[:3, 3].reshape(3, 1, 1, 1)
+        tissues = interpolate(np.stack([self.csf, self.gm, self.wm]), at)
+        return np.concatenate([tissues, interpolate(self.ventricle_distance_mm[None], at, "border")])
 
 
 @functools.lru_cache(maxsize=1)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage, special
 
-from .anatomy import Subject, smooth_noise
+from .anatomy import Subject
+from .fields import smooth_noise
 
 FloatArray = np.ndarray
 
@@ -27,6 +28,7 @@ def draw_wmh(rng: np.random.Generator, subject: Subject) -> FloatArray:
     score = 3.0 * np.exp(-np.maximum(distance_mm, 0) / 5.0) + 0.7 * noise + 0.6 * patchiness
     score -= 5.0 * np.clip(0.65 - wm, 0, 1) + 5.0 * np.clip(0.8 - depth, 0, 1)
     score -= 10.0 * (distance_mm < 0) + 3.0 * np.clip(1 - subject.midline_distance_mm / 6, 0, 1)
+    score -= 5.0 * (subject.hindbrain > 0.5)
     n_voxels = int(load_ml * 1000 / np.prod(spacing_mm))
     threshold = np.partition(score.ravel(), -n_voxels)[-n_voxels]
     return special.expit((score - threshold) / 0.2).astype(np.float32)

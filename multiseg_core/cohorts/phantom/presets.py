@@ -1,26 +1,26 @@
 """The imitated cohorts, and how one case of them is made.
 
-Each preset imitates one cohort of the study: its modalities, which labels it draws, whether its subjects have
-lesions, and what its images look like.
+Each preset imitates one cohort of the thesis: its number of cases, modalities, pathology, the labels that it draws and how, and
+what its images look like.
 """
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy import ndimage
 
-from .anatomy import TISSUES, Subject, draw_subject
+from .anatomy import Subject, draw_geometry, draw_subject
 from .atlas import load_atlas
 from .lesions import draw_wmh
+from .protocols import CODES, OTHER, Protocol, complete_truth
 from .scanner import Contrast, Scanner
+from .tumours import draw_mass, draw_tumour
 
-__all__ = ["CODES", "PRESETS", "PhantomCase", "Preset", "make_case"]
-
-CODES: Mapping[str, int] = {"csf": 1, "gm": 2, "wm": 3, "wmh": 4}
-"""Native codes of the phantoms' label files; 0 is everything else."""
+__all__ = ["CODES", "OTHER", "PRESETS", "PhantomCase", "Preset", "make_case"]
 
 
 @dataclass(frozen=True)
@@ -30,45 +30,83 @@ class Preset:
     Attributes
     ----------
     scanner
-        Its images; the keys of its contrasts are the modalities.
-    annotates
-        The labels that its files show; the others read 0.
-    absent
-        Labels that its subjects do not have.
+        Its images.
+    protocol
+        Its labels.
     cases
         Number of cases in the thesis.
+    pathology
+        ``none``, ``wmh`` or ``tumour``.
+    subjects_of
+        The preset whose subjects it scans; its own by default.
+    first_subject, cases_per_subject
+        Which of them: case k is of subject first_subject + k // cases_per_subject.
     """
 
     scanner: Scanner
-    annotates: tuple[str, ...]
-    absent: tuple[str, ...]
+    protocol: Protocol
     cases: int
+    pathology: str = "none"
+    subjects_of: str | None = None
+    first_subject: int = 0
+    cases_per_subject: int = 1
 
     @property
-    def has_wmh(self) -> bool:
-        return "wmh" not in self.absent
+    def annotates(self) -> tuple[str, ...]:
+        """The labels that its files show."""
+        return self.protocol.annotates
+
+    @property
+    def absent(self) -> tuple[str, ...]:
+        """Labels that its subjects do not have."""
+        has = {"none": (), "wmh": ("wmh",), "tumour": ("oedema", "tumour")}[self.pathology]
+        return tuple(label for label in ("wmh", "oedema", "tumour") if label not in has)
+
+    @property
+    def codes(self) -> dict[int, str]:
+        """Native code -> what it means."""
+        other = {OTHER: "ignore"} if self.protocol.hindbrain == "other" else {}
+        return {**{CODES[label]: label for label in self.annotates}, **other}
 
 
-_T1 = Contrast(csf=0.30, gm=0.66, wm=1.00, wmh=0.86)
-_FLAIR = Contrast(csf=0.22, gm=0.88, wm=0.72, wmh=1.25)
+_TISSUES = ("csf", "gm", "wm")
 
-# The MRBrainS cohorts come from like scanners: their intensities are as close to each other as to themselves, with
-# MRBrainS13 the most homogeneous (thesis figure 16).
 PRESETS: Mapping[str, Preset] = {
+    "ibsr": Preset(
+        Scanner(("T1",), Contrast(0.30, 0.68, 1.0), contrast_jitter=0.06, bias=0.12, noise=0.05, slice_mm=1.5),
+        Protocol(_TISSUES, csf_reach_mm=2.0), cases=18,
+    ),
     "mrbrains13": Preset(
-        Scanner({"T1": _T1, "FLAIR": _FLAIR}, contrast_jitter=0.01, bias=0.05, noise=0.03),
-        annotates=("csf", "gm", "wm"), absent=("wmh",), cases=5,
+        Scanner(("T1", "IR", "FLAIR"), Contrast(0.30, 0.68, 1.0), contrast_jitter=0.01, bias=0.05, slice_mm=3),
+        Protocol(_TISSUES, weights=(1.4, 1, 1), hindbrain="background"), cases=5,
     ),
     "mrbrains17": Preset(
-        Scanner({"T1": _T1, "FLAIR": _FLAIR}, contrast_jitter=0.04, bias=0.06, noise=0.03),
-        annotates=("wmh",), absent=(), cases=60,
+        Scanner(("T1", "FLAIR"), Contrast(0.30, 0.68, 1.0), slice_mm=3),
+        Protocol(("wmh",)), cases=60, pathology="wmh",
     ),
     "mrbrains18": Preset(
-        Scanner({"T1": _T1, "FLAIR": _FLAIR}, contrast_jitter=0.04, bias=0.06, noise=0.03),
-        annotates=("csf", "gm", "wm", "wmh"), absent=(), cases=7,
+        Scanner(("T1", "IR", "FLAIR"), Contrast(0.30, 0.68, 1.0), slice_mm=3),
+        Protocol((*_TISSUES, "wmh"), weights=(1.4, 1, 1), hindbrain="other"), cases=7, pathology="wmh",
+    ),
+    "brainweb": Preset(
+        Scanner(("T1",), Contrast(0.20, 0.68, 1.0), contrast_jitter=0.005, bias=0.02, noise=0.02, texture=0.0),
+        Protocol(_TISSUES), cases=15,
+    ),
+    "brats12": Preset(
+        Scanner(("T1", "T1c", "T2", "FLAIR"), Contrast(0.40, 0.74, 1.0), contrast_jitter=0.03),
+        Protocol(("oedema", "tumour")), cases=50, pathology="tumour",
+    ),
+    "tumorsim": Preset(
+        Scanner(("T1", "T1c", "T2", "FLAIR"), Contrast(0.42, 0.76, 1.0), contrast_jitter=0.04),
+        Protocol((*_TISSUES, "oedema", "tumour")), cases=20, pathology="tumour",
+        subjects_of="brainweb", first_subject=15, cases_per_subject=4,
+    ),
+    "varied": Preset(
+        Scanner(("T1",), contrast_jitter=0.0, bias=0.1, noise=0.03, blur_mm=0.7, varied=True),
+        Protocol(_TISSUES, weights=(2.2, 1, 0.8)), cases=24,
     ),
 }  # fmt: skip
-"""The cohorts that can be imitated, by name."""
+"""The cohorts that can be imitated, by name; ``varied`` is none of the thesis: every T1 contrast, for transfer to real images."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +130,7 @@ def make_case(preset_name: str, index: int, spacing_mm: tuple[float, float, floa
     index
         Case number from 0.
     spacing_mm
-        Voxel size.
+        Voxel size; slices are as thick as the cohort's if those are thicker.
     seed
         Seed of the cohort.
 
@@ -102,19 +140,59 @@ def make_case(preset_name: str, index: int, spacing_mm: tuple[float, float, floa
         Images are float32 and 0 outside the brain; labels and truth are uint8 with `CODES`.
     """
     preset = PRESETS[preset_name]
-    rng = np.random.default_rng([seed, zlib.crc32(preset_name.encode()), index])
-    subject = draw_subject(rng, load_atlas(), spacing_mm)
-    wmh = draw_wmh(rng, subject) if preset.has_wmh else np.zeros_like(subject.brain)
-    truth = _truth(subject, wmh)
-    images = {m: preset.scanner.image(rng, subject, wmh, m) for m in preset.scanner.contrasts}
-    drawn = np.isin(truth, [CODES[name] for name in preset.annotates])
-    return PhantomCase(images, np.where(drawn, truth, 0).astype(np.uint8), truth, subject.brain > 0.5, subject.affine)
+    subject, pathology, rng = _draw(preset_name, index, spacing_mm, seed)
+    subject, pathology = _slices(subject, pathology, preset.scanner.slice_mm)
+    images = {m: preset.scanner.image(rng, subject, pathology, m) for m in preset.scanner.modalities}
+    return PhantomCase(
+        images, preset.protocol.draw(subject, pathology), complete_truth(subject, pathology), subject.brain > 0.5,
+        subject.affine,
+    )  # fmt: skip
 
 
-def _truth(subject: Subject, wmh: np.ndarray) -> np.ndarray:
-    """The most abundant tissue of each voxel inside the brain, lesions on top."""
-    tissue_codes = np.array([CODES[name] for name in TISSUES], dtype=np.uint8)
-    truth = tissue_codes[subject.fractions.argmax(0)]
-    truth[wmh > 0.5] = CODES["wmh"]
-    truth[subject.brain <= 0.5] = 0
-    return truth
+def _draw(
+    name: str, index: int, spacing_mm: tuple[float, float, float], seed: int
+) -> tuple[Subject, dict[str, np.ndarray], np.random.Generator]:
+    """Draw a subject and its pathology; return them with the random numbers left for the images."""
+    preset, atlas = PRESETS[name], load_atlas()
+
+    def generator(owner: str, *number: int) -> np.random.Generator:
+        return np.random.default_rng([seed, zlib.crc32(owner.encode()), *number])
+
+    # the same head for all cases of a subject, whatever grows in it
+    person = preset.first_subject + index // preset.cases_per_subject
+    body = generator(preset.subjects_of or name, person)
+    rng = generator(name, index, 1)
+    geometry = draw_geometry(body, atlas)
+    if preset.pathology != "tumour":
+        subject = draw_subject(body, atlas, geometry, spacing_mm)
+        return subject, {"wmh": draw_wmh(rng, subject)} if preset.pathology == "wmh" else {}, rng
+    geometry = replace(geometry, mass=draw_mass(rng, atlas, geometry))
+    subject = draw_subject(body, atlas, geometry, spacing_mm)
+    tumour = draw_tumour(rng, subject, geometry.mass)
+    return subject, {"oedema": tumour.oedema, "core": tumour.core, "rim": tumour.rim}, rng
+
+
+def _slices(
+    subject: Subject, pathology: Mapping[str, np.ndarray], slice_mm: float
+) -> tuple[Subject, dict[str, np.ndarray]]:
+    """Average a subject over slices of some thickness, unless its own are as thick."""
+    *plane, height = subject.spacing_mm
+    if slice_mm <= height:
+        return subject, dict(pathology)
+    n_slices = int(subject.brain.shape[2] * height / slice_mm)
+    centres = ((np.arange(n_slices) + 0.5) * slice_mm) / height - 0.5
+    low = np.floor(centres).astype(int)
+    weight = np.float32(centres - low)
+
+    def average(volume: np.ndarray) -> np.ndarray:
+        smooth = ndimage.gaussian_filter1d(volume, 0.3 * slice_mm / height, axis=-1)
+        high = np.minimum(low + 1, volume.shape[-1] - 1)
+        return smooth[..., low] * (1 - weight) + smooth[..., high] * weight
+
+    affine = subject.affine.copy()
+    affine[2, 2], affine[2, 3] = slice_mm, affine[2, 3] + (slice_mm - height) / 2
+    thick = Subject(
+        average(subject.fractions), average(subject.brain), average(subject.ventricle_distance_mm),
+        average(subject.midline_distance_mm), average(subject.hindbrain), affine, (plane[0], plane[1], slice_mm),
+    )  # fmt: skip
+    return thick, {name: average(volume) for name, volume in pathology.items()}

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy import ndimage
 
-from .anatomy import Subject, smooth_noise
+from .anatomy import Subject
+from .fields import smooth_noise
 
 FloatArray = np.ndarray
 
@@ -20,7 +21,21 @@ class Contrast:
     csf: float
     gm: float
     wm: float
-    wmh: float
+    wmh: float = 0.0
+    oedema: float = 0.0
+    core: float = 0.0
+    rim: float = 0.0
+
+
+T1 = Contrast(csf=0.30, gm=0.68, wm=1.00, wmh=0.88, oedema=0.72, core=0.55, rim=0.70)
+CONTRASTS: Mapping[str, Contrast] = {
+    "T1": T1,
+    "T1c": replace(T1, core=0.45, rim=1.45),
+    "IR": Contrast(csf=0.15, gm=0.50, wm=1.00, wmh=0.75),
+    "T2": Contrast(csf=1.40, gm=0.80, wm=0.55, wmh=0.95, oedema=1.15, core=1.20, rim=0.95),
+    "FLAIR": Contrast(csf=0.22, gm=0.88, wm=0.72, wmh=1.25, oedema=1.25, core=0.95, rim=1.10),
+}
+"""What tissues look like, by modality. Cohorts vary the T1."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +44,10 @@ class Scanner:
 
     Attributes
     ----------
-    contrasts
-        Modality -> tissue means.
+    modalities
+        What it takes.
+    t1
+        Its T1 contrast.
     contrast_jitter
         Standard deviation of the tissue means between subjects, relative.
     gamma
@@ -39,33 +56,66 @@ class Scanner:
         Relative amplitude of the bias field.
     noise
         Standard deviation of the Rician noise in signal units.
+    texture
+        Relative variation within a tissue.
     blur_mm
-        Width (sigma) of the point spread.
+        Width (sigma) of the point spread in the plane.
+    slice_mm
+        Slice thickness; 0 for images that are as fine in all directions.
     """
 
-    contrasts: Mapping[str, Contrast]
+    modalities: tuple[str, ...]
+    t1: Contrast = T1
     contrast_jitter: float = 0.04
     gamma: float = 1.0
     bias: float = 0.08
     noise: float = 0.03
-    blur_mm: float = 0.7
+    texture: float = 0.03
+    blur_mm: float = 0.5
+    slice_mm: float = 0.0
+    varied: bool = field(default=False)
 
-    def image(self, rng: np.random.Generator, subject: Subject, wmh: FloatArray, modality: str) -> FloatArray:
+    def image(
+        self, rng: np.random.Generator, subject: Subject, pathology: Mapping[str, FloatArray], modality: str
+    ) -> FloatArray:
         """Draw one image of a subject, (X, Y, Z) float32, brain only (0 outside), in arbitrary units.
 
         Partial volume comes from the fractions, which are not thresholded.
+
+        Parameters
+        ----------
+        rng
+            Source of all randomness.
+        subject
+            The tissues.
+        pathology
+            Soft maps by the names of `Contrast`, later ones on top.
+        modality
+            A key of `CONTRASTS`.
         """
-        mean = self.contrasts[modality]
-        jitter = np.exp(rng.normal(0, self.contrast_jitter, 4))
-        csf, gm, wm, lesion = np.array([mean.csf, mean.gm, mean.wm, mean.wmh]) * jitter
+        mean = self.t1 if modality == "T1" else CONTRASTS[modality]
+        gamma = self.gamma
+        if self.varied:
+            mean, gamma = _any_contrast(rng), float(np.exp(rng.normal(0, 0.25)))
+        jitter = np.exp(rng.normal(0, self.contrast_jitter, 3))
+        csf, gm, wm = np.float32(np.array([mean.csf, mean.gm, mean.wm]) * jitter)
         signal = csf * subject.fractions[0] + gm * subject.fractions[1] + wm * subject.fractions[2]
-        signal = (1 - wmh) * signal + wmh * lesion * subject.brain
+        for name, amount in pathology.items():
+            level = np.float32(getattr(mean, name) * np.exp(rng.normal(0, self.contrast_jitter)))
+            signal += amount * (level * subject.brain - signal)
         spacing = subject.spacing_mm
         signal = ndimage.gaussian_filter(signal, [self.blur_mm / s for s in spacing])
-        texture = 1 + 0.03 * smooth_noise(rng, signal.shape, 4.0, spacing)
-        field = np.exp(self.bias * smooth_noise(rng, signal.shape, 45.0, spacing))
-        signal = np.maximum(signal, 0) ** self.gamma * texture * field
-        real = signal + self.noise * rng.standard_normal(signal.shape, dtype=np.float32)
-        imaginary = self.noise * rng.standard_normal(signal.shape, dtype=np.float32)
-        gain = 1000 * np.exp(rng.normal(0, 0.2))
+        spread = 1 + np.float32(self.texture) * smooth_noise(rng, signal.shape, 4.0, spacing)
+        bias = np.exp(np.float32(self.bias) * smooth_noise(rng, signal.shape, 45.0, spacing))
+        signal = np.maximum(signal, 0) ** np.float32(gamma) * spread * bias
+        real = signal + np.float32(self.noise) * rng.standard_normal(signal.shape, dtype=np.float32)
+        imaginary = np.float32(self.noise) * rng.standard_normal(signal.shape, dtype=np.float32)
+        gain = np.float32(1000 * np.exp(rng.normal(0, 0.2)))
         return (gain * np.hypot(real, imaginary) * (subject.brain > 0.5)).astype(np.float32)
+
+
+def _any_contrast(rng: np.random.Generator) -> Contrast:
+    """Draw a T1 contrast from all that scanners produce: CSF dark, GM between CSF and WM."""
+    csf = rng.uniform(0.0, 0.35)
+    gm = csf + (1 - csf) * rng.uniform(0.45, 0.75)
+    return Contrast(csf, gm, 1.0, wmh=gm + (1 - gm) * rng.uniform(0.2, 0.8))

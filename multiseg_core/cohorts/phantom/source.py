@@ -13,7 +13,8 @@ from .presets import CODES, PRESETS, make_case
 
 __all__ = ["CODES", "PRESETS", "ensure_files", "phantom_cases"]
 
-_MODULES = [f"cohorts.phantom.{name}" for name in ("atlas", "anatomy", "lesions", "scanner", "presets")]
+_PARTS = ("fields", "atlas", "anatomy", "lesions", "tumours", "scanner", "protocols", "presets")
+_MODULES = [f"cohorts.phantom.{name}" for name in _PARTS]
 
 
 def phantom_cases(cohort: str, preset: str, n_cases: int, voxel_mm: float, seed: int, work: Path) -> tuple[Case, ...]:
@@ -40,7 +41,7 @@ def phantom_cases(cohort: str, preset: str, n_cases: int, voxel_mm: float, seed:
             Case(
                 cohort=cohort,
                 name=name,
-                images={m: at / f"{m}.nii.gz" for m in PRESETS[preset].scanner.contrasts},
+                images={m: at / f"{m}.nii.gz" for m in PRESETS[preset].scanner.modalities},
                 labels=at / "labels.nii.gz",
                 brain_mask=at / "brain_mask.nii.gz",
                 made_by={**made_by, "index": index},

@@ -1,0 +1,81 @@
+"""Protocols: how the raters of a cohort draw what is there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from .anatomy import Subject
+
+__all__ = ["CODES", "OTHER", "Protocol", "complete_truth"]
+
+CODES: Mapping[str, int] = {"csf": 1, "gm": 2, "wm": 3, "wmh": 4, "oedema": 5, "tumour": 6}
+"""Native codes of the phantoms' label files; 0 is everything else."""
+
+OTHER = 7
+"""Native code of structures that a cohort outlines but that no study evaluates."""
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How a cohort draws its labels.
+
+    Attributes
+    ----------
+    annotates
+        The labels that its files show; the others read 0.
+    weights
+        What the shares of CSF, GM and WM in a voxel count for: a CSF weight above 1 draws CSF generously.
+    csf_reach_mm
+        CSF further than this from the ventricles is not drawn: it becomes GM where the voxel holds some, else 0.
+    hindbrain
+        ``drawn`` like the rest, ``background`` or ``other`` (code `OTHER`).
+    """
+
+    annotates: tuple[str, ...]
+    weights: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    csf_reach_mm: float | None = None
+    hindbrain: str = "drawn"
+
+    def draw(self, subject: Subject, pathology: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Return the label file of a subject, (X, Y, Z) uint8 of `CODES`, 0 and `OTHER`."""
+        labels = complete_truth(subject, pathology, self.weights)
+        if self.csf_reach_mm is not None:
+            far = (labels == CODES["csf"]) & (subject.ventricle_distance_mm > self.csf_reach_mm)
+            labels[far] = np.where(subject.fractions[1][far] > 0.25, CODES["gm"], 0)
+        tissue = np.isin(labels, [CODES[name] for name in ("csf", "gm", "wm")])
+        drawn = np.isin(labels, [CODES[name] for name in self.annotates])
+        labels = np.where(drawn, labels, 0).astype(np.uint8)
+        if self.hindbrain != "drawn":
+            labels[tissue & (subject.hindbrain > 0.5)] = OTHER if self.hindbrain == "other" else 0
+        return labels
+
+
+def complete_truth(
+    subject: Subject, pathology: Mapping[str, np.ndarray], weights: tuple[float, float, float] = (1.0, 1.0, 1.0)
+) -> np.ndarray:
+    """Return what is there: the most abundant tissue of each voxel inside the brain, pathology on top.
+
+    Parameters
+    ----------
+    subject
+        The tissues.
+    pathology
+        Soft maps (X, Y, Z): ``wmh``, or ``oedema`` and ``core``.
+    weights
+        See `Protocol`.
+
+    Returns
+    -------
+    np.ndarray
+        (X, Y, Z) uint8 of `CODES`, 0 outside the brain.
+    """
+    codes = np.array([CODES["csf"], CODES["gm"], CODES["wm"]], dtype=np.uint8)
+    truth = codes[(subject.fractions * np.float32(weights).reshape(3, 1, 1, 1)).argmax(0)]
+    for name, label in (("wmh", "wmh"), ("oedema", "oedema"), ("core", "tumour")):
+        if name in pathology:
+            truth[pathology[name] > 0.5] = CODES[label]
+    truth[subject.brain <= 0.5] = 0
+    return truth
