@@ -146,6 +146,12 @@ def field_of_view(source: Grid, to: Grid) -> np.ndarray:
     return inside
 
 
+def scale_factors(source: Grid, to: Grid) -> FloatArray:
+    """Return how many voxels of `source` a voxel of `to` is wide along each axis of `source`, (3,)."""
+    # the three edges of a rotated voxel add up in variance
+    return np.sqrt((_matrix(source, to)[:3, :3] ** 2).sum(axis=1))
+
+
 def gaussian_sigmas(source: Grid, to: Grid) -> FloatArray:
     """Return the standard deviations (voxels of `source`) that a label is smoothed with before linear interpolation.
 
@@ -160,9 +166,7 @@ def gaussian_sigmas(source: Grid, to: Grid) -> FloatArray:
     default of ITK's label interpolation, a ball of 2.5 voxels' radius keeps 54 % of its volume on a rotated grid of
     the same spacing; with this one 92 %, and its Dice with the true ball is .89 (nearest neighbour: .87).
     """
-    # along an axis of the source, the three edges of a rotated voxel add up in variance
-    ratio = np.sqrt((_matrix(source, to)[:3, :3] ** 2).sum(axis=1))
-    return np.sqrt(np.maximum(ratio**2 - 1, 0) / (8 * np.log(2)))
+    return np.sqrt(np.maximum(scale_factors(source, to) ** 2 - 1, 0) / (8 * np.log(2)))
 
 
 def resample_labels_gaussian(positions: np.ndarray, source: Grid, to: Grid) -> np.ndarray:

@@ -65,8 +65,8 @@ class PreprocessingParams:
     """Isotropic voxel size of the store; null keeps that of each case."""
     label_interpolation: str = "auto"
     """``nearest``, ``gaussian`` (a Gaussian per label, then the largest; smooth where grids are rotated) or ``auto``:
-    nearest where only the scale changes, gaussian where the grid is rotated, as in the thesis, or where labels on a
-    grid of their own are finer than the target."""
+    nearest where only the scale changes, gaussian where the grid is rotated, as in the thesis, or where the labels are
+    finer than the target by more than half."""
     brain_extraction: str = "auto"
     """Where the brain is. ``auto``: the case's mask; without one, what differs from the background of a
     brain-extracted image; else ROBEX, on the T1 if there is one. ``robex``: the case's mask, or ROBEX on any image.

@@ -100,7 +100,9 @@ class Geometry:
             world = self.mass.origin(world)
         at = (world - np.float32(self.low_mm).reshape(3, 1, 1, 1)) / COARSE_MM
         moved = world + interpolate(self.field, at, "border")
-        return np.einsum("ij,jxyz->ixyz", np.float32(self.linear), moved) + np.float32(self.shift_mm).reshape(3, 1, 1, 1)
+        return np.einsum("ij,jxyz->ixyz", np.float32(self.linear), moved) + np.float32(self.shift_mm).reshape(
+            3, 1, 1, 1
+        )
 
 
 def draw_geometry(rng: np.random.Generator, atlas: Atlas) -> Geometry:
@@ -155,8 +157,8 @@ def draw_subject(
     inside = special.expit((growth_mm - distance) / np.float32(0.7))
     distance = distance - growth_mm
 
-    # The averaged atlas has blurred the cortical folds. The zero level of a random field gives sulci as thin sheets; the
-    # cortex lines them, and gyri keep white matter in their middle. Where the atlas is sure, nothing changes.
+    # The averaged atlas has blurred the cortical folds. The zero level of a random field gives sulci as thin sheets;
+    # the cortex lines them, and gyri keep white matter in their middle. Where the atlas is sure, nothing changes.
     side = np.abs(smooth_noise(rng, shape, 2.6, spacing_mm))
     atrophy = np.float32(rng.normal(0.55, 0.2))
     not_deep = 1 - np.exp(-((np.maximum(distance, 0) / 8.0) ** 2))

@@ -45,7 +45,6 @@ class Atlas:
         world = corners @ self.affine[:3, :3].T + self.affine[:3, 3]
         return world.min(0), world.max(0)
 
-
     def sample(self, world: FloatArray) -> FloatArray:
         """Interpolate CSF, GM, WM (0 beyond the atlas) and the ventricle distance at positions (3, X, Y, Z) in mm.
 

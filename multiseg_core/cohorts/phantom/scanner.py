@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import ndimage
@@ -27,15 +27,17 @@ class Contrast:
     rim: float = 0.0
 
 
-T1 = Contrast(csf=0.30, gm=0.68, wm=1.00, wmh=0.88, oedema=0.72, core=0.55, rim=0.70)
+def t1(csf: float, gm: float) -> Contrast:
+    """Return a T1 contrast in which WM is 1; WMH are hardly darker, tumours as dark as grey matter or darker."""
+    return Contrast(csf, gm, 1.0, wmh=0.88, oedema=0.72, core=0.55, rim=0.70)
+
+
 CONTRASTS: Mapping[str, Contrast] = {
-    "T1": T1,
-    "T1c": replace(T1, core=0.45, rim=1.45),
     "IR": Contrast(csf=0.15, gm=0.50, wm=1.00, wmh=0.75),
     "T2": Contrast(csf=1.40, gm=0.80, wm=0.55, wmh=0.95, oedema=1.15, core=1.20, rim=0.95),
     "FLAIR": Contrast(csf=0.22, gm=0.88, wm=0.72, wmh=1.25, oedema=1.25, core=0.95, rim=1.10),
 }
-"""What tissues look like, by modality. Cohorts vary the T1."""
+"""What tissues look like in the modalities that do not derive from a cohort's T1."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +49,11 @@ class Scanner:
     modalities
         What it takes.
     t1
-        Its T1 contrast.
-    contrast_jitter
+        Its T1 contrast; T1c is the same with enhancement.
+    jitter
         Standard deviation of the tissue means between subjects, relative.
     gamma
-        Exponent of the intensity transfer.
+        Exponent of the intensity transfer of T1 and T1c.
     bias
         Relative amplitude of the bias field.
     noise
@@ -62,18 +64,20 @@ class Scanner:
         Width (sigma) of the point spread in the plane.
     slice_mm
         Slice thickness; 0 for images that are as fine in all directions.
+    any_contrast
+        Draw the T1 contrast and transfer anew for every subject, from all that scanners produce.
     """
 
     modalities: tuple[str, ...]
-    t1: Contrast = T1
-    contrast_jitter: float = 0.04
+    t1: Contrast = t1(0.3, 0.65)  # noqa: RUF009
+    jitter: float = 0.04
     gamma: float = 1.0
     bias: float = 0.08
     noise: float = 0.03
     texture: float = 0.03
     blur_mm: float = 0.5
     slice_mm: float = 0.0
-    varied: bool = field(default=False)
+    any_contrast: bool = False
 
     def image(
         self, rng: np.random.Generator, subject: Subject, pathology: Mapping[str, FloatArray], modality: str
@@ -91,17 +95,20 @@ class Scanner:
         pathology
             Soft maps by the names of `Contrast`, later ones on top.
         modality
-            A key of `CONTRASTS`.
+            ``T1``, ``T1c`` or a key of `CONTRASTS`.
         """
-        mean = self.t1 if modality == "T1" else CONTRASTS[modality]
-        gamma = self.gamma
-        if self.varied:
+        mean, gamma = self.t1, self.gamma
+        if modality == "T1c":
+            mean = replace(mean, core=0.45, rim=1.45)
+        elif modality != "T1":
+            mean, gamma = CONTRASTS[modality], 1.0
+        elif self.any_contrast:
             mean, gamma = _any_contrast(rng), float(np.exp(rng.normal(0, 0.25)))
-        jitter = np.exp(rng.normal(0, self.contrast_jitter, 3))
+        jitter = np.exp(rng.normal(0, self.jitter, 3))
         csf, gm, wm = np.float32(np.array([mean.csf, mean.gm, mean.wm]) * jitter)
         signal = csf * subject.fractions[0] + gm * subject.fractions[1] + wm * subject.fractions[2]
         for name, amount in pathology.items():
-            level = np.float32(getattr(mean, name) * np.exp(rng.normal(0, self.contrast_jitter)))
+            level = np.float32(getattr(mean, name) * np.exp(rng.normal(0, self.jitter)))
             signal += amount * (level * subject.brain - signal)
         spacing = subject.spacing_mm
         signal = ndimage.gaussian_filter(signal, [self.blur_mm / s for s in spacing])
@@ -117,5 +124,4 @@ class Scanner:
 def _any_contrast(rng: np.random.Generator) -> Contrast:
     """Draw a T1 contrast from all that scanners produce: CSF dark, GM between CSF and WM."""
     csf = rng.uniform(0.0, 0.35)
-    gm = csf + (1 - csf) * rng.uniform(0.45, 0.75)
-    return Contrast(csf, gm, 1.0, wmh=gm + (1 - gm) * rng.uniform(0.2, 0.8))
+    return t1(csf, csf + (1 - csf) * rng.uniform(0.45, 0.75))

@@ -103,9 +103,9 @@ def _grow(subject: Subject, mass: MassEffect, core_ml: float) -> FloatArray:
         density = np.clip(density + change, 0, 1)
         if (density > 0.5).sum() >= target:
             break
-    to_coarse = np.stack(
-        np.meshgrid(*[np.arange(n, dtype=np.float32) for n in subject.brain.shape], indexing="ij")
-    ) * (size / GROWTH_MM)
+    to_coarse = np.stack(np.meshgrid(*[np.arange(n, dtype=np.float32) for n in subject.brain.shape], indexing="ij")) * (
+        size / GROWTH_MM
+    )
     return interpolate(density[None], to_coarse)[0]
 
 
