@@ -28,11 +28,8 @@ from .study import Study
 Explored = Mapping[str, Sequence[StoredCase]]
 """Cohort -> its stored cases."""
 
-_THESIS_FIGURES = {
-    ("csf", "gm", "wm"): ("13_anatomy", "Anatomy (thesis figure 13)"),
-    ("wmh",): ("14_wmh", "White matter hyperintensities (thesis figure 14)"),
-    ("oedema", "tumour"): ("15_tumour", "Tumours (thesis figure 15)"),
-}
+_THESIS_FIGURES = {("csf", "gm", "wm"): "13_anatomy", ("wmh",): "14_wmh", ("oedema", "tumour"): "15_tumour"}
+"""Labels drawn -> file name of the figure, with its number in the thesis."""
 
 
 def open_cases(study: Study) -> dict[str, list[StoredCase]]:
@@ -201,17 +198,12 @@ def divergence_figure(ours: pd.DataFrame, theirs: pd.DataFrame | None) -> Figure
 # -- slices --------------------------------------------------------------------------------------------------------
 
 
-def example_groups(study: Study, explored: Explored) -> list[tuple[str, str, list[StoredCase]]]:
-    """Group the first cases of the cohorts by the labels that they draw: (file name, title, cases)."""
+def example_groups(study: Study, explored: Explored) -> list[tuple[str, list[StoredCase]]]:
+    """Group the first cases of the cohorts by the labels that they draw: (file name, cases)."""
     groups: dict[tuple[str, ...], list[StoredCase]] = {}
     for name, cases in explored.items():
         groups.setdefault(study.cohorts[name].code_map.annotates, []).append(cases[0])
-    named = []
-    for labels, cases in groups.items():
-        words = " + ".join(pretty(label, LABEL_NAMES) for label in labels)
-        name, title = _THESIS_FIGURES.get(labels, (f"cohort_{'_'.join(labels)}", words))
-        named.append((name, title, cases))
-    return named
+    return [(_THESIS_FIGURES.get(drawn, f"cohort_{'_'.join(drawn)}"), cases) for drawn, cases in groups.items()]
 
 
 def cohort_slices(cases: Sequence[StoredCase], labels: Sequence[str]) -> tuple[Figure, pd.DataFrame]:
