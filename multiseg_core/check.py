@@ -55,7 +55,7 @@ def check_study(study: Study, workers: int | None = None) -> Findings:
         Compute.resolve(study.params.device, study.params.precision)
     except UserError as error:
         findings.errors.append(f"{study.params_file}: {error}")
-    cases = study.needed_cases()
+    cases = study.explored_cases()
     present = []
     for case in cases:
         problems = study.cohorts[case.cohort].problems.get(case.name, ())
@@ -83,7 +83,11 @@ def check_study(study: Study, workers: int | None = None) -> Findings:
             if study.split(cohort)[0] == study.split(cohort)[1]
         ]
     used = {name for s in study.params.scenarios.values() for name in (*s.train, s.test)}
-    findings.warnings += [f"cohort {name} is used by no scenario" for name in study.cohorts if name not in used]
+    findings.warnings += [
+        f"cohort {name} is used by no scenario; only the data exploration shows it"
+        for name in study.cohorts
+        if name not in used and study.params.cohorts[name].source != "phantom"
+    ]
     findings.warnings += [note for cohort in study.cohorts.values() for note in cohort.notes]
     findings.cohorts = _summary(study, inspected, findings.errors)
     return findings

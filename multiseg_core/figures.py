@@ -132,30 +132,6 @@ def label_legend(figure: Figure, labels: Sequence[str]) -> None:
     figure.legend(handles=handles, loc="lower center", ncol=len(handles), frameon=False, bbox_to_anchor=(0.5, -0.04))
 
 
-def cohort_slices(cases: Sequence[StoredCase], labels: Sequence[str]) -> tuple[Figure, pd.DataFrame]:
-    """Draw one case of each cohort: every modality, and the labels that the cohort draws (figures 2 and 13-15)."""
-    columns = max(len(case.modalities) for case in cases) + 1
-    figure, grid = plt.subplots(len(cases), columns, figsize=(2.6 * columns, 3.0 * len(cases)), squeeze=False)
-    rows = []
-    for line, case in zip(grid, cases, strict=True):
-        z = best_slice(case, labels)
-        for axes in line:
-            axes.set_axis_off()
-        for channel, modality in enumerate(case.modalities):
-            show_slice(line[channel], case, modality, z, None, labels, f"{case.cohort}: {modality}")
-        overlay = target_overlay(case, labels, z)
-        drawn = [label for label in labels if any(label in m and BACKGROUND not in m for m in case.sets)]
-        title = "labels: " + ", ".join(pretty(label, LABEL_NAMES) for label in drawn)
-        show_slice(line[len(case.modalities)], case, case.modalities[0], z, overlay, labels, title)
-        for k, label in enumerate(labels, start=1):
-            rows.append(
-                {"cohort": case.cohort, "case": case.name, "slice": z, "label": label, "voxels": (overlay == k).sum()}
-            )
-    label_legend(figure, labels)
-    figure.tight_layout()
-    return figure, pd.DataFrame(rows)
-
-
 def prediction_panel(
     case: StoredCase, predictions: Mapping[str, np.ndarray], labels: Sequence[str], modality: str
 ) -> tuple[Figure, pd.DataFrame]:
@@ -221,39 +197,6 @@ def naive_panel(
 
 
 # -- numbers -------------------------------------------------------------------------------------------------------
-
-
-def intensity_table(cases: Sequence[StoredCase], modality: str, bins: int = 60) -> pd.DataFrame:
-    """Return the histogram of normalised intensities in the brain for each cohort, pooled over its cases.
-
-    Columns ``cohort, modality, intensity, density``; bins on [-3, 3].
-    """
-    edges = np.linspace(-3, 3, bins + 1)
-    rows = []
-    for cohort in dict.fromkeys(case.cohort for case in cases):
-        own = [case for case in cases if case.cohort == cohort and modality in case.modalities]
-        if not own:
-            continue
-        # density=True normalises each case, so that all weigh the same
-        each = [
-            np.histogram(c.images[c.modalities.index(modality)][np.asarray(c.mask)], bins=edges, density=True)[0]
-            for c in own
-        ]
-        for centre, density in zip((edges[:-1] + edges[1:]) / 2, np.mean(each, axis=0), strict=True):
-            rows.append({"cohort": cohort, "modality": modality, "intensity": centre, "density": density})
-    return pd.DataFrame(rows)
-
-
-def intensity_histograms(table: pd.DataFrame) -> Figure:
-    """Draw the histograms of `intensity_table`, one panel per modality."""
-    modalities = list(dict.fromkeys(table["modality"]))
-    figure, grid = plt.subplots(1, len(modalities), figsize=(5.2 * len(modalities), 3.6), squeeze=False)
-    for axes, modality in zip(grid.flat, modalities, strict=True):
-        part = table[table["modality"] == modality]
-        sns.lineplot(part, x="intensity", y="density", hue="cohort", style="cohort", ax=axes)
-        axes.set(title=modality, xlabel="z-score", ylabel="density")
-    figure.tight_layout()
-    return figure
 
 
 def dice_boxes(metrics: pd.DataFrame, labels: Sequence[str]) -> Figure:

@@ -263,6 +263,17 @@ class Study:
             wanted.update((case.cohort, case.name) for case in self.test_cases(name))
         return [c for cohort in self.cohorts.values() for c in cohort.cases if (c.cohort, c.name) in wanted]
 
+    def explored_cases(self) -> list[Case]:
+        """Return the cases that the data exploration shows: those that scenarios need, and cohorts that none uses."""
+        needed = {(case.cohort, case.name) for case in self.needed_cases()}
+        used = {cohort for s in self.params.scenarios.values() for cohort in (*s.train, s.test)}
+        return [
+            case
+            for cohort in self.cohorts.values()
+            for case in cohort.cases
+            if cohort.name not in used or (case.cohort, case.name) in needed
+        ]
+
     # -- runs --------------------------------------------------------------------------------------------------
 
     @functools.cached_property

@@ -8,78 +8,9 @@ import numpy as np
 import pandas as pd
 
 from . import runs
-from .figures import describe_set, intensity_table
 from .labels import BACKGROUND
 from .store import StoredCase
 from .study import MODELS, Run, Study
-
-
-def _stored(study: Study, cohort: str) -> list[StoredCase]:
-    """Open the cases of a cohort that the study needs."""
-    needed = [case for case in study.needed_cases() if case.cohort == cohort]
-    return [study.store.open(case, study.cohorts[cohort]) for case in needed]
-
-
-def cohort_table(study: Study) -> pd.DataFrame:
-    """Return one row per cohort: cases, role, modalities, labels, what background means, native grid."""
-    rows = []
-    for name, cohort in study.cohorts.items():
-        cases = _stored(study, name)
-        if not cases:
-            continue
-        trained = any(name in s.train for s in study.params.scenarios.values())
-        tested = any(name == s.test for s in study.params.scenarios.values())
-        sizes = sorted(
-            {tuple(np.round(np.linalg.norm(np.array(c.info["native_affine"])[:3, :3], axis=0), 2)) for c in cases}
-        )
-        rows.append(
-            {
-                "cohort": name,
-                "cases": len(cases),
-                "role": " and ".join(["training"] * trained + ["test"] * tested),
-                "modalities": ", ".join(cohort.modalities),
-                "labels": ", ".join(cohort.code_map.annotates),
-                "background means": describe_set(cohort.code_map.sets[0], study.labels),
-                "native voxel (mm)": "; ".join(" x ".join(f"{v:g}" for v in size) for size in sizes),
-            }
-        )
-    return pd.DataFrame(rows).set_index("cohort")
-
-
-def example_cases(study: Study) -> list[StoredCase]:
-    """Return the first case of each cohort that the study needs."""
-    return [cases[0] for name in study.cohorts if (cases := _stored(study, name))]
-
-
-def volume_table(study: Study) -> pd.DataFrame:
-    """Return mean, smallest and largest volume (ml) per cohort and drawn label set, and its mean share of the brain."""
-    rows = []
-    for name, cohort in study.cohorts.items():
-        cases = _stored(study, name)
-        for position, members in enumerate(cohort.code_map.sets):
-            if BACKGROUND in members or not cases:
-                continue
-            ml = np.array([c.info["voxels_per_set"][position] * c.voxel_ml for c in cases])
-            brain = np.array([np.count_nonzero(c.mask) * c.voxel_ml for c in cases])
-            rows.append(
-                {
-                    "cohort": name,
-                    "label": describe_set(members, study.labels),
-                    "cases with it": int((ml > 0).sum()),
-                    "mean ml": ml.mean(),
-                    "min ml": ml.min(),
-                    "max ml": ml.max(),
-                    "% of brain": 100 * (ml / brain).mean(),
-                }
-            )
-    return pd.DataFrame(rows).set_index(["cohort", "label"])
-
-
-def intensities(study: Study) -> pd.DataFrame:
-    """Return the intensity histograms of every modality that at least one scenario uses."""
-    wanted = dict.fromkeys(m for s in study.params.scenarios.values() for m in s.modalities)
-    cases = [case for name in study.cohorts for case in _stored(study, name)]
-    return pd.concat([intensity_table(cases, modality) for modality in wanted], ignore_index=True)
 
 
 def scenario_table(study: Study, scenario: str) -> pd.DataFrame:

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from multiseg_core import figures, tables
+from multiseg_core import exploration, figures, tables
 from multiseg_core.statistics import thesis_test
 from multiseg_core.study import Study
 
@@ -42,7 +42,7 @@ def test_bars_join_models_that_do_not_differ() -> None:
 
 
 def test_overlay_shows_drawn_labels_only(smoke: Study) -> None:
-    case = next(c for c in tables.example_cases(smoke) if c.cohort == "mrbrains17")
+    case = exploration.open_cases(smoke)["mrbrains17"][0]
     z = figures.best_slice(case, smoke.labels)
     overlay = figures.target_overlay(case, smoke.labels, z)
     wmh = [i for i, members in enumerate(case.sets) if members == {"wmh"}]
@@ -67,12 +67,6 @@ def test_significance_axis_names_every_model(smoke: Study) -> None:
     texts = " ".join(text.get_text() for text in figure.axes[0].texts)
     for name in ("MultiUNet", "naive", "Selective\nDice"):
         assert name in texts
-
-
-def test_histograms_are_densities(smoke: Study) -> None:
-    table = tables.intensities(smoke)
-    area = table.groupby(["cohort", "modality"])["density"].sum() * 0.1
-    assert np.allclose(area, 1, atol=1e-6) and len(area) == 6
 
 
 def test_predicted_volumes_by_hand(smoke: Study) -> None:

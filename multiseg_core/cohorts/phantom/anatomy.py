@@ -17,7 +17,7 @@ TISSUES = ("csf", "gm", "wm")
 COARSE_MM = 4.0
 """Grid of the displacement field, which is far smoother than that."""
 
-DEFORMATION = ((40.0, 3.2), (14.0, 1.4))
+DEFORMATION = ((40.0, 2.2), (14.0, 1.3))
 """Parts of the velocity field: (correlation length, amplitude), both in mm."""
 
 
@@ -159,7 +159,7 @@ def draw_subject(
 
     # The averaged atlas has blurred the cortical folds. The zero level of a random field gives sulci as thin sheets;
     # the cortex lines them, and gyri keep white matter in their middle. Where the atlas is sure, nothing changes.
-    side = np.abs(smooth_noise(rng, shape, 2.6, spacing_mm))
+    side = np.abs(smooth_noise(rng, shape, float(rng.uniform(2.2, 3.0)), spacing_mm))
     atrophy = np.float32(rng.normal(0.55, 0.2))
     not_deep = 1 - np.exp(-((np.maximum(distance, 0) / 8.0) ** 2))
     tilts = (atrophy + 2.6 * np.exp(-((side / 0.4) ** 2)), np.float32(0.0), 0.25 + 1.2 * (np.minimum(side, 1.5) - 0.8))

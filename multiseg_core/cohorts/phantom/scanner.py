@@ -103,7 +103,7 @@ class Scanner:
         elif modality != "T1":
             mean, gamma = CONTRASTS[modality], 1.0
         elif self.any_contrast:
-            mean, gamma = _any_contrast(rng), float(np.exp(rng.normal(0, 0.25)))
+            mean, gamma = _any_contrast(rng), float(np.exp(rng.normal(0, 0.15)))
         jitter = np.exp(rng.normal(0, self.jitter, 3))
         csf, gm, wm = np.float32(np.array([mean.csf, mean.gm, mean.wm]) * jitter)
         signal = csf * subject.fractions[0] + gm * subject.fractions[1] + wm * subject.fractions[2]
@@ -123,5 +123,5 @@ class Scanner:
 
 def _any_contrast(rng: np.random.Generator) -> Contrast:
     """Draw a T1 contrast from all that scanners produce: CSF dark, GM between CSF and WM."""
-    csf = rng.uniform(0.0, 0.35)
-    return t1(csf, csf + (1 - csf) * rng.uniform(0.45, 0.75))
+    csf = rng.uniform(0.05, 0.35)
+    return t1(csf, csf + (1 - csf) * rng.uniform(0.5, 0.72))

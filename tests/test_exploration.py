@@ -1,0 +1,103 @@
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from multiseg_core import domains, exploration
+from multiseg_core.store import StoredCase
+from multiseg_core.study import Study
+
+
+@pytest.fixture(autouse=True)
+def close_figures() -> object:
+    yield
+    plt.close("all")
+
+
+@pytest.fixture
+def cohorts(smoke: Study) -> dict[str, list[StoredCase]]:
+    return exploration.open_cases(smoke)
+
+
+def test_all_cohorts_are_opened(cohorts: dict[str, list[StoredCase]]) -> None:
+    assert {name: len(cases) for name, cases in cohorts.items()} == {"mrbrains13": 2, "mrbrains17": 2, "mrbrains18": 2}
+
+
+def test_cohort_table(smoke: Study, cohorts: dict[str, list[StoredCase]]) -> None:
+    table = exploration.cohort_table(smoke, cohorts)
+    assert table.loc["mrbrains17", "background means"] == "background, CSF, GM or WM"
+    assert table.loc["mrbrains13", "background means"] == "background"
+    assert list(table["role"]) == ["training", "training", "test"]
+    assert table.loc["mrbrains13", "voxel (mm)"] == "6 x 6 x 6"
+    shape = cohorts["mrbrains13"][0].info["native_shape"]
+    assert table.loc["mrbrains13", "field of view (mm)"] == " x ".join(str(6 * n) for n in shape)
+
+
+def test_volumes_are_counted_voxels(smoke: Study, cohorts: dict[str, list[StoredCase]]) -> None:
+    each = exploration.volumes(smoke, cohorts)
+    case = cohorts["mrbrains17"][1]
+    wmh = case.sets.index(frozenset({"wmh"}))
+    row = each[(each["case"] == case.name) & (each["label"] == "WMH")].iloc[0]
+    assert row["ml"] == pytest.approx((case.target == wmh).sum() * 0.216)  # 6 mm voxels
+    assert row["percent_of_brain"] == pytest.approx(100 * (case.target == wmh).sum() / case.mask.sum())
+    table = exploration.volume_table(each)
+    both = each[(each["cohort"] == "mrbrains17") & (each["label"] == "WMH")]["ml"]
+    assert table.loc[("mrbrains17", "WMH"), "mean ml"] == pytest.approx(both.sum() / 2)
+    assert table.loc[("mrbrains17", "WMH"), "cases with it"] == 2
+    assert len(exploration.volume_figure(each).axes) == 4
+
+
+def test_histograms_are_densities(smoke: Study, cohorts: dict[str, list[StoredCase]]) -> None:
+    table = exploration.intensities(smoke, cohorts)
+    area = table.groupby(["cohort", "modality"])["density"].sum() * 0.1
+    assert np.allclose(area, 1, atol=1e-6) and len(area) == 8  # 3 + 2 + 3 modalities
+    assert len(exploration.intensity_histograms(table).axes) == 3
+
+
+def test_divergences_stand_in_the_thesis_s_order(smoke: Study, cohorts: dict[str, list[StoredCase]]) -> None:
+    ours, theirs = exploration.divergences(smoke, cohorts)
+    assert theirs is not None
+    assert list(ours.index) == list(ours.columns) == list(theirs.index) == ["mrbrains18", "mrbrains17", "mrbrains13"]
+    a, b = (domains.intensity_histogram(case) for case in cohorts["mrbrains13"])
+    assert ours.loc["mrbrains13", "mrbrains13"] == pytest.approx(domains.divergence(a, b))
+    assert theirs.loc["mrbrains13", "mrbrains13"] == 0.002698
+    assert len(exploration.divergence_figure(ours, theirs).axes) == 3
+    assert len(exploration.divergence_figure(ours, None).axes) == 1
+
+
+def test_groups_have_the_thesis_s_numbers(smoke: Study, cohorts: dict[str, list[StoredCase]]) -> None:
+    groups = {name: [case.cohort for case in cases] for name, cases in exploration.example_groups(smoke, cohorts)}
+    assert groups == {
+        "13_anatomy": ["mrbrains13"], "14_wmh": ["mrbrains17"], "cohort_csf_gm_wm_wmh": ["mrbrains18"],
+    }  # fmt: skip
+
+
+def test_slices_show_drawn_labels_only(smoke: Study, cohorts: dict[str, list[StoredCase]]) -> None:
+    _, table = exploration.cohort_slices([cohorts["mrbrains17"][0]], smoke.labels)
+    assert list(table["label"]) == ["wmh"] and table["voxels"].iloc[0] > 0
+
+
+def test_multi_task_example_shows_each_task_and_both(smoke: Study, cohorts: dict[str, list[StoredCase]]) -> None:
+    found = exploration.multi_task_example(cohorts, smoke.labels)
+    assert found is not None
+    counts = found[1].set_index(["panel", "label"])["voxels"]
+    assert counts["CSF + GM + WM", "gm"] == counts["together", "gm"] > 0
+    assert counts["WMH", "wmh"] == counts["together", "wmh"] > 0
+    assert exploration.multi_task_example({"mrbrains13": cohorts["mrbrains13"]}, smoke.labels) is None
+
+
+def test_modalities_come_from_the_richest_cohort(cohorts: dict[str, list[StoredCase]]) -> None:
+    _, table = exploration.modalities_figure(cohorts)
+    assert dict(zip(table["modality"], table["cohort"], strict=True)) == {
+        "T1": "mrbrains13", "IR": "mrbrains13", "FLAIR": "mrbrains13",
+    }  # fmt: skip
+
+
+def test_protocols_are_compared_where_two_cohorts_draw_a_label(cohorts: dict[str, list[StoredCase]]) -> None:
+    found = exploration.protocol_figure(cohorts, "csf")
+    assert found is not None and list(found[1]["cohort"]) == ["mrbrains13", "mrbrains18"]
+    row: pd.Series = found[1].iloc[0]
+    case = cohorts["mrbrains13"][0]
+    csf = case.sets.index(frozenset({"csf"}))
+    assert row["voxels"] == (case.target[:, :, row["slice"]] == csf).sum()
+    assert exploration.protocol_figure({"mrbrains13": cohorts["mrbrains13"]}, "csf") is None
