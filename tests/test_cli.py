@@ -137,7 +137,8 @@ def test_predict_finds_the_brain_of_whole_heads_with_robex(smoke: Study, tmp_pat
     images = []
     for modality in ("T1", "FLAIR"):
         image = nib.load(case.images[modality])
-        head = np.asarray(image.dataobj, np.float32) + np.random.default_rng(0).normal(50, 9, image.shape)
+        brain = np.asarray(image.dataobj, np.float32)
+        head = brain + brain.max() * np.random.default_rng(0).normal(0.1, 0.03, image.shape)
         images += [
             "--image",
             f"{modality}={save(tmp_path / f'{modality}.nii.gz', head.astype(np.float32), image.affine)}",

@@ -46,6 +46,14 @@ def test_peers_are_pinned_beside_the_lock() -> None:
     assert not peers.keys() & lock().keys()  # nothing that the study uses may change
 
 
+def test_package_holds_the_files_that_it_reads() -> None:
+    patterns = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
+    package = ROOT / "multiseg_core"
+    packed = {file for pattern in patterns["multiseg_core"] for file in package.glob(pattern)}
+    others = {file for file in package.rglob("*.*") if file.is_file() and file.suffix not in (".py", ".pyc")}
+    assert others and others <= packed
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: p.stem)
 def test_source_notebooks_are_stripped_and_short(path: Path) -> None:
     notebook = nbformat.read(path, as_version=4)

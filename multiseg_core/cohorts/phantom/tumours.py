@@ -73,7 +73,9 @@ def draw_tumour(rng: np.random.Generator, subject: Subject, mass: MassEffect) ->
     # oedema spreads through white matter further than cells do
     reach = ndimage.gaussian_filter(density, [float(rng.uniform(4, 7)) / s for s in spacing_mm])
     patches = smooth_noise(rng, density.shape, 6.0, spacing_mm)
-    oedema_score = reach - 0.25 * gm - 0.6 * csf - ventricle + 0.03 * patches + core
+    # without a cost of the distance, what nearby white matter cannot hold would dot the other hemisphere
+    away_mm = ndimage.distance_transform_edt(core <= 0.5, sampling=spacing_mm)
+    oedema_score = reach - 0.25 * gm - 0.6 * csf - ventricle + 0.03 * patches + core - 0.01 * away_mm
     oedema = _threshold(oedema_score, core_ml * (1 + float(rng.uniform(1.0, 3.0))), spacing_mm, brain, 0.03)
     # necrosis in the middle of larger cores
     depth_mm = ndimage.distance_transform_edt(core > 0.5, sampling=spacing_mm)
