@@ -24,7 +24,19 @@ from .study import Study
 
 TEMPLATES = Path(__file__).parent / "templates"
 
-_MODULES = ("browser", "domains", "exploration", "figures", "tables", "reporting", "statistics", "runs", "study", "labels", "provenance")
+_MODULES = (
+    "browser",
+    "domains",
+    "exploration",
+    "figures",
+    "tables",
+    "reporting",
+    "statistics",
+    "runs",
+    "study",
+    "labels",
+    "provenance",
+)
 
 
 # -- inside a notebook ---------------------------------------------------------------------------------------------

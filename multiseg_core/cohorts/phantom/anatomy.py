@@ -163,9 +163,11 @@ def draw_subject(
     atrophy = np.float32(rng.normal(0.55, 0.2))
     not_deep = 1 - np.exp(-((np.maximum(distance, 0) / 8.0) ** 2))
     tilts = (atrophy + 2.6 * np.exp(-((side / 0.4) ** 2)), np.float32(0.0), 0.25 + 1.2 * (np.minimum(side, 1.5) - 0.8))
+    # thalamus and pallidum stay the mixtures of grey and white that they are
+    sharpness = 1 + 1.5 * not_deep
     fractions = np.empty((3, *shape), np.float32)
     for k, (p, tilt) in enumerate(zip((csf, gm, wm), tilts, strict=True)):
-        fractions[k] = ((p + 0.01 * brain) * np.exp(not_deep * tilt)) ** 2.5
+        fractions[k] = ((p + 0.01 * brain) * np.exp(not_deep * tilt)) ** sharpness
     fractions *= np.where(brain > 0, brain / np.maximum(fractions.sum(0), 1e-12), 0)
     fractions *= 1 - inside
     fractions[0] += inside * brain

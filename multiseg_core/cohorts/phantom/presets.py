@@ -109,7 +109,7 @@ PRESETS: Mapping[str, Preset] = {
     ),
     "varied": Preset(
         Scanner(("T1",), jitter=0.0, bias=0.1, noise=0.03, blur_mm=0.7, any_contrast=True),
-        Protocol(_TISSUES, weights=(2.2, 1, 0.8)), cases=40,
+        Protocol(_TISSUES, thresholds=(0.6, 0.6)), cases=40,
     ),
 }  # fmt: skip
 """The cohorts that can be imitated, by name; ``varied`` is none of
