@@ -146,7 +146,7 @@ def divergences(study: Study, explored: Explored) -> tuple[pd.DataFrame, pd.Data
         if modality in study.cohorts[name].modalities
     }
     thesis = domains.thesis_matrix()
-    known = {name: _imitated(study, name) for name in histograms}
+    known = {name: imitated(study, name) for name in histograms}
     order = [n for t in thesis.index for n in histograms if known[n] == t]
     matrix = domains.divergence_matrix({n: histograms[n] for n in [*order, *(n for n in histograms if n not in order)]})
     if len(order) < 2:
@@ -156,7 +156,7 @@ def divergences(study: Study, explored: Explored) -> tuple[pd.DataFrame, pd.Data
     return matrix, theirs
 
 
-def _imitated(study: Study, cohort: str) -> str:
+def imitated(study: Study, cohort: str) -> str:
     """The cohort of the thesis that a cohort is or imitates, by name."""
     p = study.params.cohorts[cohort]
     if p.source == "phantom":
