@@ -29,6 +29,7 @@ _MODULES = (
     "domains",
     "exploration",
     "figures",
+    "ledger",
     "tables",
     "reporting",
     "statistics",
@@ -263,6 +264,7 @@ def write_index(study: Study, notebooks: Sequence[str]) -> Path:
         title=study.params.title or f"multiseg: {study.name}",
         params_name=study.params_file.name,
         findings=findings(study),
+        ledger=_ledger_rows(study),
         columns=list(shown.columns),
         rows=[[_cell(v) for v in row] for row in shown.itertuples(index=False)],
         figures=_main_figures(study),
@@ -274,6 +276,30 @@ def write_index(study: Study, notebooks: Sequence[str]) -> Path:
     with atomic_path(path) as part:
         part.write_text(page, encoding="utf-8")
     return path
+
+
+def _ledger_rows(study: Study) -> list[dict[str, str]]:
+    """Return the ledger as text, as notebook 04 left it; nothing if the study can judge none of the thesis's findings."""
+    path = study.folder / "figures" / "ledger.csv"
+    if not path.exists():
+        return []
+    table = pd.read_csv(path, dtype={"finding": str})
+    if table["ours"].isna().all():
+        return []
+    rows = []
+    for row in table.to_dict("records"):
+        interval = "" if pd.isna(row["low"]) else f" ({_cell(row['low'])} to {_cell(row['high'])})"
+        rows.append(
+            {
+                "finding": row["finding"],
+                "claim": row["claim"],
+                "measure": f"{row['measure']}; holds if {row['rule']}",
+                "thesis": _cell(row["thesis"]),
+                "ours": _cell(row["ours"]) + interval,
+                "verdict": row["verdict"],
+            }
+        )
+    return rows
 
 
 def _cell(value: object) -> str:
