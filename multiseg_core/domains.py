@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib import resources
 
 import numpy as np
 import pandas as pd
@@ -53,12 +52,6 @@ def divergence_matrix(histograms: Mapping[str, Sequence[np.ndarray]]) -> pd.Data
                 pairs = pairs[~np.eye(len(pairs), dtype=bool)]
             matrix.loc[a, b] = matrix.loc[b, a] = pairs.mean() if pairs.size else np.nan
     return matrix
-
-
-def thesis_matrix() -> pd.DataFrame:
-    """Return the divergences that the thesis reports (figure 16, as printed by its author's program)."""
-    with resources.files(__package__).joinpath("reference/jensen_shannon.csv").open(encoding="utf-8") as file:
-        return pd.read_csv(file, index_col="cohort")
 
 
 def agreement(ours: pd.DataFrame, theirs: pd.DataFrame) -> tuple[float, int]:

@@ -10,7 +10,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from . import domains
+from . import domains, thesis
 from .figures import (
     LABEL_NAMES,
     best_slice,
@@ -145,13 +145,13 @@ def divergences(study: Study, explored: Explored) -> tuple[pd.DataFrame, pd.Data
         for name, cases in explored.items()
         if modality in study.cohorts[name].modalities
     }
-    thesis = domains.thesis_matrix()
+    reference = thesis.divergences()
     known = {name: imitated(study, name) for name in histograms}
-    order = [n for t in thesis.index for n in histograms if known[n] == t]
+    order = [n for t in reference.index for n in histograms if known[n] == t]
     matrix = domains.divergence_matrix({n: histograms[n] for n in [*order, *(n for n in histograms if n not in order)]})
     if len(order) < 2:
         return matrix, None
-    theirs = thesis.loc[[known[n] for n in order], [known[n] for n in order]]
+    theirs = reference.loc[[known[n] for n in order], [known[n] for n in order]]
     theirs.index, theirs.columns = pd.Index(order, name="cohort"), pd.Index(order)
     return matrix, theirs
 

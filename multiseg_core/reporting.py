@@ -30,6 +30,7 @@ _MODULES = (
     "exploration",
     "figures",
     "ledger",
+    "thesis",
     "tables",
     "reporting",
     "statistics",

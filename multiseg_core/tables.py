@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from . import runs
+from . import runs, thesis
+from .exploration import imitated
 from .labels import BACKGROUND
 from .store import StoredCase
 from .study import MODELS, Run, Study
@@ -34,6 +35,35 @@ def scenario_table(study: Study, scenario: str) -> pd.DataFrame:
         "spacing": "native" if spacing is None else f"{spacing:g} mm",
     }
     return pd.DataFrame({"": rows.values()}, index=list(rows))
+
+
+def beside_thesis(study: Study, scenario: str, metrics: pd.DataFrame) -> pd.DataFrame:
+    """Return the median Dice of each label over cases, and the mean over all, ours beside the thesis's.
+
+    One row per model. The thesis's columns are there only for scenarios that it has; NaN where it gives no number.
+    """
+    s = study.scenario(scenario)
+    theirs = thesis.dice([imitated(study, c) for c in s.train], imitated(study, s.test))
+    part = metrics[metrics["scenario"] == scenario]
+    per_case = part.groupby(["model", "label", "case"], sort=False)["dice"].mean()
+    ours = per_case.groupby(["model", "label"], sort=False).median().unstack()
+    ours["mean"] = part.groupby("model")["dice"].mean()
+    models = list(dict.fromkeys(part["model"]))
+    columns: dict[tuple[str, str], pd.Series] = {}
+    for label in [*study.scenario_labels(scenario), "mean"]:
+        if label not in ours:
+            continue
+        columns[label, "ours"] = ours[label].reindex(models)
+        known = theirs[theirs["label"] == label].set_index("model")["dice"]
+        if len(known):
+            values = [known.get(model, known.get("all_losses", np.nan)) for model in models]
+            columns[label, "thesis"] = pd.Series(values, index=models)
+    return pd.DataFrame(columns).rename_axis("model")
+
+
+def flat(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table with one level of columns, joined by underscores, and its index as a column: for CSV."""
+    return table.set_axis(["_".join(column) for column in table.columns], axis=1).reset_index()
 
 
 def history(study: Study, some_runs: Sequence[Run]) -> pd.DataFrame:

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from multiseg_core import domains
+from multiseg_core import domains, thesis
 from multiseg_core.cohorts.phantom import presets
 
 P, Q, R = np.array([0.5, 0.5, 0]), np.array([1.0, 0, 0]), np.array([0, 0, 1.0])
@@ -75,7 +75,7 @@ def test_agreement_counts_each_pair_of_shared_cohorts_once() -> None:
 
 def test_the_matrix_of_the_thesis() -> None:
     """Figure 16, and finding 8: BrainWeb is far from all, TumorSim close to BraTS."""
-    matrix = domains.thesis_matrix()
+    matrix = thesis.divergences()
     assert set(matrix.index) == set(presets.PRESETS) - {"varied"} and list(matrix.index) == list(matrix.columns)
     assert np.allclose(matrix, matrix.T)
     assert pd.Series(np.diag(matrix), matrix.index).idxmin() == "mrbrains13"
@@ -87,7 +87,7 @@ def test_the_matrix_of_the_thesis() -> None:
 def test_phantom_cohorts_lie_as_far_apart_as_the_real_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     """Spearman's correlation was 0.92 when this was written; with three cases each it is 0.81 to 0.91 over seeds."""
     histograms = {}
-    for name in domains.thesis_matrix().index:
+    for name in thesis.divergences().index:
         preset = presets.PRESETS[name]
         # T1 comes first, so that what else a cohort takes does not change it
         assert preset.scanner.modalities[0] == "T1"
@@ -103,6 +103,6 @@ def test_phantom_cohorts_lie_as_far_apart_as_the_real_ones(monkeypatch: pytest.M
             )
             histograms[name].append(domains.intensity_histogram(case))  # type: ignore[arg-type]
     matrix = domains.divergence_matrix(histograms)
-    correlation, n = domains.agreement(matrix, domains.thesis_matrix())
+    correlation, n = domains.agreement(matrix, thesis.divergences())
     assert n == 7 * 8 / 2 and correlation > 0.8
     assert matrix.mean().idxmax() == "brainweb"
