@@ -32,6 +32,8 @@ _MODULES = (
     "tables",
     "reporting",
     "statistics",
+    "resampling",
+    "effects",
     "runs",
     "study",
     "labels",
