@@ -6,6 +6,10 @@ be too narrow. So each resample draws cases, and draws seeds for all of them tog
 Annals of Applied Statistics 1, 386-411; for one seed, the ordinary bootstrap of cases: Davison & Hinkley 1997, ch. 2 and
 3.8). Labels of a case are never resampled on their own, as they are not independent: a case is drawn with all of them
 (the cluster bootstrap: Field & Welsh 2007, J. R. Statist. Soc. B 69, 369-390).
+
+How often a 95 % interval held the truth in 400 simulations of 12 cases and 3 seeds, normal, noise of .3: where seeds vary as
+much as cases, .89 (seeds within cases .72, cases only .67); where they vary .3 as much, .95 (.93, .92); where they do not
+vary, .96 (.95, .95). Where noise outweighs all else, the crossed bootstrap is too careful: .99 (.99, .95).
 """
 
 from __future__ import annotations
@@ -69,8 +73,9 @@ def expanded_interval(means: np.ndarray, n: int, confidence: float = CONFIDENCE)
     The spread of resampled means is too small by sqrt((n - 1) / n), and percentiles lack the width that Student's t has
     over the normal distribution. With ten cases a plain 95 % percentile interval holds the truth about 90 % of the time;
     the expanded one takes the percentiles that make up for both (Hesterberg 2015, The American Statistician 69, 371-386).
+    In the simulations that the module speaks of, it held the truth .91, .94 and .94 of the time for 5, 10 and 20 cases.
     Seeds have the first fault too, and nothing is done about it: with three seeds, the share of the variance that is due
-    to them is understated by a third.
+    to them is understated by a third; with one, it is not seen at all.
 
     Parameters
     ----------
