@@ -165,8 +165,12 @@ def compare(metrics: pd.DataFrame, value: str = "dice", higher_is_better: bool =
             by_label.rename(columns=str), on=["scenario", "model"], how="left", suffixes=("", " (label)")
         )
     differences = statistics.paired_comparison(metrics, value)
+    means = pd.concat(
+        part.sort_values("mean", ascending=not higher_is_better, kind="stable")
+        for _, part in means.groupby("scenario", sort=False)
+    )
     tables = {
-        "means": means.sort_values(["scenario", "mean"], ascending=[True, not higher_is_better], kind="stable"),
+        "means": means,
         "differences": differences,
         "ranks": statistics.rank_stability(metrics, value, higher_is_better),
         "cases_needed": statistics.cases_table(differences),

@@ -308,9 +308,8 @@ def difference_intervals(comparison: pd.DataFrame, value: str = "dice") -> Figur
         axes.grid(axis="x")
         if len(scenarios) > 1:
             axes.set_title(pretty(str(scenario), {}), fontsize=10)
-    grid[-1, 0].set_xlabel(
-        f"difference of mean {value.replace('_', ' ')} with 95 % interval (filled: p < 0.05 after Holm)"
-    )
+    what = f"difference of mean {value.replace('_', ' ')}, 95 % interval"
+    grid[-1, 0].set_xlabel(f"{what}\n(filled: p < 0.05 after Holm's correction)")
     figure.tight_layout()
     return figure
 

@@ -17,7 +17,7 @@ from scipy import stats
 
 from .effects import ALPHA, POWER, cases_needed, effect_interval, effect_size
 from .errors import UserError
-from .resampling import CONFIDENCE, RESAMPLES, expanded_interval, mean_defined, rank_shares, resampled_means
+from .resampling import CONFIDENCE, RESAMPLES, bootstrap_interval, mean_defined, rank_shares, resampled_means
 
 KEY = ("scenario", "model", "seed", "cohort", "case", "label")
 
@@ -145,7 +145,8 @@ def model_means(
     Returns
     -------
     pd.DataFrame
-        ``scenario, model, n_cases, n_seeds, mean, low, high``. See `resampling.expanded_interval` for the interval.
+        ``scenario, model, n_cases, n_seeds, mean, low, high``. See `resampling.bootstrap_interval` for the
+        interval; it does not know that Dice ends at 1.
     """
     rows = []
     for scenario, part in metrics.groupby("scenario", sort=False):
@@ -154,10 +155,11 @@ def model_means(
         resampled = resampled_means(per_seed, resamples, seed)
         for m, model in enumerate(models):
             cases = mean_defined(per_seed[m], axis=0)
-            low, high = expanded_interval(resampled[:, m], int((~np.isnan(cases)).sum()), confidence)
+            mean, n = float(mean_defined(cases, 0)), int((~np.isnan(cases)).sum())
+            low, high = bootstrap_interval(mean, resampled[:, m], n, confidence)
             rows.append(
                 {
-                    "scenario": scenario, "model": model, **_counts(per_seed[m]), "mean": float(mean_defined(cases, 0)),
+                    "scenario": scenario, "model": model, **_counts(per_seed[m]), "mean": mean,
                     "low": low, "high": high,
                 }
             )  # fmt: skip
@@ -226,13 +228,14 @@ def paired_comparison(
             both = ~np.isnan(values[a] - values[b])
             n = len(differences)
             effect = effect_size(differences)
-            low, high = expanded_interval(resampled[:, p], n, confidence)
+            difference = float(mean_defined(cases, 0))
+            low, high = bootstrap_interval(difference, resampled[:, p], n, confidence)
             effect_low, effect_high = effect_interval(effect, n, confidence)
             rows.append(
                 {
                     "scenario": scenario, "model_a": models[a], "model_b": models[b], **_counts(per_seed[p]),
                     "mean_a": _mean(values[a], both), "mean_b": _mean(values[b], both),
-                    "difference": float(mean_defined(cases, 0)), "low": low, "high": high,
+                    "difference": difference, "low": low, "high": high,
                     "effect": effect, "effect_low": effect_low, "effect_high": effect_high,
                     "p": wilcoxon_p(differences) if n else np.nan,
                 }
