@@ -147,8 +147,8 @@ def _number(path: Path, line: int, column: str, text: str) -> float:
         raise UserError(f"{path}: line {line}: column '{column}': '{text}' is not a number") from None
     if math.isinf(number):
         raise UserError(
-            f"{path}: line {line}: column '{column}' is infinite; give it a finite worst value first (left out, it would "
-            "favour models that predict nothing)"
+            f"{path}: line {line}: column '{column}' is infinite; give it a finite worst value first (left out, "
+            "it would favour models that predict nothing)"
         )
     return number
 
@@ -205,9 +205,10 @@ def _warnings(metrics: pd.DataFrame, differences: pd.DataFrame, value: str) -> l
 
 
 def shown(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a table as texts for readers: rounded, without columns that say nothing, '-' for what is undefined."""
-    constant = [name for name in ("scenario",) if set(table.get(name, ())) <= {ABSENT}]
-    result = table.drop(columns=constant)
+    """Return a table as texts for readers: rounded, '-' for what is undefined, without a scenario if there is none."""
+    result = table.copy()
+    if set(table.get("scenario", ())) == {ABSENT}:
+        del result["scenario"]
     for name in result.columns:
         if name.startswith(("n_", "cases_needed")):
             result[name] = ["-" if pd.isna(v) else f"{v:.0f}" for v in result[name]]
@@ -236,9 +237,9 @@ def _title(name: str, comparison: Comparison) -> str:
 def write(comparison: Comparison, folder: Path) -> Path:
     """Write a comparison to a folder and return the path of its page.
 
-    ``means``, ``differences``, ``ranks`` and ``cases_needed``, each as ``.csv`` (all digits) and ``.tex`` (rounded; needs
-    the package booktabs); the differences drawn in ``forest.png``, with ``forest.csv``; and ``comparison.html``, one page
-    with everything that needs no network.
+    ``means``, ``differences``, ``ranks`` and ``cases_needed``, each as ``.csv`` (all digits) and ``.tex`` (rounded;
+    needs the package booktabs); the differences drawn in ``forest.png``, with ``forest.csv``; and ``comparison.html``,
+    one page with everything that needs no network.
     """
     import matplotlib.pyplot as plt
 
@@ -278,7 +279,8 @@ def _page(comparison: Comparison, picture: Path) -> str:
     )
     body = "\n".join(parts)
     return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>{style}</style></head>\n'
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>\n'
+        f"<style>{style}</style></head>\n"
         f"<body><h1>{title}</h1>\n{body}\n</body></html>\n"
     )
 

@@ -278,7 +278,7 @@ def _joined(order: Sequence[str], different: set[frozenset[str]]) -> list[tuple[
 def difference_intervals(comparison: pd.DataFrame, value: str = "dice") -> Figure:
     """Draw the mean difference of every pair of models with its interval, a panel per scenario (a forest plot).
 
-    Filled points are pairs whose p value stays below 0.05 after correction; pairs without any common value are left out.
+    Filled points are pairs whose p value stays below 0.05 after correction; pairs without a common value are left out.
 
     Parameters
     ----------
@@ -291,8 +291,8 @@ def difference_intervals(comparison: pd.DataFrame, value: str = "dice") -> Figur
     scenarios = list(dict.fromkeys(shown["scenario"]))
     heights = [int((shown["scenario"] == s).sum()) for s in scenarios]
     figure, grid = plt.subplots(
-        max(len(scenarios), 1), 1, squeeze=False, sharex=True, figsize=(8, 1.2 + 0.42 * sum(heights) + 0.5 * len(heights)),
-        height_ratios=heights or None,
+        max(len(scenarios), 1), 1, squeeze=False, sharex=True, height_ratios=heights or None,
+        figsize=(8, 1.2 + 0.42 * sum(heights) + 0.5 * len(heights)),
     )  # fmt: skip
     names = {model: pretty(model, MODEL_NAMES).replace("\n", " ") for model in comparison["model_a"].tolist()}
     names |= {model: pretty(model, MODEL_NAMES).replace("\n", " ") for model in comparison["model_b"].tolist()}
@@ -301,7 +301,7 @@ def difference_intervals(comparison: pd.DataFrame, value: str = "dice") -> Figur
         for y, row in enumerate(part.itertuples()):
             if not np.isnan(row.low):
                 axes.plot([row.low, row.high], [y, y], color="0.35", lw=2, solid_capstyle="butt")
-            axes.plot(row.difference, y, "o", color="#0072B2", mfc="#0072B2" if row.significant else "white", ms=7)
+            axes.plot(row.difference, y, "o", color="#0072B2", mfc="#0072B2" if row.significant else "white", ms=5)
         axes.axvline(0, color="0.4", lw=1)
         axes.set_yticks(range(len(part)), [f"{names[r.model_a]} − {names[r.model_b]}" for r in part.itertuples()])
         axes.set_ylim(len(part) - 0.5, -0.5)  # the first pair on top

@@ -1,15 +1,16 @@
 """Bootstrap of a mean over cases and seeds, with missing values. Arrays in, arrays out; see `statistics` for tables.
 
-Every seed is a network that is tested on every case, so cases and seeds are *crossed*: a lucky seed is lucky on all cases
-at once. Resampling seeds within each case on its own would average that luck away over the cases, and the intervals would
-be too narrow. So each resample draws cases, and draws seeds for all of them together (the pigeonhole bootstrap: Owen 2007,
-Annals of Applied Statistics 1, 386-411; for one seed, the ordinary bootstrap of cases: Davison & Hinkley 1997, ch. 2 and
-3.8). Labels of a case are never resampled on their own, as they are not independent: a case is drawn with all of them
-(the cluster bootstrap: Field & Welsh 2007, J. R. Statist. Soc. B 69, 369-390).
+Every seed is a network that is tested on every case, so cases and seeds are *crossed*: a lucky seed is lucky on all
+cases at once. Resampling seeds within each case on its own would average that luck away over the cases, and the
+intervals would be too narrow. So each resample draws cases, and draws seeds for all of them together (the pigeonhole
+bootstrap: Owen 2007, Annals of Applied Statistics 1, 386-411; for one seed, the ordinary bootstrap of cases: Davison
+& Hinkley 1997, ch. 2 and 3.8). Labels of a case are never resampled on their own, as they are not independent: a case
+is drawn with all of them (the cluster bootstrap: Field & Welsh 2007, J. R. Statist. Soc. B 69, 369-390).
 
-How often a 95 % interval held the truth in 500 simulations of 12 cases and 3 seeds, normal, with the standard deviations of
-cases, seeds and noise: 1, .3, .3: .96; 1, 1, .3: .87 (without resampling seeds .67, with seeds resampled within cases .72);
-1, 0, .3: .97; .3, 0, 1: .99. So three seeds are few where seeds matter much, and the interval is wide where all is noise.
+How often a 95 % interval held the truth in 500 simulations of 12 cases and 3 seeds, normal, with the standard
+deviations of cases, seeds and noise: 1, .3, .3: .96; 1, 1, .3: .87 (without resampling seeds .67, with seeds
+resampled within cases .72); 1, 0, .3: .97; .3, 0, 1: .99. So three seeds are few where seeds matter much, and the
+interval is wide where all is noise.
 """
 
 from __future__ import annotations
@@ -70,14 +71,15 @@ def resampled_means(values: np.ndarray, resamples: int = RESAMPLES, seed: int = 
 def bootstrap_interval(mean: float, means: np.ndarray, n: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
     """Return the interval of a mean from its resampled means: Student's t with the bootstrap's standard error.
 
-    ``mean +- t * sqrt(n / (n - 1)) * standard deviation of the resampled means``, with n - 1 degrees of freedom (Efron &
-    Tibshirani 1993, 12.2; Hesterberg 2015, The American Statistician 69, 371-386, for the factor, as resampled means spread
-    too little). For one seed this is the t interval over cases. Percentiles of the resampled means are no alternative for
-    few cases: in simulations as in the module's docstring, with one seed, they held the truth .81, .90 and .92 of the time
-    for 5, 10 and 20 cases, this interval .96, .95 and .96 (.90, .91 and .93 where differences are exponential).
+    ``mean +- t * sqrt(n / (n - 1)) * standard deviation of the resampled means``, with n - 1 degrees of freedom (Efron
+    & Tibshirani 1993, 12.2; Hesterberg 2015, The American Statistician 69, 371-386, for the factor, as resampled means
+    spread too little). For one seed this is the t interval over cases. Percentiles of the resampled means are no
+    alternative for few cases: in simulations as in the module's docstring, with one seed, they held the truth .81, .90
+    and .92 of the time for 5, 10 and 20 cases, this interval .96, .95 and .96 (.90, .91 and .93 where differences are
+    exponential).
 
-    Seeds have the fault of spreading too little as well, and nothing is done about it: with three seeds, the share of the
-    variance that is due to them is understated by a third; with one, it is not seen at all.
+    Seeds have the fault of spreading too little as well, and nothing is done about it: with three seeds, the share of
+    the variance that is due to them is understated by a third; with one, it is not seen at all.
 
     Parameters
     ----------

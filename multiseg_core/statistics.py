@@ -1,9 +1,10 @@
 """Are the differences between models more than chance?
 
-All functions take the tidy rows of a study's ``metrics.csv``: ``scenario, model, seed, cohort, case, label`` and a column
-of values. The case is the unit: its labels are not independent, and neither are the seeds, which share their test cases.
-Values are averaged over the labels of a case, then over seeds, then over cases. NaN (the label is neither in the target nor
-predicted) is left out: a label that a case does not have drops out of that case's mean, for all models that are compared.
+All functions take the tidy rows of a study's ``metrics.csv``: ``scenario, model, seed, cohort, case, label`` and a
+column of values. But for the thesis's own test, the case is the unit: its labels are not independent, and neither are the seeds, which share their
+test cases. Values are averaged over the labels of a case, then over seeds, then over cases. NaN (the label is neither
+in the target nor predicted) is left out: a label that a case does not have drops out of that case's mean, for all
+models that are compared.
 """
 
 from __future__ import annotations
@@ -38,9 +39,9 @@ def mean_dice(metrics: pd.DataFrame) -> pd.DataFrame:
 def thesis_test(metrics: pd.DataFrame) -> pd.DataFrame:
     """Compare all pairs of models as the thesis does (6.1).
 
-    Wilcoxon's signed-rank test on the Dice of all (image, label) pairs, Bonferroni-corrected over the pairs of models of
-    a scenario; several seeds are averaged first. Labels of one image are not independent, so its n is inflated and its
-    p values are too small; see `case_test` for the sound comparison.
+    Wilcoxon's signed-rank test on the Dice of all (image, label) pairs, Bonferroni-corrected over the pairs of models
+    of a scenario; several seeds are averaged first. Labels of one image are not independent, so its n is inflated and
+    its p values are too small; see `case_test` for the sound comparison.
 
     Parameters
     ----------
@@ -195,7 +196,7 @@ def paired_comparison(
         - ``mean_a, mean_b, difference``: means over cases; a - b
         - ``low, high``: interval of the mean difference by a bootstrap of cases and seeds (`resampling`)
         - ``effect, effect_low, effect_high``: Cohen's d_z over cases, its interval by noncentral t (`effects`)
-        - ``p, p_holm, significant``: Wilcoxon's signed-rank test over cases, corrected over the pairs of the scenario by
+        - ``p, p_holm, significant``: Wilcoxon's signed-rank test over cases, corrected over the scenario's pairs by
           Holm's method, and p_holm < 0.05. It asks about these networks on other cases: chance between seeds is in the
           interval of the difference, not in p.
 
@@ -308,9 +309,10 @@ def cases_table(comparison: pd.DataFrame, alpha: float = ALPHA, power: float = P
     Returns
     -------
     pd.DataFrame
-        ``scenario, model_a, model_b, n_cases, difference, effect``; ``cases_needed`` for a test of this pair alone, and
-        ``cases_needed_corrected`` for one at alpha over the number of the scenario's pairs, the strictest step of Holm's
-        correction. Infinite where there is no difference, NaN with fewer than two cases; see `effects.cases_needed`.
+        ``scenario, model_a, model_b, n_cases, difference, effect``; ``cases_needed`` for a test of this pair alone,
+        and ``cases_needed_corrected`` for one at alpha over the number of the scenario's pairs, the strictest step of
+        Holm's correction. Infinite where there is no difference, NaN with fewer than two cases; see
+        `effects.cases_needed`.
     """
     columns = ["scenario", "model_a", "model_b", "n_cases", "difference", "effect"]
     if comparison.empty:
@@ -337,7 +339,7 @@ def holm(p: np.ndarray) -> np.ndarray:
 
 
 def _cube(part: pd.DataFrame, value: str) -> tuple[np.ndarray, list[str]]:
-    """Return the values of one scenario as (models, seeds, cases, labels), NaN where there is no row, and the models."""
+    """Return the values of one scenario as (models, seeds, cases, labels), NaN where no row is, and the models."""
     if np.isinf(part[value].to_numpy(dtype=float)).any():
         raise UserError(
             f"'{value}' has infinite values; give them a finite worst value first (left out, they would favour models "
