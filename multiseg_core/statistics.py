@@ -1,10 +1,10 @@
 """Are the differences between models more than chance?
 
 All functions take the tidy rows of a study's ``metrics.csv``: ``scenario, model, seed, cohort, case, label`` and a
-column of values. But for the thesis's own test, the case is the unit: its labels are not independent, and neither are the seeds, which share their
-test cases. Values are averaged over the labels of a case, then over seeds, then over cases. NaN (the label is neither
-in the target nor predicted) is left out: a label that a case does not have drops out of that case's mean, for all
-models that are compared.
+column of values. But for the thesis's own test, the case is the unit: its labels are not independent, and neither are
+the seeds, which share their test cases. Values are averaged over the labels of a case, then over seeds, then over
+cases. NaN (the label is neither in the target nor predicted) is left out: a label that a case does not have drops out
+of that case's mean, for all models that are compared.
 """
 
 from __future__ import annotations
