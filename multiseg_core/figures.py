@@ -275,6 +275,45 @@ def _joined(order: Sequence[str], different: set[frozenset[str]]) -> list[tuple[
     return [(order[a], order[b]) for a, b in runs]
 
 
+def difference_intervals(comparison: pd.DataFrame, value: str = "dice") -> Figure:
+    """Draw the mean difference of every pair of models with its interval, a panel per scenario (a forest plot).
+
+    Filled points are pairs whose p value stays below 0.05 after correction; pairs without a common value are left out.
+
+    Parameters
+    ----------
+    comparison
+        From `multiseg_core.statistics.paired_comparison`.
+    value
+        What was compared, for the axis.
+    """
+    shown = comparison[comparison["difference"].notna()]
+    scenarios = list(dict.fromkeys(shown["scenario"]))
+    heights = [int((shown["scenario"] == s).sum()) for s in scenarios]
+    figure, grid = plt.subplots(
+        max(len(scenarios), 1), 1, squeeze=False, sharex=True, height_ratios=heights or None,
+        figsize=(8, 1.2 + 0.42 * sum(heights) + 0.5 * len(heights)),
+    )  # fmt: skip
+    names = {model: pretty(model, MODEL_NAMES).replace("\n", " ") for model in comparison["model_a"].tolist()}
+    names |= {model: pretty(model, MODEL_NAMES).replace("\n", " ") for model in comparison["model_b"].tolist()}
+    for axes, scenario in zip(grid.flat, scenarios, strict=False):
+        part = shown[shown["scenario"] == scenario]
+        for y, row in enumerate(part.itertuples()):
+            if not np.isnan(row.low):
+                axes.plot([row.low, row.high], [y, y], color="0.35", lw=2, solid_capstyle="butt")
+            axes.plot(row.difference, y, "o", color="#0072B2", mfc="#0072B2" if row.significant else "white", ms=5)
+        axes.axvline(0, color="0.4", lw=1)
+        axes.set_yticks(range(len(part)), [f"{names[r.model_a]} − {names[r.model_b]}" for r in part.itertuples()])
+        axes.set_ylim(len(part) - 0.5, -0.5)  # the first pair on top
+        axes.grid(axis="x")
+        if len(scenarios) > 1:
+            axes.set_title(pretty(str(scenario), {}), fontsize=10)
+    what = f"difference of mean {value.replace('_', ' ')}, 95 % interval"
+    grid[-1, 0].set_xlabel(f"{what}\n(filled: p < 0.05 after Holm's correction)")
+    figure.tight_layout()
+    return figure
+
+
 def training_curves(history: pd.DataFrame) -> Figure:
     """Draw training and validation loss by step: one panel per model, one line per network and seed.
 

@@ -34,6 +34,8 @@ _MODULES = (
     "tables",
     "reporting",
     "statistics",
+    "resampling",
+    "effects",
     "runs",
     "study",
     "labels",

@@ -15,7 +15,7 @@ from multiseg_core.study import Study
 from .conftest import ROOT, RobexStandIn, save
 
 
-@pytest.mark.parametrize("command", ["", "study", "check", "prepare", "train", "predict"])
+@pytest.mark.parametrize("command", ["", "study", "check", "prepare", "train", "predict", "compare"])
 def test_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         cli.main([*command.split(), "--help"])

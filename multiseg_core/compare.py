@@ -1,0 +1,291 @@
+"""``multiseg compare``: read anybody's results, apply the statistics of the study, write tables and a figure."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import html
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from . import statistics
+from .errors import UserError, suggest
+from .files import atomic_path
+
+LOWER_IS_BETTER = ("hd95_mm", "assd_mm")
+"""Columns of ``metrics.csv`` in which the best value is the smallest."""
+
+REQUIRED = ("model", "case")
+OPTIONAL = ("scenario", "seed", "cohort", "label")
+ABSENT = "all"
+"""What every row has in an optional column that the file does not have."""
+
+MISSING = ("", "na", "n/a", "nan", "none", "-")
+
+TITLES = {
+    "means": "Mean of each model over cases",
+    "differences": "Pairs of models: mean difference (a - b) over cases",
+    "ranks": "Share of bootstrap resamples in which a model takes each rank",
+    "cases_needed": "Cases needed to see each difference (paired t test, two-sided 0.05, power 0.8)",
+}
+NOTES = {
+    "means": "low and high: 95 % bootstrap interval over cases and seeds. Columns of labels are means over rows.",
+    "differences": "low and high: 95 % bootstrap interval over cases and seeds. effect: Cohen's d_z with its 95 % "
+    "interval. p: Wilcoxon's signed-rank test over cases; p_holm: corrected over the pairs of the scenario.",
+    "ranks": "Only what all models have counts; rank 1 is the best mean over cases.",
+    "cases_needed": "cases_needed: for a test of this pair alone; cases_needed_corrected: for the strictest step of "
+    "Holm's correction over the pairs of the scenario. Both take the observed effect for the true one.",
+}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The statistics of one column of results."""
+
+    value: str
+    tables: dict[str, pd.DataFrame]
+    """``means``, ``differences``, ``ranks`` and ``cases_needed``, as `multiseg_core.statistics` returns them."""
+    warnings: list[str]
+
+
+# -- reading -------------------------------------------------------------------------------------------------------
+
+
+def read_results(path: Path, value: str = "dice") -> pd.DataFrame:
+    """Read a tidy table of results and check it.
+
+    Parameters
+    ----------
+    path
+        A CSV file with a header, with the columns ``model``, ``case`` and `value`, and possibly ``scenario``, ``seed``,
+        ``cohort`` and ``label``. Names are texts. Empty values, NA and NaN are missing.
+    value
+        The column to compare.
+
+    Returns
+    -------
+    pd.DataFrame
+        ``scenario, model, seed, cohort, case, label`` and `value`; a column that the file lacks holds `ABSENT`.
+
+    Raises
+    ------
+    UserError
+        One line that names the file, and the line or column: unreadable or without rows, a column missing or double, a
+        row too short or too long, a value that is no finite number, a name left out, two rows for the same thing,
+        fewer than two models or two cases in a scenario.
+    """
+    lines = _read_lines(path)
+    header = [name.strip() for name in lines[0][1]]
+    for name in (*REQUIRED, value):
+        if name not in header:
+            separated = next((mark for mark in (";", "\t") if len(header) == 1 and mark in header[0]), None)
+            if separated:
+                raise UserError(f"{path}: columns are separated by {separated!r}; expected commas")
+            what = "value column" if name == value else "column"
+            raise UserError(f"{path}: no {what} '{name}'{suggest(name, header)}; the columns are {', '.join(header)}")
+    if value in (*REQUIRED, *OPTIONAL):
+        raise UserError(f"{path}: column '{value}' names things; --value takes a column of numbers")
+    used = [name for name in (*REQUIRED, *OPTIONAL, value) if name in header]
+    for name in used:
+        if header.count(name) > 1:
+            raise UserError(f"{path}: column '{name}' is there twice")
+    places = {name: header.index(name) for name in used}
+    seen: dict[tuple[str, ...], int] = {}
+    rows = []
+    for number, cells in lines[1:]:
+        if len(cells) != len(header):
+            raise UserError(f"{path}: line {number}: {len(cells)} cells, but the header has {len(header)}")
+        names = {name: cells[place].strip() for name, place in places.items() if name != value}
+        empty = next((name for name, text in names.items() if not text), None)
+        if empty:
+            raise UserError(f"{path}: line {number}: column '{empty}' is empty")
+        first = seen.setdefault(tuple(names.values()), number)
+        if first != number:
+            missing = [name for name in OPTIONAL if name not in header]
+            hint = f"; is a column missing ({', '.join(missing)})?" if missing else ""
+            key = ", ".join(f"{name} {text}" for name, text in names.items())
+            raise UserError(f"{path}: line {number}: {key} is on line {first} already{hint}")
+        rows.append({**names, value: _number(path, number, value, cells[places[value]].strip())})
+    table = pd.DataFrame({name: [row.get(name, ABSENT) for row in rows] for name in (*statistics.KEY, value)})
+    for scenario, part in table.groupby("scenario", sort=False):
+        where = f"{path}: scenario '{scenario}'" if "scenario" in places else str(path)
+        if part["model"].nunique() < 2:
+            raise UserError(f"{where}: only one model, '{part['model'].iloc[0]}'; a comparison needs two")
+        if len(part[["cohort", "case"]].drop_duplicates()) < 2:
+            raise UserError(f"{where}: only one case, '{part['case'].iloc[0]}'; a comparison needs two")
+    return table
+
+
+def _read_lines(path: Path) -> list[tuple[int, list[str]]]:
+    """Return the lines of a CSV file that are not empty, with their numbers; at least a header and a row."""
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:  # -sig: spreadsheets write a byte order mark
+            reader = csv.reader(file)
+            lines = [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: not a text file in UTF-8") from None
+    except csv.Error as error:
+        raise UserError(f"{path}: line {reader.line_num}: {error}") from None
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None
+    if len(lines) < 2:
+        raise UserError(f"{path}: no rows of results")
+    return lines
+
+
+def _number(path: Path, line: int, column: str, text: str) -> float:
+    if text.lower() in MISSING:
+        return math.nan
+    try:
+        number = float(text)
+    except ValueError:
+        raise UserError(f"{path}: line {line}: column '{column}': '{text}' is not a number") from None
+    if math.isinf(number):
+        raise UserError(
+            f"{path}: line {line}: column '{column}' is infinite; give it a finite worst value first (left out, "
+            "it would favour models that predict nothing)"
+        )
+    return number
+
+
+# -- comparing -----------------------------------------------------------------------------------------------------
+
+
+def compare(metrics: pd.DataFrame, value: str = "dice", higher_is_better: bool = True) -> Comparison:
+    """Apply the statistics of the study to tidy rows, as `read_results` returns them."""
+    means = statistics.model_means(metrics, value)
+    if metrics["label"].nunique() > 1:
+        by_label = metrics.pivot_table(index=["scenario", "model"], columns="label", values=value, sort=False)
+        means = means.merge(
+            by_label.rename(columns=str), on=["scenario", "model"], how="left", suffixes=("", " (label)")
+        )
+    differences = statistics.paired_comparison(metrics, value)
+    means = pd.concat(
+        part.sort_values("mean", ascending=not higher_is_better, kind="stable")
+        for _, part in means.groupby("scenario", sort=False)
+    )
+    tables = {
+        "means": means,
+        "differences": differences,
+        "ranks": statistics.rank_stability(metrics, value, higher_is_better),
+        "cases_needed": statistics.cases_table(differences),
+    }
+    return Comparison(value, tables, _warnings(metrics, differences, value))
+
+
+def _warnings(metrics: pd.DataFrame, differences: pd.DataFrame, value: str) -> list[str]:
+    """Say what a reader of the tables might not notice."""
+    several = metrics["scenario"].nunique() > 1
+    lines = []
+    for scenario, part in metrics.groupby("scenario", sort=False):
+        where = f"scenario {scenario}: " if several else ""
+        if part[value].isna().any():
+            lines.append(f"{where}{part[value].isna().sum()} of {len(part)} values are missing and are left out")
+        seeds = part.groupby("model", sort=False)["seed"].agg(set)
+        if any(other != seeds.iloc[0] for other in seeds):
+            lines.append(f"{where}models have different seeds; a pair is compared on the seeds that both have")
+        pairs = differences[differences["scenario"] == scenario]
+        for row in pairs[pairs["n_cases"] < 2].itertuples():
+            lines.append(
+                f"{where}{row.model_a} and {row.model_b} have {row.n_cases} cases in common; nothing to compare"
+            )
+        # with n cases, p is at least 2 / 2^n, and Holm multiplies the smallest p by the number of pairs
+        n = int(pairs["n_cases"].max())
+        if n >= 2 and len(pairs) * 2 / 2**n >= statistics.ALPHA:
+            lines.append(f"{where}with {n} cases no difference can be significant after correction: read the intervals")
+    return lines
+
+
+# -- showing -------------------------------------------------------------------------------------------------------
+
+
+def shown(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table as texts for readers: rounded, '-' for what is undefined, without a scenario if there is none."""
+    result = table.copy()
+    if set(table.get("scenario", ())) == {ABSENT}:
+        del result["scenario"]
+    for name in result.columns:
+        if name.startswith(("n_", "cases_needed")):
+            result[name] = ["-" if pd.isna(v) else f"{v:.0f}" for v in result[name]]
+        elif pd.api.types.is_bool_dtype(result[name]):
+            result[name] = ["yes" if v else "no" for v in result[name]]
+        elif pd.api.types.is_float_dtype(result[name]):
+            result[name] = ["-" if pd.isna(v) else _rounded(v) for v in result[name]]
+    return result
+
+
+def _rounded(number: float) -> str:
+    """Format a number with three decimals, or two digits where that would read 0.000."""
+    return f"{number:.3f}" if abs(number) >= 0.001 or abs(number) < 1e-12 else f"{number:.1e}"
+
+
+def as_text(comparison: Comparison) -> str:
+    """Return all tables with their titles, for a terminal."""
+    parts = [f"{_title(n, comparison)}\n{shown(t).to_string(index=False)}\n" for n, t in comparison.tables.items()]
+    return "\n".join(parts)
+
+
+def _title(name: str, comparison: Comparison) -> str:
+    return f"{TITLES[name]}: {comparison.value}"
+
+
+def write(comparison: Comparison, folder: Path) -> Path:
+    """Write a comparison to a folder and return the path of its page.
+
+    ``means``, ``differences``, ``ranks`` and ``cases_needed``, each as ``.csv`` (all digits) and ``.tex`` (rounded;
+    needs the package booktabs); the differences drawn in ``forest.png``, with ``forest.csv``; and ``comparison.html``,
+    one page with everything that needs no network.
+    """
+    import matplotlib.pyplot as plt
+
+    from . import figures
+
+    for name, table in comparison.tables.items():
+        with atomic_path(folder / f"{name}.csv") as part:
+            table.to_csv(part, index=False)
+        with atomic_path(folder / f"{name}.tex") as part:
+            caption = _latex(f"{_title(name, comparison)}. {NOTES[name]}")
+            text = shown(table).to_latex(index=False, escape=True, caption=caption, label=f"tab:{name}")
+            part.write_text(text, encoding="utf-8")
+    figures.use_style()
+    figure = figures.difference_intervals(comparison.tables["differences"], comparison.value)
+    drawn = ["scenario", "model_a", "model_b", "difference", "low", "high", "significant"]
+    figures.save(figure, comparison.tables["differences"][drawn], folder, "forest")
+    plt.close(figure)
+    page = folder / "comparison.html"
+    with atomic_path(page) as part:
+        part.write_text(_page(comparison, folder / "forest.png"), encoding="utf-8")
+    return page
+
+
+def _page(comparison: Comparison, picture: Path) -> str:
+    title = html.escape(f"Comparison of models: {comparison.value}")
+    parts = [f"<p>Warning: {html.escape(line)}.</p>" for line in comparison.warnings]
+    for name, table in comparison.tables.items():
+        parts.append(f"<h2>{html.escape(TITLES[name])}</h2>")
+        parts.append(shown(table).to_html(index=False, border=0))
+        parts.append(f"<p>{html.escape(NOTES[name])}</p>")
+        if name == "differences":
+            data = base64.b64encode(picture.read_bytes()).decode()
+            parts.append(f'<img alt="Mean differences with intervals" src="data:image/png;base64,{data}">')
+    style = (
+        "body{font-family:sans-serif;max-width:75em;margin:2em auto;padding:0 1em}table{border-collapse:collapse}"
+        "th,td{padding:.2em .6em;text-align:right;border-bottom:1px solid #ddd}img{max-width:100%}"
+    )
+    body = "\n".join(parts)
+    return (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>\n'
+        f"<style>{style}</style></head>\n"
+        f"<body><h1>{title}</h1>\n{body}\n</body></html>\n"
+    )
+
+
+def _latex(text: str) -> str:
+    """Escape the special characters of LaTeX that a caption may hold; pandas escapes cells, not captions."""
+    marks = {"\\": r"\textbackslash{}", "^": r"\^{}", "~": r"\~{}"} | {mark: rf"\{mark}" for mark in "%_&#${}"}
+    return "".join(marks.get(character, character) for character in text)
