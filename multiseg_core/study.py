@@ -1,108 +1,26 @@
 """A study: what a params file asks for, as runs, networks and folders.
 
-A *run* is one (scenario, model, seed). It has one network, or several whose predictions are merged (MultiUNet). Runs
-and networks live in folders named by a fingerprint of everything that can change their numbers.
+Runs and networks live in folders named by their keys, see `multiseg_core.plans`.
 """
 
 from __future__ import annotations
 
 import functools
 import os
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
 from .cohorts import Case, load_cohorts
 from .errors import UserError, one_line, suggest
-from .files import code_fingerprint, fingerprint
 from .labels import LabelSpace
 from .models import build_network
 from .params import Params, ScenarioParams, load_params
+from .plans import MODELS, ModelSpec, NetworkSpec, Run, plan_run
 from .store import Store
 
-_TRAINING_MODULES = ("labels", "losses", "models", "samplers", "training", "store")
-_EVALUATION_MODULES = ("inference", "metrics", "runs", "tiling")
-
-
-@dataclass(frozen=True)
-class ModelSpec:
-    """What a model name stands for.
-
-    Attributes
-    ----------
-    loss
-        Class name in `multiseg_core.losses`.
-    naive
-        Targets hold single classes only: every background code is background (thesis 3.2.1).
-    per_task
-        One network per task, merged by priority, instead of one for all (thesis 3.2.2).
-    """
-
-    loss: str
-    naive: bool
-    per_task: bool = False
-
-
-MODELS: dict[str, ModelSpec] = {
-    "multi_unet": ModelSpec("SelectiveCrossEntropy", naive=True, per_task=True),
-    "cross_entropy": ModelSpec("SelectiveCrossEntropy", naive=True),
-    "selective_cross_entropy": ModelSpec("SelectiveCrossEntropy", naive=False),
-    "dice": ModelSpec("SoftDice", naive=True),
-    "selective_dice": ModelSpec("SelectiveDice", naive=True),
-    "patchwise_selective_cross_entropy": ModelSpec("PatchwiseSelectiveCrossEntropy", naive=False),
-}
-"""The models by name."""
-
-
-@dataclass(frozen=True)
-class NetworkSpec:
-    """One network to train: everything that determines its weights.
-
-    Attributes
-    ----------
-    key
-        Fingerprint of all the rest.
-    name
-        For people: scenario, model, task and seed of the first run that needs it.
-    labels
-        Its foreground labels in class order.
-    modalities
-        Its input channels.
-    cohorts
-        Names of its training cohorts.
-    loss, naive
-        See `ModelSpec`.
-    seed
-        Seed of initial weights, sampling and dropout.
-    """
-
-    key: str
-    name: str
-    labels: tuple[str, ...]
-    modalities: tuple[str, ...]
-    cohorts: tuple[str, ...]
-    loss: str
-    naive: bool
-    seed: int
-
-
-@dataclass(frozen=True)
-class Run:
-    """One (scenario, model, seed), with the networks it needs in order of rising priority."""
-
-    key: str
-    scenario: str
-    model: str
-    seed: int
-    networks: tuple[NetworkSpec, ...]
-
-    @property
-    def name(self) -> str:
-        """``scenario/model/seed``, the name of the run on the command line."""
-        return f"{self.scenario}/{self.model}/{self.seed}"
+__all__ = ["MODELS", "ModelSpec", "NetworkSpec", "Run", "Study", "default_workers", "find_params_file"]
 
 
 class Study:
@@ -280,7 +198,7 @@ class Study:
     def runs(self) -> list[Run]:
         """All runs of the study in the order of the params file. Reads the cases' files to fingerprint them."""
         return [
-            self._run(scenario, model, seed)
+            plan_run(self, scenario, model, seed)
             for scenario, s in self.params.scenarios.items()
             for model in s.models
             for seed in self.params.seeds
@@ -311,59 +229,6 @@ class Study:
         """Return the label space of a network: its classes and the label sets of its cohorts."""
         sets = [members for cohort in network.cohorts for members in self.cohorts[cohort].code_map.sets]
         return LabelSpace.covering(network.labels, sets)
-
-    def _run(self, scenario: str, model: str, seed: int) -> Run:
-        spec = MODELS[model]
-        groups = self.tasks(scenario) if spec.per_task else [tuple(self.scenario(scenario).train)]
-        networks = tuple(self._network(scenario, model, spec, group, seed) for group in groups)
-        validation = [case for cohort in self.scenario(scenario).train for case in self.split(cohort)[1]]
-        key = fingerprint(
-            {
-                "run": [scenario, model, seed],
-                "networks": [(n.key, n.labels) for n in networks],
-                "cases": [
-                    (case.cohort, case.name, self.store.key(case, self.cohorts[case.cohort]))
-                    for case in [*self.test_cases(scenario), *validation]
-                ],
-                "space": self.scenario_labels(scenario),
-                "inference": asdict(self.params.inference),
-                "code": code_fingerprint(*_EVALUATION_MODULES),
-            }
-        )
-        return Run(key, scenario, model, seed, networks)
-
-    def _network(self, scenario: str, model: str, spec: ModelSpec, cohorts: tuple[str, ...], seed: int) -> NetworkSpec:
-        labels = tuple(
-            label
-            for label in self.scenario_labels(scenario)
-            if any(label in self.cohorts[c].code_map.annotates for c in cohorts)
-        )
-        modalities = tuple(self.scenario(scenario).modalities)
-        name = f"{scenario}/{model}/{seed}" + (f" ({'+'.join(labels)})" if spec.per_task else "")
-        network = NetworkSpec("", name, labels, modalities, cohorts, spec.loss, spec.naive, seed)
-        space = self.label_space(network)
-        cases = []
-        for cohort in cohorts:
-            code_map = self.cohorts[cohort].code_map
-            rows = space.lookup(code_map.sets, naive=spec.naive)
-            parts = [[self.store.content(case, self.cohorts[cohort]) for case in part] for part in self.split(cohort)]
-            # what each code teaches this network, rather than the label sets of the whole study: a cohort that is
-            # added to the study must not change the networks that do not see it
-            cases.append([parts, [(code, at == 0, int(rows[at])) for code, at in sorted(code_map.code_to_set.items())]])
-        facts: dict[str, Any] = {
-            "cases": cases,
-            "labels": labels,
-            "membership": space.membership().tolist(),
-            "modalities": modalities,
-            "loss": spec.loss,
-            "naive": spec.naive,
-            "network": self.params.network,
-            "training": asdict(self.params.training),
-            "seed": seed,
-            "compute": [self.params.device, self.params.precision, self.params.threads],
-            "code": code_fingerprint(*_TRAINING_MODULES),
-        }
-        return replace(network, key=fingerprint(facts))
 
     def networks(self, runs: list[Run]) -> list[NetworkSpec]:
         """Return the networks that some runs need, each once."""
