@@ -141,8 +141,9 @@ def check_command(options: argparse.Namespace) -> None:
         findings.errors.append(str(error))
     print(findings.cohorts.to_string(index=False))
     for scenario, s in study.params.scenarios.items():
+        kind = "validation cases" if study.tests_on_validation(scenario) else "cases"
         print(
-            f"scenario {scenario}: trains on {', '.join(s.train)}; tests {len(study.test_cases(scenario))} cases of "
+            f"scenario {scenario}: trains on {', '.join(s.train)}; tests {len(study.test_cases(scenario))} {kind} of "
             f"{s.test}; {len(s.models)} models x {len(study.params.seeds)} seeds"
         )
     for line in findings.warnings:

@@ -68,6 +68,8 @@ class NetworkSpec:
         See `ModelSpec`.
     seed
         Seed of initial weights, sampling and dropout.
+    validation_fraction
+        See `Study.split`.
     """
 
     key: str
@@ -78,6 +80,7 @@ class NetworkSpec:
     loss: str
     naive: bool
     seed: int
+    validation_fraction: float | None = None
 
 
 @dataclass(frozen=True)
@@ -102,14 +105,13 @@ def plan_run(study: Study, scenario: str, model: str, seed: int) -> Run:
     s = study.scenario(scenario)
     groups = study.tasks(scenario) if spec.per_task else [tuple(s.train)]
     networks = tuple(_plan_network(study, scenario, model, spec, group, seed) for group in groups)
-    validation = [case for cohort in s.train for case in study.split(cohort)[1]]
     key = fingerprint(
         {
             "run": [scenario, model, seed],
             "networks": [(n.key, n.labels) for n in networks],
             "cases": [
                 (case.cohort, case.name, study.store.key(case, study.cohorts[case.cohort]))
-                for case in [*study.test_cases(scenario), *validation]
+                for case in [*study.test_cases(scenario), *study.validation_cases(scenario)]
             ],
             "space": study.scenario_labels(scenario),
             "inference": asdict(study.params.inference),
@@ -127,9 +129,19 @@ def _plan_network(
         for label in study.scenario_labels(scenario)
         if any(label in study.cohorts[c].code_map.annotates for c in cohorts)
     )
-    modalities = tuple(study.scenario(scenario).modalities)
+    s = study.scenario(scenario)
     name = f"{scenario}/{model}/{seed}" + (f" ({'+'.join(labels)})" if spec.per_task else "")
-    network = NetworkSpec("", name, labels, modalities, cohorts, spec.loss, spec.naive, seed)
+    network = NetworkSpec(
+        key="",
+        name=name,
+        labels=labels,
+        modalities=tuple(s.modalities),
+        cohorts=cohorts,
+        loss=spec.loss,
+        naive=spec.naive,
+        seed=seed,
+        validation_fraction=s.validation_fraction,
+    )
     return replace(network, key=_network_key(study, network))
 
 
@@ -141,7 +153,8 @@ def _network_key(study: Study, network: NetworkSpec) -> str:
         cohort = study.cohorts[name]
         code_map = cohort.code_map
         rows = space.lookup(code_map.sets, naive=network.naive)
-        parts = [[study.store.content(case, cohort) for case in part] for part in study.split(name)]
+        split = study.split(name, network.validation_fraction)
+        parts = [[study.store.content(case, cohort) for case in part] for part in split]
         # what each code teaches this network, rather than the label sets of the whole study: a cohort that is
         # added to the study must not change the networks that do not see it
         cases.append([parts, [(code, at == 0, int(rows[at])) for code, at in sorted(code_map.code_to_set.items())]])

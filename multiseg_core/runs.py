@@ -97,7 +97,8 @@ def train_network(study: Study, network: NetworkSpec, report: Report = _no_repor
 
 def training_data(study: Study, cohort_name: str, network: NetworkSpec, space: LabelSpace) -> TrainingData:
     cohort = study.cohorts[cohort_name]
-    train, validation = ([study.store.open(case, cohort) for case in part] for part in study.split(cohort_name))
+    split = study.split(cohort_name, network.validation_fraction)
+    train, validation = ([study.store.open(case, cohort) for case in part] for part in split)
     lookup = space.lookup(cohort.code_map.sets, naive=network.naive)
     return TrainingData(train, validation, lookup, train[0].channels(network.modalities))
 
@@ -151,11 +152,12 @@ def evaluate_run(study: Study, run: Run, report: Report = _no_report) -> Path:
         torch.set_num_threads(study.params.threads)
         compute = Compute.resolve(study.params.device, study.params.precision)
         model = load_model(study, run)
-        test = study.test_cases(run.scenario)
-        validation = [case for cohort in study.scenario(run.scenario).train for case in study.split(cohort)[1]]
-        rows: dict[str, list[dict[str, object]]] = {"metrics": [], "validation": []}
-        for i, (kind, case) in enumerate([*(("metrics", c) for c in test), *(("validation", c) for c in validation)]):
-            report(i / (len(test) + len(validation)), f"evaluating {case.name}")
+        parts = {"metrics": study.test_cases(run.scenario), "validation": study.validation_cases(run.scenario)}
+        rows: dict[str, list[dict[str, object]]] = {name: [] for name in parts}
+        # a case may be both, see `Study.test_cases`
+        cases = {(case.cohort, case.name): case for part in parts.values() for case in part}
+        for i, case in enumerate(cases.values()):
+            report(i / len(cases), f"evaluating {case.name}")
             stored = study.store.open(case, study.cohorts[case.cohort])
             memory = study.params.inference.memory_gib
             prediction = model.segment(np.asarray(stored.images), stored.modalities, compute, memory)
@@ -164,7 +166,9 @@ def evaluate_run(study: Study, run: Run, report: Report = _no_report) -> Path:
                 stored.target, prediction, stored.sets, model.labels, stored.spacing_mm
             ).items():
                 place = (run.scenario, run.model, run.seed, case.cohort, case.name, label)
-                rows[kind].append(dict(zip(METRICS_COLUMNS, (*place, *values.values()), strict=True)))
+                row = dict(zip(METRICS_COLUMNS, (*place, *values.values()), strict=True))
+                for name, part in parts.items():
+                    rows[name] += [row] if case in part else []
         for name, table in rows.items():
             write_table(folder / f"{name}.csv", pd.DataFrame(table, columns=list(METRICS_COLUMNS)))
         write_table(folder / "history.csv", _history(study, run))

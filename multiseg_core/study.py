@@ -111,7 +111,7 @@ class Study:
             if not self.test_cases(name):
                 raise UserError(f"{where}.test: cohort {s.test} has no case to test on (split 'test')")
             for cohort in s.train:
-                if not self.split(cohort)[0]:
+                if not self.scenario_split(name, cohort)[0]:
                     raise UserError(f"{where}.train: cohort {cohort} has no case to train on")
             self._try_network(len(s.modalities))
 
@@ -140,13 +140,15 @@ class Study:
 
     # -- cases -------------------------------------------------------------------------------------------------
 
-    def split(self, cohort: str) -> tuple[list[Case], list[Case]]:
+    def split(self, cohort: str, validation_fraction: float | None = None) -> tuple[list[Case], list[Case]]:
         """Return the training and validation cases of a cohort.
 
         Cases that the manifest marks ``train`` or ``validation`` go there. If none is marked ``validation``, a share of
-        them is kept for validation, after one shuffle with a fixed seed (thesis 6): of those without a mark, if there
-        are any. A single case serves for both.
+        them (by default that of the params' ``training``) is kept for validation, after one shuffle with a fixed seed
+        (thesis 6): of those without a mark, if there are any. A single case serves for both.
         """
+        if validation_fraction is None:
+            validation_fraction = self.params.training.validation_fraction
         cases = [case for case in self.cohorts[cohort].cases if case.split != "test"]
         validation = [case for case in cases if case.split == "validation"]
         if validation:
@@ -155,16 +157,36 @@ class Study:
             return cases, cases
         free = [i for i, case in enumerate(cases) if case.split is None] or list(range(len(cases)))
         order = np.random.default_rng(self.params.training.split_seed).permutation(free)
-        n_validation = max(round(self.params.training.validation_fraction * len(cases)), 1)
+        n_validation = max(round(validation_fraction * len(cases)), 1)
         kept = set(order[: min(n_validation, len(cases) - 1)].tolist())
         return (
             [case for i, case in enumerate(cases) if i not in kept],
             [case for i, case in enumerate(cases) if i in kept],
         )
 
-    def test_cases(self, scenario: str) -> list[Case]:
-        """Return a scenario's test cases: those marked ``test``, or all if the cohort marks none and is not trained on."""
+    def scenario_split(self, scenario: str, cohort: str) -> tuple[list[Case], list[Case]]:
+        """Return the training and validation cases of a cohort in a scenario, which may have a share of its own."""
+        return self.split(cohort, self.scenario(scenario).validation_fraction)
+
+    def validation_cases(self, scenario: str) -> list[Case]:
+        """Return the validation cases of all training cohorts of a scenario."""
+        return [case for cohort in self.scenario(scenario).train for case in self.scenario_split(scenario, cohort)[1]]
+
+    def tests_on_validation(self, scenario: str) -> bool:
+        """Whether a scenario is tested on its validation cases, see `test_cases`."""
         s = self.scenario(scenario)
+        return s.train == [s.test] and not any(case.split == "test" for case in self.cohorts[s.test].cases)
+
+    def test_cases(self, scenario: str) -> list[Case]:
+        """Return a scenario's test cases.
+
+        Those marked ``test``. If the cohort marks none: all of them if it is not trained on; its validation cases if it
+        is the only training cohort, as in the thesis's single-task study. The weights and the moment to stop were
+        chosen on these cases too, so such results are a little too good.
+        """
+        s = self.scenario(scenario)
+        if self.tests_on_validation(scenario):
+            return self.scenario_split(scenario, s.test)[1]
         cases = self.cohorts[s.test].cases
         marked = [case for case in cases if case.split == "test"]
         if marked or s.test in s.train:
@@ -176,7 +198,7 @@ class Study:
         wanted: set[tuple[str, str]] = set()
         for name in scenarios or self.params.scenarios:
             for cohort in self.scenario(name).train:
-                for part in self.split(cohort):
+                for part in self.scenario_split(name, cohort):
                     wanted.update((case.cohort, case.name) for case in part)
             wanted.update((case.cohort, case.name) for case in self.test_cases(name))
         return [c for cohort in self.cohorts.values() for c in cohort.cases if (c.cohort, c.name) in wanted]

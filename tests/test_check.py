@@ -1,4 +1,5 @@
 import dataclasses
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -72,6 +73,17 @@ def test_each_fault_is_named_in_one_line(
     assert len(found) == 1 and "\n" not in found[0]
     with pytest.raises(UserError, match=message):
         require_sound(Study(file))
+
+
+def test_validation_cases_may_be_tested_on_but_training_cases_may_not(toy_study: Callable[..., Path]) -> None:
+    file = toy_study({"train: [anatomy, lesion]": "train: [anatomy]"})
+    data = file.parent / "data"
+    manifest = data / "anatomy.csv"
+    manifest.write_text(manifest.read_text().replace(",test", ",train"))
+    assert Study(file).tests_on_validation("both") and errors(file) == []
+    for modality in ("T1", "FLAIR"):  # the validation case becomes a copy of a training case
+        shutil.copy(data / f"anatomy0_{modality}.nii.gz", data / f"anatomy2_{modality}.nii.gz")
+    assert errors(file) == ["scenario both: test case anatomy/anatomy2 is also used for training, as anatomy/anatomy0"]
 
 
 def test_all_faults_are_reported_together(toy_study: Callable[..., Path]) -> None:
@@ -161,7 +173,7 @@ def test_warnings_of_leaks_and_unused_cohorts(toy_study: Callable[..., Path]) ->
         (data / f"anatomy2_{kind}.nii.gz").write_bytes((data / f"anatomy0_{kind}.nii.gz").read_bytes())
     assert check_study(Study(file), workers=1).warnings == [
         "cohort anatomy: validation case anatomy2 has the images of training case anatomy0",
-        "cohort lesion is used by no scenario",
+        "cohort lesion is used by no scenario; only the data exploration shows it",
     ]
 
 

@@ -1,9 +1,11 @@
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from multiseg_core import runs
 from multiseg_core.errors import UserError
 from multiseg_core.study import MODELS, Study, find_params_file
 
@@ -100,6 +102,70 @@ def test_a_new_cohort_leaves_the_networks_of_others_alone(toy_study: Callable[..
 preprocessing:"""
     study = Study(toy_study({"preprocessing:": new}))
     assert "tumour" in study.labels and {n.name: n.key for n in study.networks(study.runs)} == before
+
+
+MONO = """scenarios:
+  mono:
+    train: [lesion]
+    test: lesion
+    modalities: [T1, FLAIR]
+    models: [cross_entropy]
+"""
+
+
+def unmarked(file: Path, cohort: str) -> Study:
+    """Take all marks from a manifest."""
+    manifest = file.parent / "data" / f"{cohort}.csv"
+    manifest.write_text(re.sub(",(train|validation|test)$", ",", manifest.read_text(), flags=re.M))
+    return Study(file)
+
+
+def test_a_single_cohort_without_test_cases_is_tested_on_its_validation_cases(toy_study: Callable[..., Path]) -> None:
+    default = unmarked(toy_study({"scenarios:\n": MONO}), "lesion")
+    assert default.tests_on_validation("mono") and not default.tests_on_validation("both")
+    assert default.test_cases("mono") == default.split("lesion")[1] and len(default.test_cases("mono")) == 1
+    # 60/40 of four cases: 1.6 is 2, in this scenario only
+    forty = MONO.replace("models:", "validation_fraction: 0.4\n    models:")
+    study = unmarked(toy_study({"scenarios:\n": forty}), "lesion")
+    assert [len(part) for part in study.scenario_split("mono", "lesion")] == [2, 2]
+    assert study.test_cases("mono") == study.validation_cases("mono") == study.scenario_split("mono", "lesion")[1]
+    assert [len(part) for part in study.scenario_split("both", "lesion")] == [3, 1]
+    for name, same in (("mono/cross_entropy/0", False), ("both/cross_entropy/0", True)):
+        ours, other = study.find_run(name), default.find_run(name)
+        assert (ours.key == other.key) == same and (ours.networks[0].key == other.networks[0].key) == same
+    # marks win over shares
+    assert Study(toy_study({"scenarios:\n": forty})).scenario_split("mono", "lesion")[1][0].name == "002"
+
+
+def test_a_case_that_validates_and_tests_is_evaluated_once(toy_study: Callable[..., Path]) -> None:
+    study = unmarked(toy_study({"scenarios:\n": MONO}), "lesion")
+    run = study.find_run("mono/cross_entropy/0")
+    runs.train_network(study, run.networks[0])
+    folder = runs.evaluate_run(study, run)
+    tables = [runs.read_metrics(folder / f"{name}.csv") for name in ("metrics", "validation")]
+    assert tables[0]["case"].tolist() == [study.test_cases("mono")[0].name] and tables[0].equals(tables[1])
+
+
+def test_several_cohorts_need_test_cases(toy_study: Callable[..., Path]) -> None:
+    with pytest.raises(UserError, match="scenarios.both.test: cohort anatomy has no case to test on"):
+        unmarked(toy_study(), "anatomy")
+
+
+def test_the_anatomical_network_of_multi_unet_is_the_single_task_network(toy_study: Callable[..., Path]) -> None:
+    def study(mono: str) -> Study:
+        other = {"test: anatomy": "test: lesion", "[cross_entropy, sel": "[multi_unet, sel"}
+        return unmarked(toy_study({**other, "scenarios:\n": mono}), "anatomy")
+
+    def keys(study: Study) -> tuple[str, str]:
+        mono, multi = study.find_run("mono/cross_entropy/0"), study.find_run("both/multi_unet/0")
+        return mono.networks[0].key, multi.networks[0].key
+
+    text = MONO.replace("lesion", "anatomy")
+    same = study(text)
+    assert same.tests_on_validation("mono") and len(set(keys(same))) == 1
+    assert len(same.networks(same.runs)) == 3  # two of MultiUNet, one of them the single task's; selective
+    assert len(set(keys(study(text.replace("models:", "validation_fraction: 0.4\n    models:"))))) == 2
+    assert len(set(keys(study(text.replace("[T1, FLAIR]", "[T1]"))))) == 2
 
 
 def test_validation_cases_are_drawn_from_those_without_a_mark(toy_study: Callable[..., Path]) -> None:
