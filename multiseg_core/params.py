@@ -140,6 +140,8 @@ class ScenarioParams:
     """Models to compare."""
     validation_fraction: float | None = None
     """In place of ``training.validation_fraction``, in this scenario."""
+    own_modalities: bool = False
+    """MultiUNet's networks each see every modality that their own cohorts and the test cohort share (thesis 3.2.2)."""
     notebook: str = "02_anatomy_wmh"
     """The notebook that tells this scenario."""
     title: str | None = None

@@ -135,7 +135,7 @@ def _plan_network(
         key="",
         name=name,
         labels=labels,
-        modalities=tuple(s.modalities),
+        modalities=study.modalities(scenario, cohorts) if spec.per_task else tuple(s.modalities),
         cohorts=cohorts,
         loss=spec.loss,
         naive=spec.naive,

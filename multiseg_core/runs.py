@@ -140,6 +140,8 @@ def load_model(study: Study, run: Run) -> Model:
 def evaluate_run(study: Study, run: Run, report: Report = _no_report) -> Path:
     """Evaluate a trained run on its test cohort and on the validation cases of its training cohorts.
 
+    A validation case that lacks a modality of some of MultiUNet's networks is segmented by the others.
+
     Writes into the run's folder: ``metrics.csv`` (test cases), ``validation.csv`` (validation cases), ``predictions/``
     (class numbers on the grid of the store), ``model.pt``, ``history.csv`` and, last, ``run.json``.
     """
@@ -160,7 +162,9 @@ def evaluate_run(study: Study, run: Run, report: Report = _no_report) -> Path:
             report(i / len(cases), f"evaluating {case.name}")
             stored = study.store.open(case, study.cohorts[case.cohort])
             memory = study.params.inference.memory_gib
-            prediction = model.segment(np.asarray(stored.images), stored.modalities, compute, memory)
+            prediction = model.seeing(stored.modalities).segment(
+                np.asarray(stored.images), stored.modalities, compute, memory
+            )
             _save_prediction(folder, stored, prediction)
             for label, values in label_metrics(
                 stored.target, prediction, stored.sets, model.labels, stored.spacing_mm

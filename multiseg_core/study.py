@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +96,16 @@ class Study:
             groups.setdefault(self.cohorts[cohort].code_map.annotates, []).append(cohort)
         return [tuple(members) for members in groups.values()]
 
+    def modalities(self, name: str, task: Sequence[str]) -> tuple[str, ...]:
+        """Return what the network of one task of MultiUNet sees: the scenario's modalities, or with ``own_modalities``
+        all that the task's cohorts and the test cohort share, in the test cohort's order."""
+        s = self.scenario(name)
+        if not s.own_modalities:
+            return tuple(s.modalities)
+        return tuple(
+            m for m in self.cohorts[s.test].modalities if all(m in self.cohorts[cohort].modalities for cohort in task)
+        )
+
     def _check_scenarios(self) -> None:
         for name, s in self.params.scenarios.items():
             where = f"{self.params_file}: scenarios.{name}"
@@ -113,7 +124,9 @@ class Study:
             for cohort in s.train:
                 if not self.scenario_split(name, cohort)[0]:
                     raise UserError(f"{where}.train: cohort {cohort} has no case to train on")
-            self._try_network(len(s.modalities))
+            inputs = [self.modalities(name, task) for task in self.tasks(name)]
+            for n_modalities in sorted({len(s.modalities), *map(len, inputs)}):
+                self._try_network(n_modalities)
 
     def _try_network(self, n_modalities: int) -> None:
         """Send the shape of a batch through the network, without numbers, to find what would stop it in training."""

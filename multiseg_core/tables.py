@@ -24,12 +24,16 @@ def scenario_table(study: Study, scenario: str) -> pd.DataFrame:
         for train, validation in [study.scenario_split(scenario, c)]
     ]
     kind = "validation cases" if study.tests_on_validation(scenario) else "cases"
+    seen = ", ".join(s.modalities)
+    if s.own_modalities:
+        own = [f"{'+'.join(task)} {', '.join(study.modalities(scenario, task))}" for task in study.tasks(scenario)]
+        seen += f" (MultiUNet: {'; '.join(own)})"
     t = study.params.training
     spacing = study.params.preprocessing.spacing_mm
     rows = {
         "training cohorts": "; ".join(training),
         "test cohort": f"{s.test} ({len(study.test_cases(scenario))} {kind})",
-        "modalities": ", ".join(s.modalities),
+        "modalities": seen,
         "classes": ", ".join((BACKGROUND, *space)),
         "network": ", ".join(f"{k} {v}" for k, v in study.params.network.items()),
         "training": f"{t.steps} steps of {t.batch_size} patches of {' x '.join(map(str, t.patch_size))} voxels",

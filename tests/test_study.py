@@ -7,6 +7,7 @@ import pytest
 
 from multiseg_core import runs
 from multiseg_core.errors import UserError
+from multiseg_core.inference import Model
 from multiseg_core.study import MODELS, Study, find_params_file
 
 from .conftest import ROOT
@@ -166,6 +167,39 @@ def test_the_anatomical_network_of_multi_unet_is_the_single_task_network(toy_stu
     assert len(same.networks(same.runs)) == 3  # two of MultiUNet, one of them the single task's; selective
     assert len(set(keys(study(text.replace("models:", "validation_fraction: 0.4\n    models:"))))) == 2
     assert len(set(keys(study(text.replace("[T1, FLAIR]", "[T1]"))))) == 2
+
+
+def test_networks_of_multi_unet_may_see_modalities_of_their_own(toy_study: Callable[..., Path]) -> None:
+    replace = {
+        "test: anatomy": "test: lesion",
+        "[T1, FLAIR]": "[T1]",
+        "[cross_entropy, sel": "[multi_unet, cross_entropy, sel",
+    }
+    file = toy_study(replace)
+    for cohort in ("anatomy", "lesion"):  # anatomy without FLAIR, lesion with FLAIR before T1
+        manifest = file.parent / "data" / f"{cohort}.csv"
+        rows = [line.split(",") for line in manifest.read_text().splitlines()]
+        order = [0, 1, 3, 4] if cohort == "anatomy" else [0, 2, 1, 3, 4]
+        manifest.write_text("\n".join(",".join(row[i] for i in order) for row in rows) + "\n")
+    shared = Study(file)
+    file.write_text(file.read_text().replace("modalities:", "own_modalities: true\n    modalities:"))
+    own = Study(file)
+    networks = own.find_run("both/multi_unet/0").networks
+    assert [n.modalities for n in networks] == [("T1",), ("FLAIR", "T1")]
+    before = shared.find_run("both/multi_unet/0").networks
+    assert [n.modalities for n in before] == [("T1",), ("T1",)]
+    assert [a.key == b.key for a, b in zip(networks, before, strict=True)] == [True, False]
+    for model in ("cross_entropy", "selective_cross_entropy"):
+        a, b = (study.find_run(f"both/{model}/0") for study in (shared, own))
+        assert b.networks[0].modalities == ("T1",) and a.key == b.key
+    run = own.find_run("both/multi_unet/0")
+    for network in networks:
+        runs.train_network(own, network)
+    folder = runs.evaluate_run(own, run)
+    # anatomy's validation case has no FLAIR: the lesion network is left out, and sees no lesion there
+    assert set(runs.read_metrics(folder / "validation.csv")["cohort"]) == {"anatomy", "lesion"}
+    assert runs.load_prediction(own, run, own.split("anatomy")[1][0]).max() <= 3
+    assert Model.load(folder / "model.pt").modalities == ("T1", "FLAIR")
 
 
 def test_validation_cases_are_drawn_from_those_without_a_mark(toy_study: Callable[..., Path]) -> None:
