@@ -28,6 +28,8 @@ class ModelSpec:
         Class name in `multiseg_core.losses`.
     naive
         Targets hold single classes only: every background code is background (thesis 3.2.1).
+    uniform_sampling
+        Training patches lie anywhere in the brain rather than around a drawn label (thesis 3.4 compares the two).
     per_task
         One network per task, merged by priority, instead of one for all (thesis 3.2.2).
     """
@@ -35,6 +37,7 @@ class ModelSpec:
     loss: str
     naive: bool
     per_task: bool = False
+    uniform_sampling: bool = False
 
 
 MODELS: dict[str, ModelSpec] = {
@@ -44,6 +47,7 @@ MODELS: dict[str, ModelSpec] = {
     "dice": ModelSpec("SoftDice", naive=True),
     "selective_dice": ModelSpec("SelectiveDice", naive=True),
     "patchwise_selective_cross_entropy": ModelSpec("PatchwiseSelectiveCrossEntropy", naive=False),
+    "selective_cross_entropy_uniform": ModelSpec("SelectiveCrossEntropy", naive=False, uniform_sampling=True),
 }
 """The models by name."""
 
@@ -64,7 +68,7 @@ class NetworkSpec:
         Its input channels.
     cohorts
         Names of its training cohorts.
-    loss, naive
+    loss, naive, uniform_sampling
         See `ModelSpec`.
     seed
         Seed of initial weights, sampling and dropout.
@@ -81,6 +85,7 @@ class NetworkSpec:
     naive: bool
     seed: int
     validation_fraction: float | None = None
+    uniform_sampling: bool = False
 
 
 @dataclass(frozen=True)
@@ -141,6 +146,7 @@ def _plan_network(
         naive=spec.naive,
         seed=seed,
         validation_fraction=s.validation_fraction,
+        uniform_sampling=spec.uniform_sampling,
     )
     return replace(network, key=_network_key(study, network))
 
@@ -171,4 +177,6 @@ def _network_key(study: Study, network: NetworkSpec) -> str:
         "compute": [study.params.device, study.params.precision, study.params.threads],
         "code": code_fingerprint(*_TRAINING_MODULES),
     }
+    if network.uniform_sampling:
+        facts["uniform_sampling"] = True
     return fingerprint(facts)

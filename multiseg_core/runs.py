@@ -90,6 +90,7 @@ def train_network(study: Study, network: NetworkSpec, report: Report = _no_repor
         compute,
         {**asdict(network), "network": study.params.network, "training": asdict(study.params.training)},
         study.params.preprocessing.outside_value,
+        network.uniform_sampling,
     )
     trainer.run(lambda step, steps, loss: report(step / steps, f"step {step}/{steps}"))
     return folder

@@ -1,9 +1,12 @@
+import dataclasses
 import re
 import shutil
 from collections.abc import Callable
+
 from pathlib import Path
 
 import pytest
+import torch
 
 from multiseg_core import runs
 from multiseg_core.errors import UserError
@@ -75,6 +78,18 @@ def test_run_keys_cover_what_changes_numbers(toy_study: Callable[..., Path]) -> 
         {"test: anatomy": "test: anatomy\n    title: x"},
     ):
         assert {run.name: run.key for run in Study(toy_study(replace)).runs} == base
+
+
+def test_uniform_sampling_is_another_network(toy_study: Callable[..., Path]) -> None:
+    study = Study(toy_study({"selective_cross_entropy]": "selective_cross_entropy, selective_cross_entropy_uniform]"}))
+    usual, uniform = (study.find_run(f"both/selective_cross_entropy{x}/0").networks[0] for x in ("", "_uniform"))
+    assert usual.key != uniform.key and dataclasses.replace(
+        uniform, key="", name="", uniform_sampling=False
+    ) == dataclasses.replace(usual, key="", name="")
+    for network in (usual, uniform):
+        runs.train_network(study, network)
+    a, b = (torch.load(study.network_folder(n) / "model.pt", weights_only=True) for n in (usual, uniform))
+    assert not all(torch.equal(a[name], b[name]) for name in a)
 
 
 def test_runs_with_the_same_network_are_still_two_runs(toy_study: Callable[..., Path]) -> None:
