@@ -105,11 +105,11 @@ def inspect_case(case: Case, cohort: Cohort, preprocessing: PreprocessingParams)
     try:
         opened = require_same_grid(case.files, apart=("labels",) if case.labels_on_own_grid else ())
         volumes = {
-            role: read_volume(path, opened[role], np.float64 if role == "labels" else np.float32)
+            role: read_volume(path, opened[role], np.float64 if "labels" in role else np.float32)
             for role, path in case.files.items()
         }
         for role, path in case.files.items():
-            if role not in ("labels", "brain_mask") and np.ptp(volumes[role]) == 0:
+            if role in case.images and np.ptp(volumes[role]) == 0:
                 raise UserError(f"{path}: the image is constant")
         first = next(iter(case.images))
         mask = _brain_without_robex(case, volumes, opened[first].affine, preprocessing.brain_extraction)
@@ -125,6 +125,11 @@ def inspect_case(case: Case, cohort: Cohort, preprocessing: PreprocessingParams)
                 raise UserError(f"{case.labels}: {error}") from None
             found, counts = np.unique(np.rint(volumes["labels"]), return_counts=True)
             codes = {str(int(code)): int(n) for code, n in zip(found, counts, strict=True)}
+        if case.complete_labels is not None and cohort.complete_map is not None:
+            try:
+                cohort.complete_map.translate(volumes["complete_labels"])
+            except UserError as error:
+                raise UserError(f"{case.complete_labels}: {error}") from None
     except UserError as error:
         return {"error": f"{where}: {error}"}
     image = opened[first]

@@ -43,6 +43,8 @@ class CohortParams:
     """table: native code -> label, list of labels, ``background`` or ``ignore``. Layouts: in place of their own."""
     absent: list[str] | None = None
     """table: labels that the subjects are known not to have; none by default. Layouts: in place of their own."""
+    complete_codes: dict[int, CodeValue] | None = None
+    """table: what the codes of the manifest's column ``complete_labels`` mean; 0 is background, nothing hides in it."""
     folder: str | None = None
     """Layouts: where the cohort lies, relative to the params file; by default ``data_dir``/``source``."""
     variant: str | None = None

@@ -30,6 +30,8 @@ class ModelSpec:
         Targets hold single classes only: every background code is background (thesis 3.2.1).
     uniform_sampling
         Training patches lie anywhere in the brain rather than around a drawn label (thesis 3.4 compares the two).
+    complete
+        Trained on the complete labels of the same cases: an upper bound, where somebody knows the truth.
     per_task
         One network per task, merged by priority, instead of one for all (thesis 3.2.2).
     """
@@ -38,6 +40,7 @@ class ModelSpec:
     naive: bool
     per_task: bool = False
     uniform_sampling: bool = False
+    complete: bool = False
 
 
 MODELS: dict[str, ModelSpec] = {
@@ -48,6 +51,8 @@ MODELS: dict[str, ModelSpec] = {
     "selective_dice": ModelSpec("SelectiveDice", naive=True),
     "patchwise_selective_cross_entropy": ModelSpec("PatchwiseSelectiveCrossEntropy", naive=False),
     "selective_cross_entropy_uniform": ModelSpec("SelectiveCrossEntropy", naive=False, uniform_sampling=True),
+    # cross-entropy: complete labels are single classes, but for those that the scenario does not have
+    "oracle": ModelSpec("SelectiveCrossEntropy", naive=False, complete=True),
 }
 """The models by name."""
 
@@ -68,7 +73,7 @@ class NetworkSpec:
         Its input channels.
     cohorts
         Names of its training cohorts.
-    loss, naive, uniform_sampling
+    loss, naive, uniform_sampling, complete
         See `ModelSpec`.
     seed
         Seed of initial weights, sampling and dropout.
@@ -86,6 +91,7 @@ class NetworkSpec:
     seed: int
     validation_fraction: float | None = None
     uniform_sampling: bool = False
+    complete: bool = False
 
 
 @dataclass(frozen=True)
@@ -147,6 +153,7 @@ def _plan_network(
         seed=seed,
         validation_fraction=s.validation_fraction,
         uniform_sampling=spec.uniform_sampling,
+        complete=spec.complete,
     )
     return replace(network, key=_network_key(study, network))
 
@@ -157,10 +164,12 @@ def _network_key(study: Study, network: NetworkSpec) -> str:
     cases = []
     for name in network.cohorts:
         cohort = study.cohorts[name]
-        code_map = cohort.code_map
+        code_map = study.code_map(network, name)
         rows = space.lookup(code_map.sets, naive=network.naive)
         split = study.split(name, network.validation_fraction)
         parts = [[study.store.content(case, cohort) for case in part] for part in split]
+        if network.complete:
+            parts += [[study.store.complete_content(case) for case in part] for part in split]
         # what each code teaches this network, rather than the label sets of the whole study: a cohort that is
         # added to the study must not change the networks that do not see it
         cases.append([parts, [(code, at == 0, int(rows[at])) for code, at in sorted(code_map.code_to_set.items())]])

@@ -100,7 +100,9 @@ def training_data(study: Study, cohort_name: str, network: NetworkSpec, space: L
     cohort = study.cohorts[cohort_name]
     split = study.split(cohort_name, network.validation_fraction)
     train, validation = ([study.store.open(case, cohort) for case in part] for part in split)
-    lookup = space.lookup(cohort.code_map.sets, naive=network.naive)
+    if network.complete:
+        train, validation = ([case.completed() for case in part] for part in (train, validation))
+    lookup = space.lookup(study.code_map(network, cohort_name).sets, naive=network.naive)
     return TrainingData(train, validation, lookup, train[0].channels(network.modalities))
 
 

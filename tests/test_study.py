@@ -5,6 +5,8 @@ from collections.abc import Callable
 
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import pytest
 import torch
 
@@ -13,7 +15,7 @@ from multiseg_core.errors import UserError
 from multiseg_core.inference import Model
 from multiseg_core.study import MODELS, Study, find_params_file
 
-from .conftest import ROOT
+from .conftest import ROOT, save
 
 
 def test_label_order_and_spaces(toy_study: Callable[..., Path]) -> None:
@@ -90,6 +92,108 @@ def test_uniform_sampling_is_another_network(toy_study: Callable[..., Path]) -> 
         runs.train_network(study, network)
     a, b = (torch.load(study.network_folder(n) / "model.pt", weights_only=True) for n in (usual, uniform))
     assert not all(torch.equal(a[name], b[name]) for name in a)
+
+
+def complete_study(toy_study: Callable[..., Path], replace: dict[str, str] | None = None) -> Path:
+    """The toy study with complete labels: those of anatomy are the drawn ones, those of lesion show all as gm (20)."""
+    codes = {
+        "    codes: {1: csf, 2: gm, 3: wm}\n": (
+            "    codes: {1: csf, 2: gm, 3: wm}\n    complete_codes: {1: csf, 2: gm, 3: wm}\n"
+        ),
+        "    codes: {1: wmh}\n": "    codes: {1: wmh}\n    complete_codes: {1: wmh, 20: gm}\n",
+        "selective_cross_entropy]": "oracle]",
+    }
+    file = toy_study({**codes, **(replace or {})})
+    for cohort in ("anatomy", "lesion"):
+        manifest = file.parent / "data" / f"{cohort}.csv"
+        header, *rows = manifest.read_text().splitlines()
+        lines = [header + ",complete_labels"]
+        for i, row in enumerate(rows):
+            name = f"{cohort}{i}_labels.nii.gz"
+            if cohort == "lesion":
+                labels = nib.load(file.parent / "data" / name)
+                volume = np.asarray(labels.dataobj)
+                brain = np.asarray(nib.load(file.parent / "data" / f"{cohort}{i}_T1.nii.gz").dataobj) > 0
+                name = f"{cohort}{i}_complete.nii.gz"
+                save(file.parent / "data" / name, np.where(brain & (volume == 0), 20, volume).astype(np.uint8))
+            lines.append(f"{row},{name}")
+        manifest.write_text("\n".join(lines) + "\n")
+    return file
+
+
+def test_oracle_learns_from_complete_labels(toy_study: Callable[..., Path]) -> None:
+    study = Study(complete_study(toy_study))
+    run = study.find_run("both/oracle/0")
+    (network,) = run.networks
+    space = study.label_space(network)
+    assert network.complete and space.rows == tuple(frozenset([c]) for c in ("background", "csf", "gm", "wm", "wmh"))
+    data = runs.training_data(study, "lesion", network, space)
+    case = data.train[0]
+    rows = data.lookup[case.target]
+    # what lesion draws as background is gm within the brain, and background outside
+    assert np.array_equal(rows == 4, study.store.open(study.split("lesion")[0][0], study.cohorts["lesion"]).target == 1)
+    assert (rows[case.mask & (rows != 4)] == 2).all() and (rows[~case.mask] == 0).all()
+    # and the sampler aims at both
+    assert sorted(int(data.lookup[position]) for position in case.voxels) == [2, 4]
+    runs.train_network(study, network)
+    folder = runs.evaluate_run(study, run)
+    # evaluated on what is drawn, as any other model
+    assert set(runs.read_metrics(folder / "metrics.csv")["label"]) == {"csf", "gm", "wm"}
+
+
+def test_complete_labels_are_part_of_the_oracles_key_only(toy_study: Callable[..., Path]) -> None:
+    file = complete_study(toy_study)
+    before = {run.model: run.networks[0].key for run in Study(file).runs}
+    path = file.parent / "data" / "lesion0_complete.nii.gz"
+    save(path, np.where(np.asarray(nib.load(path).dataobj) == 20, 0, 1).astype(np.uint8))
+    after = {run.model: run.networks[0].key for run in Study(file).runs}
+    assert before["cross_entropy"] == after["cross_entropy"] and before["oracle"] != after["oracle"]
+
+
+def test_labels_outside_the_scenario_teach_the_oracle_nothing(toy_study: Callable[..., Path]) -> None:
+    file = complete_study(toy_study, {"train: [anatomy, lesion]": "train: [lesion]", "test: anatomy": "test: lesion"})
+    study = Study(file)
+    network = study.find_run("both/oracle/0").networks[0]
+    space = study.label_space(network)
+    assert network.labels == ("wmh",) and space.sets == (frozenset({"background", "wmh"}),)
+    lookup = runs.training_data(study, "lesion", network, space).lookup
+    sets = study.cohorts["lesion"].complete_map.sets
+    assert {min(s): int(lookup[i]) for i, s in enumerate(sets)} == {"background": 0, "wmh": 1, "gm": 2}
+
+
+def test_oracle_without_complete_labels(toy_study: Callable[..., Path]) -> None:
+    with pytest.raises(
+        UserError, match="both.models: oracle needs complete labels, which cohort anatomy does not have"
+    ):
+        Study(toy_study({"selective_cross_entropy]": "oracle]"}))
+    file = complete_study(toy_study)
+    manifest = file.parent / "data" / "lesion.csv"
+    text = manifest.read_text()
+    manifest.write_text(text.replace("lesion1_complete.nii.gz", ""))
+    with pytest.raises(UserError, match="which case 001 of cohort lesion does not have"):
+        Study(file)
+    manifest.write_text(text)
+    file.write_text(file.read_text().replace("20: gm", "20: gn"))
+    with pytest.raises(UserError, match=r"cohorts.lesion.complete_codes: .*unknown label 'gn' \(did you mean 'gm'"):
+        Study(file)
+    with pytest.raises(UserError, match="cohorts.lesion.complete_codes: needed with a column 'complete_labels' in the"):
+        Study(toy_study({"codes: {1: wmh}": "codes: {1: wmh}\n    complete_codes: {1: wmh}"}))
+
+
+def test_the_complete_truth_of_phantoms(tmp_path: Path) -> None:
+    text = (ROOT / "params" / "smoke.yaml").read_text().replace("T1, FLAIR]", "T1, FLAIR]\n    models: [oracle]")
+    (tmp_path / "x.yaml").write_text(text)
+    study = Study(tmp_path / "x.yaml")
+    assert study.find_run("anatomy_wmh/oracle/0").networks[0].complete
+    cohort = study.cohorts["mrbrains17"]
+    stored = study.store.open(cohort.cases[0], cohort)
+    complete = stored.completed()
+    wmh = complete.sets.index(frozenset({"wmh"}))
+    assert np.array_equal(complete.target == wmh, stored.target == stored.sets.index(frozenset({"wmh"})))
+    assert {label for position in complete.voxels for label in complete.sets[position]} == {"csf", "gm", "wm", "wmh"}
+    # all of the brain is labelled, but for its rim, where grids of labels and mask round in different ways
+    assert np.mean(complete.target[stored.mask] > 0) > 0.9
+    assert np.array_equal(complete.images, stored.images)
 
 
 def test_runs_with_the_same_network_are_still_two_runs(toy_study: Callable[..., Path]) -> None:
