@@ -192,7 +192,7 @@ def train_command(options: argparse.Namespace) -> None:
     study = _checked(options)
     run = study.find_run(options.run)
     runs.prepare_study(study, study.needed_cases([run.scenario]))
-    for network in run.networks:
+    for network in (n for networks in runs.training_rounds(study, [run]) for n in networks):
         bar = progress_bar(f"training {network.name}", 1.0)
 
         def report(fraction: float, text: str, bar=bar) -> None:  # type: ignore[no-untyped-def]

@@ -32,6 +32,8 @@ class ModelSpec:
         Training patches lie anywhere in the brain rather than around a drawn label (thesis 3.4 compares the two).
     complete
         Trained on the complete labels of the same cases: an upper bound, where somebody knows the truth.
+    pseudo_labels
+        The networks of the tasks first label what the other cohorts leave out; trained on what they say.
     per_task
         One network per task, merged by priority, instead of one for all (thesis 3.2.2).
     """
@@ -41,6 +43,7 @@ class ModelSpec:
     per_task: bool = False
     uniform_sampling: bool = False
     complete: bool = False
+    pseudo_labels: bool = False
 
 
 MODELS: dict[str, ModelSpec] = {
@@ -51,8 +54,9 @@ MODELS: dict[str, ModelSpec] = {
     "selective_dice": ModelSpec("SelectiveDice", naive=True),
     "patchwise_selective_cross_entropy": ModelSpec("PatchwiseSelectiveCrossEntropy", naive=False),
     "selective_cross_entropy_uniform": ModelSpec("SelectiveCrossEntropy", naive=False, uniform_sampling=True),
-    # cross-entropy: complete labels are single classes, but for those that the scenario does not have
+    # plain cross-entropy: completed labels are single classes, but for coarse, ignored and foreign ones
     "oracle": ModelSpec("SelectiveCrossEntropy", naive=False, complete=True),
+    "pseudo_labels": ModelSpec("SelectiveCrossEntropy", naive=False, pseudo_labels=True),
 }
 """The models by name."""
 
@@ -79,6 +83,8 @@ class NetworkSpec:
         Seed of initial weights, sampling and dropout.
     validation_fraction
         See `Study.split`.
+    teachers
+        Networks that must be trained before, in order of rising priority: they complete the labels of its cases.
     """
 
     key: str
@@ -92,6 +98,7 @@ class NetworkSpec:
     validation_fraction: float | None = None
     uniform_sampling: bool = False
     complete: bool = False
+    teachers: tuple[NetworkSpec, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -115,7 +122,8 @@ def plan_run(study: Study, scenario: str, model: str, seed: int) -> Run:
     spec = MODELS[model]
     s = study.scenario(scenario)
     groups = study.tasks(scenario) if spec.per_task else [tuple(s.train)]
-    networks = tuple(_plan_network(study, scenario, model, spec, group, seed) for group in groups)
+    teachers = _plan_teachers(study, scenario, seed) if spec.pseudo_labels else ()
+    networks = tuple(_plan_network(study, scenario, model, spec, group, seed, teachers) for group in groups)
     key = fingerprint(
         {
             "run": [scenario, model, seed],
@@ -132,8 +140,27 @@ def plan_run(study: Study, scenario: str, model: str, seed: int) -> Run:
     return Run(key, scenario, model, seed, networks)
 
 
+def _plan_teachers(study: Study, scenario: str, seed: int) -> tuple[NetworkSpec, ...]:
+    """Return MultiUNet's networks, all with the scenario's modalities, for they must read the others' cases."""
+    groups = study.tasks(scenario)
+    if len(groups) < 2:
+        return ()
+    spec = MODELS["multi_unet"]
+    modalities = tuple(study.scenario(scenario).modalities)
+    return tuple(
+        _plan_network(study, scenario, "multi_unet", spec, group, seed, modalities=modalities) for group in groups
+    )
+
+
 def _plan_network(
-    study: Study, scenario: str, model: str, spec: ModelSpec, cohorts: tuple[str, ...], seed: int
+    study: Study,
+    scenario: str,
+    model: str,
+    spec: ModelSpec,
+    cohorts: tuple[str, ...],
+    seed: int,
+    teachers: tuple[NetworkSpec, ...] = (),
+    modalities: tuple[str, ...] | None = None,
 ) -> NetworkSpec:
     labels = tuple(
         label
@@ -141,12 +168,14 @@ def _plan_network(
         if any(label in study.cohorts[c].code_map.annotates for c in cohorts)
     )
     s = study.scenario(scenario)
+    if modalities is None:
+        modalities = study.modalities(scenario, cohorts) if spec.per_task else tuple(s.modalities)
     name = f"{scenario}/{model}/{seed}" + (f" ({'+'.join(labels)})" if spec.per_task else "")
     network = NetworkSpec(
         key="",
         name=name,
         labels=labels,
-        modalities=study.modalities(scenario, cohorts) if spec.per_task else tuple(s.modalities),
+        modalities=modalities,
         cohorts=cohorts,
         loss=spec.loss,
         naive=spec.naive,
@@ -154,6 +183,7 @@ def _plan_network(
         validation_fraction=s.validation_fraction,
         uniform_sampling=spec.uniform_sampling,
         complete=spec.complete,
+        teachers=teachers,
     )
     return replace(network, key=_network_key(study, network))
 
@@ -165,7 +195,7 @@ def _network_key(study: Study, network: NetworkSpec) -> str:
     for name in network.cohorts:
         cohort = study.cohorts[name]
         code_map = study.code_map(network, name)
-        rows = space.lookup(code_map.sets, naive=network.naive)
+        rows = space.lookup(study.sets(network, name), naive=network.naive)
         split = study.split(name, network.validation_fraction)
         parts = [[study.store.content(case, cohort) for case in part] for part in split]
         if network.complete:
@@ -188,4 +218,12 @@ def _network_key(study: Study, network: NetworkSpec) -> str:
     }
     if network.uniform_sampling:
         facts["uniform_sampling"] = True
+    if network.teachers:
+        facts["teachers"] = [teacher.key for teacher in network.teachers]
+        # what may hide in which background, and how it is looked for
+        facts["hidden"] = [
+            sorted(study.cohorts[name].code_map.sets[0] & set(network.labels)) for name in network.cohorts
+        ]
+        facts["inference"] = asdict(study.params.inference)
+        facts["completion"] = code_fingerprint("completion", "inference", "tiling")
     return fingerprint(facts)

@@ -65,6 +65,11 @@ class StoredCase:
         files = (self.folder / "complete.npy", self.folder / "complete_voxels.npy")
         return replace(self, labelling=(*files, self.info["complete"]))
 
+    def relabelled(self, folder: Path) -> StoredCase:
+        """Return the same case with the labels of another folder, see `multiseg_core.completion`."""
+        facts = json.loads((folder / "labels.json").read_text(encoding="utf-8"))
+        return replace(self, labelling=(folder / "target.npy", folder / "voxels.npy", facts))
+
     @property
     def _labels(self) -> tuple[Path, Path, dict[str, Any]]:
         return self.labelling or (self.folder / "target.npy", self.folder / "voxels.npy", self.info)

@@ -14,8 +14,9 @@ import numpy as np
 import torch
 
 from .cohorts import Case, load_cohorts
+from .completion import completed_sets
 from .errors import UserError, one_line, suggest
-from .labels import CodeMap, LabelSpace
+from .labels import CodeMap, LabelSet, LabelSpace
 from .models import build_network
 from .params import Params, ScenarioParams, load_params
 from .plans import MODELS, ModelSpec, NetworkSpec, Run, plan_run
@@ -281,14 +282,22 @@ class Study:
         assert code_map is not None  # see _check_scenarios
         return code_map
 
+    def sets(self, network: NetworkSpec, cohort: str) -> tuple[LabelSet, ...]:
+        """Return the label sets of the targets that a network sees of a cohort."""
+        sets = self.code_map(network, cohort).sets
+        return completed_sets(sets, network.labels) if network.teachers else sets
+
     def label_space(self, network: NetworkSpec) -> LabelSpace:
         """Return the label space of a network: its classes and the label sets of its cohorts."""
-        sets = [members for cohort in network.cohorts for members in self.code_map(network, cohort).sets]
+        sets = [members for cohort in network.cohorts for members in self.sets(network, cohort)]
         return LabelSpace.covering(network.labels, sets)
 
     def networks(self, runs: list[Run]) -> list[NetworkSpec]:
-        """Return the networks that some runs need, each once."""
-        return list({network.key: network for run in runs for network in run.networks}.values())
+        """Return the networks that some runs need, each once, and after its teachers."""
+        found: dict[str, NetworkSpec] = {}
+        for network in (n for run in runs for planned in run.networks for n in (*planned.teachers, planned)):
+            found.setdefault(network.key, network)
+        return list(found.values())
 
 
 def find_params_file(path: Path) -> Path:
