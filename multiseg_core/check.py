@@ -80,7 +80,7 @@ def check_study(study: Study, workers: int | None = None) -> Findings:
         findings.warnings += [
             f"scenario {scenario}: cohort {cohort} has a single case, which both trains and validates"
             for cohort in s.train
-            if study.split(cohort)[0] == study.split(cohort)[1]
+            if study.scenario_split(scenario, cohort)[0] == study.scenario_split(scenario, cohort)[1]
         ]
     used = {name for s in study.params.scenarios.values() for name in (*s.train, s.test)}
     findings.warnings += [
@@ -105,11 +105,11 @@ def inspect_case(case: Case, cohort: Cohort, preprocessing: PreprocessingParams)
     try:
         opened = require_same_grid(case.files, apart=("labels",) if case.labels_on_own_grid else ())
         volumes = {
-            role: read_volume(path, opened[role], np.float64 if role == "labels" else np.float32)
+            role: read_volume(path, opened[role], np.float64 if "labels" in role else np.float32)
             for role, path in case.files.items()
         }
         for role, path in case.files.items():
-            if role not in ("labels", "brain_mask") and np.ptp(volumes[role]) == 0:
+            if role in case.images and np.ptp(volumes[role]) == 0:
                 raise UserError(f"{path}: the image is constant")
         first = next(iter(case.images))
         mask = _brain_without_robex(case, volumes, opened[first].affine, preprocessing.brain_extraction)
@@ -125,6 +125,11 @@ def inspect_case(case: Case, cohort: Cohort, preprocessing: PreprocessingParams)
                 raise UserError(f"{case.labels}: {error}") from None
             found, counts = np.unique(np.rint(volumes["labels"]), return_counts=True)
             codes = {str(int(code)): int(n) for code, n in zip(found, counts, strict=True)}
+        if case.complete_labels is not None and cohort.complete_map is not None:
+            try:
+                cohort.complete_map.translate(volumes["complete_labels"])
+            except UserError as error:
+                raise UserError(f"{case.complete_labels}: {error}") from None
     except UserError as error:
         return {"error": f"{where}: {error}"}
     image = opened[first]
@@ -199,10 +204,11 @@ def _twins(cases: Sequence[Case], among: Sequence[Case], inspected: Inspected) -
 
 
 def _shared_cases(study: Study, inspected: Inspected) -> list[str]:
-    """Find test cases that are also used for training."""
+    """Find test cases that are also used for training, or for validation unless the scenario means to."""
     errors = []
     for scenario, s in study.params.scenarios.items():
-        used = [case for cohort in s.train for part in study.split(cohort) for case in part]
+        n_parts = 1 if study.tests_on_validation(scenario) else 2
+        used = [c for cohort in s.train for part in study.scenario_split(scenario, cohort)[:n_parts] for c in part]
         errors += [
             f"scenario {scenario}: test case {case.cohort}/{case.name} is also used for training, "
             f"as {twin.cohort}/{twin.name}"
@@ -262,30 +268,36 @@ def _report_robex(study: Study, inspected: Inspected, findings: Findings) -> Non
 def _leaks_into_validation(study: Study, inspected: Inspected) -> list[str]:
     """Find validation cases that share an image with a training case of their cohort."""
     warnings = []
-    for name in dict.fromkeys(cohort for s in study.params.scenarios.values() for cohort in s.train):
-        train, validation = study.split(name)
+    for name, fraction in _splits(study):
+        train, validation = study.split(name, fraction)
         if train != validation:
             warnings += [
                 f"cohort {name}: validation case {case.name} has the images of training case {twin.name}"
                 for case, twin in _twins(validation, train, inspected)
             ]
-    return warnings
+    return list(dict.fromkeys(warnings))
+
+
+def _splits(study: Study) -> list[tuple[str, float | None]]:
+    """Return each training cohort with the validation shares that scenarios give it, each pair once."""
+    pairs = [(cohort, s.validation_fraction) for s in study.params.scenarios.values() for cohort in s.train]
+    return list(dict.fromkeys(pairs))
 
 
 def _parts_without_labels(study: Study, inspected: Inspected) -> list[str]:
     """Find training cohorts whose training or validation cases carry no drawn label: nothing could be sampled."""
     errors = []
-    for name in dict.fromkeys(cohort for s in study.params.scenarios.values() for cohort in s.train):
+    for name, fraction in _splits(study):
         code_map = study.cohorts[name].code_map
         drawn = {str(code) for code, at in code_map.code_to_set.items() if is_relevant(code_map.sets[at])}
-        for part, cases in zip(("training", "validation"), study.split(name), strict=True):
+        for part, cases in zip(("training", "validation"), study.split(name, fraction), strict=True):
             facts = [inspected[case.cohort, case.name] for case in cases if case.made_by is None]
             if facts and not any(drawn & f["codes"].keys() for f in facts):
                 errors.append(
                     f"cohort {name}: none of its {part} cases carries a label ({', '.join(c.name for c in cases)}); "
                     "change the split"
                 )
-    return errors
+    return list(dict.fromkeys(errors))
 
 
 def _nothing_to_test(study: Study, scenario: str) -> list[str]:

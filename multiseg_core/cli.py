@@ -170,8 +170,9 @@ def check_command(options: argparse.Namespace) -> None:
         findings.errors.append(str(error))
     print(findings.cohorts.to_string(index=False))
     for scenario, s in study.params.scenarios.items():
+        kind = "validation cases" if study.tests_on_validation(scenario) else "cases"
         print(
-            f"scenario {scenario}: trains on {', '.join(s.train)}; tests {len(study.test_cases(scenario))} cases of "
+            f"scenario {scenario}: trains on {', '.join(s.train)}; tests {len(study.test_cases(scenario))} {kind} of "
             f"{s.test}; {len(s.models)} models x {len(study.params.seeds)} seeds"
         )
     for line in findings.warnings:
@@ -220,7 +221,7 @@ def train_command(options: argparse.Namespace) -> None:
     study = _checked(options)
     run = study.find_run(options.run)
     runs.prepare_study(study, study.needed_cases([run.scenario]))
-    for network in run.networks:
+    for network in (n for networks in runs.training_rounds(study, [run]) for n in networks):
         bar = progress_bar(f"training {network.name}", 1.0)
 
         def report(fraction: float, text: str, bar=bar) -> None:  # type: ignore[no-untyped-def]

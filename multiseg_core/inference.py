@@ -73,6 +73,11 @@ class Model:
         """All modalities that some network needs, each once."""
         return tuple(dict.fromkeys(m for member in self.members for m in member.modalities))
 
+    def seeing(self, modalities: Sequence[str]) -> Model:
+        """Return the part of this model that needs no other modalities than some."""
+        members = [member for member in self.members if set(member.modalities) <= set(modalities)]
+        return Model(members, self.labels, self.preprocessing)
+
     def save(self, path: Path) -> None:
         """Write everything that `load` needs into one file of tensors and plain values."""
         content = {

@@ -43,6 +43,8 @@ class CohortParams:
     """table: native code -> label, list of labels, ``background`` or ``ignore``. Layouts: in place of their own."""
     absent: list[str] | None = None
     """table: labels that the subjects are known not to have; none by default. Layouts: in place of their own."""
+    complete_codes: dict[int, CodeValue] | None = None
+    """table: what the codes of the manifest's column ``complete_labels`` mean; 0 is background, nothing hides in it."""
     folder: str | None = None
     """Layouts: where the cohort lies, relative to the params file; by default ``data_dir``/``source``."""
     variant: str | None = None
@@ -128,7 +130,8 @@ class ScenarioParams:
     train: list[str]
     """Training cohorts. Where networks of MultiUNet disagree, later cohorts win: put lesions last."""
     test: str
-    """Test cohort; cases whose split is ``test``, or all if the cohort states no split."""
+    """Test cohort; cases whose split is ``test``, or all if the cohort states no split. The validation cases, if it is
+    the only training cohort and marks none (the thesis's single tasks)."""
     modalities: list[str]
     """Modalities that the networks see."""
     models: list[str] = field(
@@ -137,6 +140,10 @@ class ScenarioParams:
         ]
     )  # fmt: skip
     """Models to compare."""
+    validation_fraction: float | None = None
+    """In place of ``training.validation_fraction``, in this scenario."""
+    own_modalities: bool = False
+    """MultiUNet's networks each see every modality that their own cohorts and the test cohort share (thesis 3.2.2)."""
     notebook: str = "02_anatomy_wmh"
     """The notebook that tells this scenario."""
     title: str | None = None
@@ -338,6 +345,8 @@ def _check_values(params: Params) -> None:
         for key, values in (("train", s.train), ("modalities", s.modalities), ("models", s.models)):
             require(bool(values), f"{where}.{key}: at least one is needed")
             require(len(set(values)) == len(values), f"{where}.{key}: an entry appears twice")
+        fraction = s.validation_fraction
+        require(fraction is None or 0 < fraction < 1, f"{where}.validation_fraction: must lie between 0 and 1")
         for cohort in [*s.train, s.test]:
             require(
                 cohort in params.cohorts,

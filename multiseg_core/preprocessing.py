@@ -58,6 +58,8 @@ class Prepared:
         (4, 4) voxel to world (mm) of the arrays above.
     native_shape, native_affine
         Grid of the input files.
+    complete
+        As `target`, in the sets of the map of complete labels, or None without such labels.
     """
 
     images: FloatArray
@@ -66,6 +68,7 @@ class Prepared:
     affine: FloatArray
     native_shape: tuple[int, int, int]
     native_affine: FloatArray
+    complete: np.ndarray | None = None
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
@@ -81,6 +84,8 @@ def prepare(
     brain_mask: Path | None = None,
     code_map: CodeMap | None = None,
     labels_on_own_grid: bool = False,
+    complete_labels: Path | None = None,
+    complete_map: CodeMap | None = None,
 ) -> Prepared:
     """Preprocess one case.
 
@@ -97,6 +102,9 @@ def prepare(
     labels_on_own_grid
         The labels may have another shape and affine than the images; they are resampled once, from their own grid.
         Where they do not reach, the target is background.
+    complete_labels, complete_map
+        File of complete labels on the grid of the images and the meaning of its codes, or neither. They do not change
+        what is cropped.
 
     Raises
     ------
@@ -105,6 +113,8 @@ def prepare(
         constant in the brain, an empty mask, a code without mapping, or labels that lie beside the images.
     """
     named = {**images, **({"labels": labels} if labels else {}), **({"brain_mask": brain_mask} if brain_mask else {})}
+    if complete_labels is not None:
+        named["complete_labels"] = complete_labels
     opened = require_same_grid(named, apart=("labels",) if labels_on_own_grid else ())
     native = next(iter(opened.values()))
     turned = opened
@@ -124,6 +134,11 @@ def prepare(
     if labels is not None and code_map is not None:
         target = _read_target(labels, turned["labels"], code_map, grid, params.label_interpolation, labels_on_own_grid)
 
+    complete = None
+    if complete_labels is not None and complete_map is not None:
+        image = turned["complete_labels"]
+        complete = _read_target(complete_labels, image, complete_map, grid, params.label_interpolation, False)
+
     box = _box(mask if target is None else mask | (target != 0), params.crop)
     mask = np.ascontiguousarray(mask[box])
     channels = np.empty((len(images), *mask.shape), dtype=np.float32)
@@ -138,6 +153,7 @@ def prepare(
         affine=grid.cropped(box).affine,
         native_shape=Grid.of(native).shape,
         native_affine=native.affine,
+        complete=None if complete is None else np.ascontiguousarray(complete[box]),
     )
 
 
@@ -198,10 +214,25 @@ def z_score(volume: FloatArray, mask: np.ndarray, outside_value: float, path: Pa
     return np.where(mask, (volume - inside.mean()) / sd, outside_value).astype(np.float32)
 
 
-def prepare_case(case: Case, modalities: tuple[str, ...], params: PreprocessingParams, code_map: CodeMap) -> Prepared:
+def prepare_case(
+    case: Case,
+    modalities: tuple[str, ...],
+    params: PreprocessingParams,
+    code_map: CodeMap,
+    complete_map: CodeMap | None = None,
+) -> Prepared:
     """Preprocess a case of a cohort, see `prepare`."""
     images = {m: case.images[m] for m in modalities}
-    return prepare(images, params, case.labels, case.brain_mask, code_map, case.labels_on_own_grid)
+    return prepare(
+        images,
+        params,
+        case.labels,
+        case.brain_mask,
+        code_map,
+        case.labels_on_own_grid,
+        case.complete_labels if complete_map is not None else None,
+        complete_map,
+    )
 
 
 def to_native(

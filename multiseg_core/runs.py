@@ -18,6 +18,7 @@ import pandas as pd
 import torch
 
 from .cohorts import Case
+from .completion import complete_case
 from .errors import UserError
 from .files import atomic_path, remove_leftovers, write_json
 from .inference import Member, Model, load_network
@@ -72,13 +73,16 @@ def _build_job(params_file: str, cohort: str, name: str, report: Report) -> None
 
 
 def train_network(study: Study, network: NetworkSpec, report: Report = _no_report) -> Path:
-    """Train a network unless it is trained; return its folder."""
+    """Train a network unless it is trained, its teachers first; return its folder."""
     folder = study.network_folder(network)
     if is_trained(folder):
         return folder
+    for teacher in network.teachers:
+        train_network(study, teacher, report)
     torch.set_num_threads(study.params.threads)
     compute = Compute.resolve(study.params.device, study.params.precision)
     space = study.label_space(network)
+    complete_labels(study, network, compute, report)
     trainer = Trainer(
         folder,
         [training_data(study, cohort, network, space) for cohort in network.cohorts],
@@ -90,15 +94,52 @@ def train_network(study: Study, network: NetworkSpec, report: Report = _no_repor
         compute,
         {**asdict(network), "network": study.params.network, "training": asdict(study.params.training)},
         study.params.preprocessing.outside_value,
+        network.uniform_sampling,
     )
     trainer.run(lambda step, steps, loss: report(step / steps, f"step {step}/{steps}"))
     return folder
 
 
+def complete_labels(study: Study, network: NetworkSpec, compute: Compute, report: Report = _no_report) -> None:
+    """Let the trained teachers of a network complete the labels of its cases; those that are complete stay."""
+    if not network.teachers:
+        return
+    teachers = [load_member(study, teacher) for teacher in network.teachers]
+    cases = [
+        (name, case)
+        for name in network.cohorts
+        for part in study.split(name, network.validation_fraction)
+        for case in part
+    ]
+    for i, (name, case) in enumerate(cases):
+        report(0, f"completing labels {i}/{len(cases)}")
+        stored = study.store.open(case, study.cohorts[name])
+        complete_case(
+            _completed_folder(study, network, stored),
+            stored,
+            network.labels,
+            teachers,
+            study.params.preprocessing,
+            compute,
+            study.params.inference.memory_gib,
+        )
+
+
+def _completed_folder(study: Study, network: NetworkSpec, case: StoredCase) -> Path:
+    return study.network_folder(network) / "completed" / f"{case.cohort}-{case.name}"
+
+
 def training_data(study: Study, cohort_name: str, network: NetworkSpec, space: LabelSpace) -> TrainingData:
     cohort = study.cohorts[cohort_name]
-    train, validation = ([study.store.open(case, cohort) for case in part] for part in study.split(cohort_name))
-    lookup = space.lookup(cohort.code_map.sets, naive=network.naive)
+    split = study.split(cohort_name, network.validation_fraction)
+    train, validation = ([study.store.open(case, cohort) for case in part] for part in split)
+    if network.complete:
+        train, validation = ([case.completed() for case in part] for part in (train, validation))
+    if network.teachers:
+        train, validation = (
+            [case.relabelled(_completed_folder(study, network, case)) for case in part] for part in (train, validation)
+        )
+    lookup = space.lookup(study.sets(network, cohort_name), naive=network.naive)
     return TrainingData(train, validation, lookup, train[0].channels(network.modalities))
 
 
@@ -121,23 +162,28 @@ def state(study: Study, run: Run) -> str:
     """Return ``finished``, ``begun`` (a network or a checkpoint is there) or ``missing``."""
     if is_finished(study, run):
         return "finished"
-    folders = [study.network_folder(network) for network in run.networks]
+    folders = [study.network_folder(network) for network in study.networks([run])]
     return "begun" if any(is_trained(f) or (f / "checkpoint.pt").exists() for f in folders) else "missing"
+
+
+def load_member(study: Study, network: NetworkSpec) -> Member:
+    """Read a trained network."""
+    weights = torch.load(study.network_folder(network) / "model.pt", map_location="cpu", weights_only=True)
+    spec = dict(study.params.network)
+    built = load_network(spec, weights, len(network.modalities), 1 + len(network.labels))
+    return Member(built, spec, network.labels, network.modalities)
 
 
 def load_model(study: Study, run: Run) -> Model:
     """Put the trained networks of a run together."""
-    members = []
-    for network in run.networks:
-        weights = torch.load(study.network_folder(network) / "model.pt", map_location="cpu", weights_only=True)
-        spec = dict(study.params.network)
-        built = load_network(spec, weights, len(network.modalities), 1 + len(network.labels))
-        members.append(Member(built, spec, network.labels, network.modalities))
+    members = [load_member(study, network) for network in run.networks]
     return Model(members, study.scenario_labels(run.scenario), study.params.preprocessing)
 
 
 def evaluate_run(study: Study, run: Run, report: Report = _no_report) -> Path:
     """Evaluate a trained run on its test cohort and on the validation cases of its training cohorts.
+
+    A validation case that lacks a modality of some of MultiUNet's networks is segmented by the others.
 
     Writes into the run's folder: ``metrics.csv`` (test cases), ``validation.csv`` (validation cases), ``predictions/``
     (class numbers on the grid of the store), ``model.pt``, ``history.csv`` and, last, ``run.json``.
@@ -151,20 +197,25 @@ def evaluate_run(study: Study, run: Run, report: Report = _no_report) -> Path:
         torch.set_num_threads(study.params.threads)
         compute = Compute.resolve(study.params.device, study.params.precision)
         model = load_model(study, run)
-        test = study.test_cases(run.scenario)
-        validation = [case for cohort in study.scenario(run.scenario).train for case in study.split(cohort)[1]]
-        rows: dict[str, list[dict[str, object]]] = {"metrics": [], "validation": []}
-        for i, (kind, case) in enumerate([*(("metrics", c) for c in test), *(("validation", c) for c in validation)]):
-            report(i / (len(test) + len(validation)), f"evaluating {case.name}")
+        parts = {"metrics": study.test_cases(run.scenario), "validation": study.validation_cases(run.scenario)}
+        rows: dict[str, list[dict[str, object]]] = {name: [] for name in parts}
+        # a case may be both, see `Study.test_cases`
+        cases = {(case.cohort, case.name): case for part in parts.values() for case in part}
+        for i, case in enumerate(cases.values()):
+            report(i / len(cases), f"evaluating {case.name}")
             stored = study.store.open(case, study.cohorts[case.cohort])
             memory = study.params.inference.memory_gib
-            prediction = model.segment(np.asarray(stored.images), stored.modalities, compute, memory)
+            prediction = model.seeing(stored.modalities).segment(
+                np.asarray(stored.images), stored.modalities, compute, memory
+            )
             _save_prediction(folder, stored, prediction)
             for label, values in label_metrics(
                 stored.target, prediction, stored.sets, model.labels, stored.spacing_mm
             ).items():
                 place = (run.scenario, run.model, run.seed, case.cohort, case.name, label)
-                rows[kind].append(dict(zip(METRICS_COLUMNS, (*place, *values.values()), strict=True)))
+                row = dict(zip(METRICS_COLUMNS, (*place, *values.values()), strict=True))
+                for name, part in parts.items():
+                    rows[name] += [row] if case in part else []
         for name, table in rows.items():
             write_table(folder / f"{name}.csv", pd.DataFrame(table, columns=list(METRICS_COLUMNS)))
         write_table(folder / "history.csv", _history(study, run))
@@ -209,6 +260,16 @@ def _evaluate_job(params_file: str, name: str, report: Report) -> None:
 # -- all of it -------------------------------------------------------------------------------------------------
 
 
+def training_rounds(study: Study, runs: Sequence[Run]) -> list[list[NetworkSpec]]:
+    """Return the networks that some runs still need, in rounds: teachers come before those that learn from them."""
+    untrained = {n.key for n in study.networks(list(runs)) if not is_trained(study.network_folder(n))}
+    roots = [n for run in runs for n in run.networks if n.key in untrained]
+    needed = {n.key for root in roots for n in (*root.teachers, root)} & untrained
+    networks = [n for n in study.networks(list(runs)) if n.key in needed]
+    first = [n for n in networks if not n.teachers]
+    return [part for part in (first, [n for n in networks if n.teachers]) if part]
+
+
 def finish_runs(study: Study, runs: Sequence[Run] | None = None) -> None:
     """Train and evaluate what is missing of some runs (default: all), in parallel.
 
@@ -225,8 +286,8 @@ def finish_runs(study: Study, runs: Sequence[Run] | None = None) -> None:
         workers = default_workers(study.params, compute.device.type)
         prepare_study(study, study.needed_cases(list(dict.fromkeys(run.scenario for run in missing))))
         file = str(study.params_file)
-        networks = [n for n in study.networks(missing) if not is_trained(study.network_folder(n))]
-        run_jobs([Job(n.name, _train_job, (file, n.key)) for n in networks], "training networks", workers)
+        for networks in training_rounds(study, missing):
+            run_jobs([Job(n.name, _train_job, (file, n.key)) for n in networks], "training networks", workers)
         run_jobs([Job(run.name, _evaluate_job, (file, run.name)) for run in missing], "evaluating runs", workers)
     collect_metrics(study)
 

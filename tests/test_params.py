@@ -55,6 +55,10 @@ def test_numbers_that_yaml_reads_as_text(tmp_path: Path) -> None:
         ),
         (MINIMAL + "training: {steps: many}\n", "training.steps: expected a whole number, got 'many'"),
         (MINIMAL + "training: {steps: 2.5}\n", "training.steps: expected a whole number, got '2.5'"),
+        (
+            MINIMAL.replace("modalities: [T1]", "modalities: [T1], validation_fraction: 1"),
+            "scenarios.one.validation_fraction: must lie between 0 and 1",
+        ),
         (MINIMAL + "training: {flip: 1}\n", "training.flip: expected true or false, got '1'"),
         (MINIMAL + "training: {steps: 0}\n", "training.steps: must be above 0, got 0"),
         (MINIMAL + "training: {patch_size: [32, 32]}\n", "training.patch_size: must be three positive whole numbers"),

@@ -10,7 +10,7 @@ from multiseg_core.cohorts.base import Cohort
 from multiseg_core.errors import UserError
 from multiseg_core.labels import CodeMap
 from multiseg_core.params import PreprocessingParams
-from multiseg_core.samplers import PatchSampler, ResidentSampler, SamplingCohort
+from multiseg_core.samplers import PatchDraw, PatchSampler, ResidentSampler, SamplingCohort, _Brain
 from multiseg_core.store import Store, StoredCase
 
 from .conftest import toy_case
@@ -158,6 +158,48 @@ def test_batches_made_on_the_device_are_the_same(
         assert a.dtype == b.dtype and b.device.type == device and torch.equal(a, b.cpu())
     n_voxels = 18 * 20 * 16
     assert ResidentSampler.bytes_needed(cohorts) == 5 * n_voxels * (2 * 4 + 1)
+
+
+def test_uniform_sampling_takes_every_brain_voxel_alike(cohorts: list[SamplingCohort]) -> None:
+    sampler = PatchSampler(cohorts, (4, 4, 4), 6000, seed=7, uniform=True)
+    draws = sampler.draw(0)
+    # also the lesion case without a lesion
+    assert stats.chisquare([sum(d.cohort == 1 and d.case == i for d in draws) for i in range(3)]).pvalue > 1e-3
+    for d in draws:
+        case = cohorts[d.cohort].cases[d.case]
+        assert case.mask[d.voxel] and case.target[d.voxel] == d.label
+        assert all(c <= v < c + 4 for c, v in zip(d.corner, d.voxel, strict=True))
+    # eight octants of the brain of one case, by the voxels that each of them holds
+    mask = cohorts[0].cases[0].mask
+    voxels = np.array([d.voxel for d in draws if d.cohort == 0 and d.case == 0])
+    expected = np.bincount((np.argwhere(mask) >= np.array(mask.shape) // 2) @ [1, 2, 4], minlength=8)
+    observed = np.bincount((voxels >= np.array(mask.shape) // 2) @ [1, 2, 4], minlength=8)
+    assert stats.chisquare(observed, expected * len(voxels) / mask.sum()).pvalue > 1e-3
+    # the other steps take the same random numbers as ever
+    usual = PatchSampler(cohorts[:1], (4, 4, 4), 50, seed=7).draw(0)
+    uniform = PatchSampler(cohorts[:1], (4, 4, 4), 50, seed=7, uniform=True).draw(0)
+    for a, b in zip(usual, uniform, strict=True):
+        assert (a.case, a.flip, a.noise_start) == (b.case, b.flip, b.noise_start)
+
+
+def test_uniform_sampling_by_hand() -> None:
+    mask = np.zeros((2, 2, 3), bool)
+    mask[0, 1, 2] = mask[1, 1, 0] = mask[1, 1, 2] = True  # flat 5, 9 and 11
+    brain = _Brain(mask)
+    assert [brain.voxel(number) for number in (0, 0.33, 0.34, 0.66, 0.67, 0.999)] == [5, 5, 9, 9, 11, 11]
+
+
+def test_uniform_batches_made_on_the_device_are_the_same(cohorts: list[SamplingCohort]) -> None:
+    plain = PatchSampler(cohorts, (6, 5, 4), 12, seed=4, uniform=True)
+    resident = ResidentSampler(cohorts, (6, 5, 4), 12, seed=4, uniform=True, device=torch.device("cpu"))
+    for a, b in zip(plain.batch(3), resident.batch(3), strict=True):
+        assert torch.equal(a, b)
+    assert not torch.equal(plain.batch(3)[0], PatchSampler(cohorts, (6, 5, 4), 12, seed=4).batch(3)[0])
+
+
+def test_draws_stay_what_they_are(cohorts: list[SamplingCohort]) -> None:
+    draw = PatchSampler(cohorts, (4, 4, 4), 1, seed=1).draw(0)[0]
+    assert draw == PatchDraw(1, 2, 1, (9, 10, 8), (7, 8, 8), True, 2305093)
 
 
 def test_cohort_without_any_label_is_an_error(cohorts: list[SamplingCohort]) -> None:

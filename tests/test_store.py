@@ -14,6 +14,7 @@ import pytest
 from multiseg_core import runs
 from multiseg_core.cohorts import Case
 from multiseg_core.cohorts.base import Cohort
+from multiseg_core.errors import UserError
 from multiseg_core.labels import CodeMap
 from multiseg_core.params import PreprocessingParams
 from multiseg_core.store import Store, StoredCase
@@ -44,6 +45,32 @@ def test_stored_case_reads_back(tmp_path: Path, cohort: Cohort) -> None:
     assert len(case.voxels[1]) == 2 * 3 * 2
     assert isinstance(case.images.base, np.memmap) and isinstance(case.target.base, np.memmap)
     assert case.channels(("FLAIR",)) == [1]
+
+
+def test_complete_labels_are_a_second_target(tmp_path: Path, cohort: Cohort) -> None:
+    case = cohort.cases[0]
+    store = Store(tmp_path / "store", PreprocessingParams(spacing_mm=1))
+    drawn = store.open(case, cohort)
+    with pytest.raises(UserError, match="cohort c, case a: no complete labels are known"):
+        drawn.completed()
+    truth = np.zeros((16, 16, 16), np.uint8)
+    truth[4:12, 4:12, 4:12] = 7
+    truth[6:8, 6:9, 7:9] = 1
+    complete_map = CodeMap.build(("gm", "wmh"), {1: "wmh", 7: "gm"})
+    case = dataclasses.replace(case, complete_labels=save(tmp_path / "truth.nii.gz", truth))
+    known = dataclasses.replace(cohort, cases=(case,), complete_map=complete_map)
+    stored = store.open(case, known)
+    assert stored.folder != drawn.folder and store.content(case, known) == store.content(cohort.cases[0], cohort)
+    for array in ("images", "mask", "target"):
+        assert np.array_equal(getattr(stored, array), getattr(drawn, array))
+    complete = stored.completed()
+    assert complete.sets == (frozenset({"background"}), frozenset({"wmh"}), frozenset({"gm"}))
+    assert {s: len(flat) for s, flat in complete.voxels.items()} == {1: 2 * 3 * 2, 2: 8**3 - 12}
+    assert all((complete.target.ravel()[flat] == s).all() for s, flat in complete.voxels.items())
+    assert list(stored.voxels) == [1]
+    # another truth is another stored case
+    save(tmp_path / "truth.nii.gz", truth * 0)
+    assert store.key(case, known) != stored.folder.name.rpartition("-")[2]
 
 
 def test_key_covers_what_shapes_the_case(tmp_path: Path, cohort: Cohort) -> None:

@@ -12,7 +12,7 @@ from ..labels import BACKGROUND, IGNORE, CodeMap
 from ..params import CohortParams
 from .base import Case, Cohort
 from .layouts import LAYOUTS, find_cases
-from .phantom.source import PRESETS, ensure_files, phantom_cases
+from .phantom.source import CODES, PRESETS, ensure_files, phantom_cases
 from .table import read_manifest
 
 __all__ = ["LAYOUTS", "Case", "Cohort", "ensure_files", "label_order", "load_cohorts"]
@@ -23,7 +23,7 @@ SOURCES = ("phantom", "table", *LAYOUTS)
 
 _ONLY_FOR: Mapping[str, tuple[str, ...]] = {
     "preset": ("phantom",), "cases": ("phantom",), "manifest": ("table",),
-    "codes": ("table", *LAYOUTS), "absent": ("table", *LAYOUTS),
+    "complete_codes": ("table",), "codes": ("table", *LAYOUTS), "absent": ("table", *LAYOUTS),
     "folder": tuple(LAYOUTS), "variant": tuple(LAYOUTS), "exclude": tuple(LAYOUTS), "files": tuple(LAYOUTS),
 }  # fmt: skip
 
@@ -134,12 +134,14 @@ def _stated_codes(p: CohortParams) -> Mapping[int, str | Sequence[str]]:
 def _load(name: str, p: CohortParams, labels: Sequence[str], base: Path, work: Path, data_dir: str | None) -> Cohort:
     problems: Mapping[str, tuple[str, ...]] = {}
     notes: tuple[str, ...] = ()
+    complete: Mapping[int, str | Sequence[str]] | None = None
     if p.source == "phantom":
         preset = PRESETS[p.preset or name]
         codes: Mapping[int, str | Sequence[str]] = preset.codes
         absent = tuple(label for label in preset.absent if label in labels)
         cases = phantom_cases(name, p.preset or name, p.cases or preset.cases, p.voxel_mm, p.seed, work)
         modalities = preset.scanner.modalities
+        complete = {code: label if label in labels else BACKGROUND for label, code in CODES.items()}
     elif p.source in LAYOUTS:
         layout = LAYOUTS[p.source]
         found = find_cases(name, layout, _folder(name, p, base, data_dir), p.variant, p.exclude, p.files)
@@ -153,6 +155,11 @@ def _load(name: str, p: CohortParams, labels: Sequence[str], base: Path, work: P
         assert p.manifest and p.codes
         codes, absent = p.codes, ()
         cases, modalities = read_manifest(name, base / p.manifest)
+        complete = p.complete_codes
+        if (complete is not None) != any(case.complete_labels for case in cases):
+            raise UserError(
+                f"cohorts.{name}.complete_codes: needed with a column 'complete_labels' in the manifest, and only then"
+            )
     if p.absent is not None:
         absent = tuple(p.absent)
     for label in absent:
@@ -162,7 +169,18 @@ def _load(name: str, p: CohortParams, labels: Sequence[str], base: Path, work: P
         code_map = CodeMap.build(labels, codes, absent)
     except UserError as error:
         raise UserError(f"cohorts.{name}.codes: {error}") from None
-    return Cohort(name, cases, modalities, code_map, problems, notes)
+    return Cohort(name, cases, modalities, code_map, problems, notes, _complete_map(name, labels, complete))
+
+
+def _complete_map(name: str, labels: Sequence[str], codes: Mapping[int, str | Sequence[str]] | None) -> CodeMap | None:
+    """Return what complete labels mean: a label of the study that they do not show is not there."""
+    if codes is None:
+        return None
+    shown = {label for value in codes.values() for label in ([value] if isinstance(value, str) else value)}
+    try:
+        return CodeMap.build(labels, codes, [label for label in labels if label not in shown])
+    except UserError as error:
+        raise UserError(f"cohorts.{name}.complete_codes: {error}") from None
 
 
 def _folder(name: str, p: CohortParams, base: Path, data_dir: str | None) -> Path:

@@ -29,6 +29,8 @@ class Case:
         One of `SPLITS`, or None if the cohort leaves the choice to the study.
     made_by
         For generated cases: everything that determines the files, which need not exist yet.
+    complete_labels
+        File that labels everything, also what `labels` leaves out, where somebody knows: for upper bounds.
     labels_on_own_grid
         The labels share the world of the images but not their voxels: they must be resampled to them.
     """
@@ -41,11 +43,13 @@ class Case:
     split: str | None = None
     made_by: Mapping[str, object] | None = None
     labels_on_own_grid: bool = False
+    complete_labels: Path | None = None
 
     @property
     def files(self) -> dict[str, Path]:
-        """All files of the case by role: modalities, ``labels``, ``brain_mask``."""
-        named = {**self.images, "labels": self.labels, "brain_mask": self.brain_mask}
+        """All files of the case by role: modalities, ``labels``, ``brain_mask``, ``complete_labels``."""
+        others = {"labels": self.labels, "brain_mask": self.brain_mask, "complete_labels": self.complete_labels}
+        named = {**self.images, **others}
         return {role: path for role, path in named.items() if path is not None}
 
 
@@ -61,6 +65,8 @@ class Cohort:
         Case -> what is wrong with its files, one line each: `multiseg check` reports them as errors.
     notes
         What `multiseg check` reports as warnings.
+    complete_map
+        What the codes of its cases' `complete_labels` mean; None where no case has any.
     """
 
     name: str
@@ -69,3 +75,4 @@ class Cohort:
     code_map: CodeMap = field(repr=False)
     problems: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
     notes: tuple[str, ...] = ()
+    complete_map: CodeMap | None = field(default=None, repr=False)

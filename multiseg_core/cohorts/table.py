@@ -1,8 +1,8 @@
 """Anybody's data: a CSV manifest with one row per case.
 
-Columns: ``case``; one per modality, named as in the scenarios; ``labels``; optionally ``brain_mask`` and ``split``
-(train, validation or test; blank leaves the choice between train and validation to the study). Paths are relative to
-the manifest. Blank lines and lines that start with # are skipped.
+Columns: ``case``; one per modality, named as in the scenarios; ``labels``; optionally ``brain_mask``, ``split``
+(train, validation or test; blank leaves the choice between train and validation to the study) and ``complete_labels``
+(a file that labels everything, for the upper bound ``oracle``). Paths are relative to the manifest. Blank lines and lines that start with # are skipped.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from ..errors import UserError, one_line, suggest
 from .base import SPLITS, Case
 
-ROLES = ("case", "labels", "brain_mask", "split")
+ROLES = ("case", "labels", "brain_mask", "complete_labels", "split")
 
 
 def read_manifest(cohort: str, manifest: Path) -> tuple[tuple[Case, ...], tuple[str, ...]]:
@@ -83,7 +83,8 @@ def read_manifest(cohort: str, manifest: Path) -> tuple[tuple[Case, ...], tuple[
             raise UserError(
                 f"{manifest} line {line}: split '{split}' is not one of {', '.join(SPLITS)}{suggest(split, SPLITS)}"
             )
-        paths = {role: _path(manifest, row[role]) for role in (*modalities, "labels", "brain_mask") if row.get(role)}
+        files = (*modalities, "labels", "brain_mask", "complete_labels")
+        paths = {role: _path(manifest, row[role]) for role in files if row.get(role)}
         cases[name] = Case(
             cohort=cohort,
             name=name,
@@ -91,6 +92,7 @@ def read_manifest(cohort: str, manifest: Path) -> tuple[tuple[Case, ...], tuple[
             labels=paths["labels"],
             brain_mask=paths.get("brain_mask"),
             split=split,
+            complete_labels=paths.get("complete_labels"),
         )
     if not cases:
         raise UserError(f"cohort {cohort}: {manifest} lists no case")

@@ -24,6 +24,13 @@ def test_columns_splits_comments_and_relative_paths(tmp_path: Path) -> None:
     assert list(b.files) == ["T1", "FLAIR", "labels"]
 
 
+def test_complete_labels_are_optional_case_by_case(tmp_path: Path) -> None:
+    text = "case,T1,labels,complete_labels\na,x.nii,y.nii,z.nii\nb,x.nii,y.nii,\n"
+    (a, b), modalities = read_manifest("c", manifest(tmp_path, text))
+    assert modalities == ("T1",) and a.complete_labels == tmp_path / "z.nii" and b.complete_labels is None
+    assert list(a.files) == ["T1", "labels", "complete_labels"]
+
+
 def test_windows_files_are_read(tmp_path: Path) -> None:
     (tmp_path / "m.csv").write_bytes("\ufeffcase,T1,labels\r\na,x.nii,y.nii\r\n".encode())
     cases, _ = read_manifest("c", tmp_path / "m.csv")

@@ -45,6 +45,7 @@ def phantom_cases(cohort: str, preset: str, n_cases: int, voxel_mm: float, seed:
                 labels=at / "labels.nii.gz",
                 brain_mask=at / "brain_mask.nii.gz",
                 made_by={**made_by, "index": index},
+                complete_labels=at / "complete_truth.nii.gz",
             )
         )
     return tuple(cases)
