@@ -34,7 +34,8 @@ MODEL_NAMES: Mapping[str, str] = {
     "multi_unet": "MultiUNet", "cross_entropy": "Cross-entropy\n(naive)",
     "selective_cross_entropy": "Selective\ncross-entropy", "dice": "Dice", "selective_dice": "Selective\nDice",
     "patchwise_selective_cross_entropy": "Patch-wise\nselective CE",
-    "selective_cross_entropy_uniform": "Selective CE,\nuniform patches", "pseudo_labels": "Pseudo-labels", "oracle": "Oracle",
+    "selective_cross_entropy_uniform": "Selective CE,\nuniform patches",
+    "pseudo_labels": "Pseudo-labels", "oracle": "Oracle",
 }  # fmt: skip
 """Names of models in figures."""
 
