@@ -26,6 +26,7 @@ LABEL_COLOURS: Mapping[str, str] = {
 MODEL_COLOURS: Mapping[str, str] = {
     "multi_unet": "#0072B2", "cross_entropy": "#D55E00", "selective_cross_entropy": "#009E73", "dice": "#CC79A7",
     "selective_dice": "#E69F00", "patchwise_selective_cross_entropy": "#56B4E9",
+    "selective_cross_entropy_uniform": "#F0E442", "pseudo_labels": "#999999", "oracle": "#444444",
 }  # fmt: skip
 """Colours of models that colour-blind readers can tell apart (Okabe and Ito)."""
 
@@ -33,6 +34,8 @@ MODEL_NAMES: Mapping[str, str] = {
     "multi_unet": "MultiUNet", "cross_entropy": "Cross-entropy\n(naive)",
     "selective_cross_entropy": "Selective\ncross-entropy", "dice": "Dice", "selective_dice": "Selective\nDice",
     "patchwise_selective_cross_entropy": "Patch-wise\nselective CE",
+    "selective_cross_entropy_uniform": "Selective CE,\nuniform patches",
+    "pseudo_labels": "Pseudo-labels", "oracle": "Oracle",
 }  # fmt: skip
 """Names of models in figures."""
 
