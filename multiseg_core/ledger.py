@@ -17,6 +17,9 @@ import pandas as pd
 from . import domains, exploration, runs
 from .study import MODELS, Study
 
+MIN_CASES = 3
+"""With fewer test cases, an interval over cases says nothing."""
+
 COLUMNS = ("finding", "thesis", "ours", "low", "high", "verdict")
 N_DRAWS = 1000
 ANATOMY_WMH = ("mrbrains13", "mrbrains17", "mrbrains18")
@@ -92,6 +95,7 @@ class Evidence:
         self, metrics: pd.DataFrame, scenarios: Mapping[tuple[str, ...], str], extra: Mapping[str, np.ndarray]
     ) -> None:
         self.scenarios, self.extra = scenarios, extra
+        self.n_cases_used: list[int] = []  # numbers of test cases behind the means that were asked for
         self.seeds = sorted(metrics["seed"].unique())
         self.cases = {c: list(part["case"].unique()) for c, part in metrics.groupby("cohort")}
         self.drawn_seeds = np.arange(len(self.seeds))
@@ -111,6 +115,7 @@ class Evidence:
         """Return the same evidence with cases and seeds drawn with replacement."""
         other = object.__new__(Evidence)
         other.__dict__.update(self.__dict__)
+        other.n_cases_used = []
         other.drawn_seeds = rng.integers(len(self.seeds), size=len(self.seeds))
         other.drawn_cases = {c: rng.integers(len(cases), size=len(cases)) for c, cases in self.cases.items()}
         other.extra = {k: v[rng.integers(len(v), size=len(v))] for k, v in self.extra.items()}
@@ -133,6 +138,7 @@ class Evidence:
         wanted = known if labels is None else [label for label in labels if label in known]
         if not wanted:
             raise Missing(f"{scenario}/{model} without {labels}")
+        self.n_cases_used.append(len(self.cases[self.cohort_of[scenario]]))
         picked = np.ix_(self.drawn_seeds, self.drawn_cases[self.cohort_of[scenario]])
         values = np.stack([self.arrays[scenario, model, label, value][picked] for label in wanted])
         return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
@@ -254,6 +260,8 @@ FINDINGS: tuple[Finding, ...] = (
 def make_ledger(study: Study, n_draws: int = N_DRAWS, seed: int = 0) -> pd.DataFrame:
     """Judge every finding on the finished runs of a study.
 
+    One cannot tell where a scenario has fewer than `MIN_CASES` test cases.
+
     Returns
     -------
     pd.DataFrame
@@ -266,16 +274,21 @@ def make_ledger(study: Study, n_draws: int = N_DRAWS, seed: int = 0) -> pd.DataF
     rows = []
     for f in FINDINGS:
         ours, low, high, note = float("nan"), float("nan"), float("nan"), ""
+        evidence.n_cases_used.clear()
         try:
             ours = f.statistic(evidence)
             low, high = np.nanquantile([f.statistic(draw) for draw in draws], [0.025, 0.975])
         except Missing as error:
             note = f"this study has not: {error}"
+        few = min(evidence.n_cases_used, default=MIN_CASES)
+        verdict = f.verdict(low, high)
+        if few < MIN_CASES and not note:
+            verdict, note = "cannot tell", f"too few test cases ({few})"
         rows.append(
             {
                 "finding": f.number, "claim": f.claim, "measure": f.measure, "rule": f.rule,
                 "thesis": np.nan if f.thesis is None else f.thesis, "ours": ours, "low": low, "high": high,
-                "verdict": f.verdict(low, high), "note": note,
+                "verdict": verdict, "note": note,
             }
         )  # fmt: skip
     return pd.DataFrame(rows)

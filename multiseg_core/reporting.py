@@ -69,7 +69,8 @@ def start_notebook(variables: Mapping[str, Any], *parameters: str) -> Study:
         if isinstance(value, str | int | float | bool | list | dict | None):
             raise UserError(f"unknown notebook parameter '{name}'{suggest(name, parameters)}")
     use_style()
-    pd.set_option("display.max_colwidth", None, "display.max_columns", None, "display.float_format", _number)
+    pd.set_option("display.max_colwidth", None, "display.max_columns", None, "display.max_rows", None)
+    pd.set_option("display.float_format", _number)
     return Study(variables["params_file"])
 
 
@@ -282,7 +283,7 @@ def write_index(study: Study, notebooks: Sequence[str]) -> Path:
 
 
 def _ledger_rows(study: Study) -> list[dict[str, str]]:
-    """Return the ledger as text, as notebook 04 left it; nothing if the study can judge none of the thesis's findings."""
+    """Return the ledger as text, as notebook 04 left it; nothing if the study can judge none of the findings."""
     path = study.folder / "figures" / "ledger.csv"
     if not path.exists():
         return []
