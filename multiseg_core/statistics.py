@@ -167,6 +167,12 @@ def model_means(
     return pd.DataFrame(rows)
 
 
+_PAIR_COLUMNS = (
+    "scenario", "model_a", "model_b", "n_cases", "n_seeds", "mean_a", "mean_b", "difference", "low", "high",
+    "effect", "effect_low", "effect_high", "p", "p_holm", "significant",
+)  # fmt: skip
+
+
 def paired_comparison(
     metrics: pd.DataFrame,
     value: str = "dice",
@@ -200,7 +206,8 @@ def paired_comparison(
           Holm's method, and p_holm < 0.05. It asks about these networks on other cases: chance between seeds is in the
           interval of the difference, not in p.
 
-        A pair that has no value in common has n_cases 0 and NaN, and does not count in the correction.
+        A pair that has no value in common has n_cases 0 and NaN, and does not count in the correction. No rows where every
+        scenario has a single model.
 
     Raises
     ------
@@ -245,7 +252,7 @@ def paired_comparison(
         table["p_holm"] = holm(table["p"].to_numpy())
         table["significant"] = table["p_holm"] < ALPHA
         tables.append(table)
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=_PAIR_COLUMNS)
 
 
 def rank_stability(

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from multiseg_core import resampling
+from multiseg_core import figures, resampling, statistics
 from multiseg_core.effects import cases_needed, effect_interval, effect_size, power
 from multiseg_core.errors import UserError
 from multiseg_core.resampling import rank_shares, resampled_means
@@ -327,3 +327,23 @@ def test_cases_table_corrects_over_the_pairs_of_a_scenario() -> None:
     result = cases_table(comparison)
     assert result["cases_needed"].tolist() == [cases_needed(e) for e in comparison["effect"]]
     assert result["cases_needed_corrected"].tolist() == [cases_needed(e, 0.05 / 3) for e in comparison["effect"]]
+
+
+def test_a_single_model_has_nothing_to_be_compared_with() -> None:
+    table = pd.DataFrame(
+        {
+            "scenario": "a",
+            "model": "dice",
+            "seed": 0,
+            "cohort": "c",
+            "case": ["x", "y"],
+            "label": "gm",
+            "dice": [0.5, 0.6],
+        }
+    )
+    compared = statistics.paired_comparison(table)
+    both = pd.concat([table, table.assign(model="other")])
+    assert len(compared) == 0 and list(compared.columns) == list(statistics.paired_comparison(both).columns)
+    assert len(statistics.cases_table(compared)) == 0
+    figures.difference_intervals(compared)
+    assert statistics.rank_stability(table)["rank_1"].tolist() == [1.0]
