@@ -54,6 +54,10 @@ MODELS: dict[str, ModelSpec] = {
     "selective_dice": ModelSpec("SelectiveDice", naive=True),
     "patchwise_selective_cross_entropy": ModelSpec("PatchwiseSelectiveCrossEntropy", naive=False),
     "selective_cross_entropy_uniform": ModelSpec("SelectiveCrossEntropy", naive=False, uniform_sampling=True),
+    # patches around labels nearly always hold what their cohort draws; elsewhere the set of the patch is another one
+    "patchwise_selective_cross_entropy_uniform": ModelSpec(
+        "PatchwiseSelectiveCrossEntropy", naive=False, uniform_sampling=True
+    ),
     # plain cross-entropy: completed labels are single classes, but for coarse, ignored and foreign ones
     "oracle": ModelSpec("SelectiveCrossEntropy", naive=False, complete=True),
     "pseudo_labels": ModelSpec("SelectiveCrossEntropy", naive=False, pseudo_labels=True),
