@@ -67,6 +67,21 @@ def beside_thesis(study: Study, scenario: str, metrics: pd.DataFrame) -> pd.Data
     return pd.DataFrame(columns).rename_axis("model")
 
 
+def surface_distances(metrics: pd.DataFrame) -> pd.DataFrame:
+    """Return the median HD95 and ASSD (mm) of each label over cases and seeds, a row per scenario and model.
+
+    The median, because the distance of a label that was missed is infinite. Cases without the label that predict none
+    are left out.
+    """
+    columns = {
+        (label, name): part.groupby(["scenario", "model"], sort=False)[f"{name.lower()}_mm"].median()
+        for label, part in metrics.groupby("label", sort=False)
+        for name in ("HD95", "ASSD")
+    }
+    order = metrics.groupby(["scenario", "model"], sort=False).size().index
+    return pd.DataFrame(columns).reindex(order)
+
+
 def flat(table: pd.DataFrame) -> pd.DataFrame:
     """Return a table with one level of columns, joined by underscores, and its index as a column: for CSV."""
     return table.set_axis(["_".join(column) for column in table.columns], axis=1).reset_index()
