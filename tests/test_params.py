@@ -113,3 +113,13 @@ def test_the_thesis_recipe_is_the_default() -> None:
     network = build_network(thesis.network, 2, 5)
     assert count_parameters(network) == count_parameters(UNet(2, 5))
     assert (thesis.training.batch_size, thesis.training.patch_size) == (7, [32, 32, 32])
+
+
+def test_demo_and_thesis_are_the_quick_study_with_other_data_and_budget() -> None:
+    """The same scenarios; real data have no complete labels, so no upper bound."""
+    quick, demo, thesis = (load_params(ROOT / "params" / f"{name}.yaml").scenarios for name in ("quick", "demo", "thesis"))
+    assert demo == quick and len(quick) == 6
+    for name, scenario in thesis.items():
+        models = [model for model in quick[name].models if model != "oracle"]
+        assert dataclasses.replace(quick[name], models=models) == scenario
+    assert thesis.keys() == quick.keys()

@@ -374,9 +374,10 @@ def test_the_thesis_asks_for_its_data(tmp_path: Path) -> None:
     with pytest.raises(UserError) as raised:
         Study(file)
     lines = str(raised.value).splitlines()
-    assert len(lines) == 4
-    for name, provider, line in zip(
-        ("ibsr", "mrbrains13", "mrbrains17", "mrbrains18"), ("NITRC", *["DataverseNL"] * 3), lines
-    ):
+    providers = {
+        "ibsr": "NITRC", **dict.fromkeys(("mrbrains13", "mrbrains17", "mrbrains18"), "DataverseNL"),
+        "brainweb": "the McConnell", "brats12": "the MIDAS archive", "tumorsim": "your own simulations",
+    }  # fmt: skip
+    for (name, provider), line in zip(providers.items(), lines, strict=True):
         assert f"thesis.yaml: cohorts.{name}.folder: no such folder: {tmp_path / 'data' / name}; " in line
         assert f"is obtained from {provider}" in line
