@@ -14,7 +14,6 @@ LANGUAGES = ("en", "es")
 
 SPANISH: Mapping[str, str] = {
     # labels
-    "background": "background",
     "CSF": "CSF",
     "GM": "GM",
     "WM": "WM",
@@ -57,7 +56,6 @@ SPANISH: Mapping[str, str] = {
     "Spearman's correlation {rho:.2f} ({n} entries)": "correlación de Spearman {rho:.2f} ({n} valores)",
     "between two cohorts": "entre dos datasets",
     "within one": "dentro de uno",
-    "cohort": "dataset",
     "ml": "ml",
     "z-score": "z-score",
     "density": "densidad",
