@@ -38,8 +38,8 @@ def target_overlay(case: StoredCase, labels: Sequence[str], z: int) -> np.ndarra
     """Return the drawn labels of an axial slice as class numbers (k for ``labels[k - 1]``), 0 elsewhere."""
     table = np.zeros(len(case.sets), dtype=np.uint8)
     for position, members in enumerate(case.sets):
-        if BACKGROUND not in members and next(iter(sorted(members))) in labels:
-            table[position] = 1 + list(labels).index(sorted(members)[0])
+        if BACKGROUND not in members and min(members) in labels:
+            table[position] = 1 + list(labels).index(min(members))
     return table[case.target[:, :, z]]
 
 
