@@ -13,7 +13,8 @@ from matplotlib.colors import to_rgb
 from PIL import Image
 
 from .exploration import drawn_labels
-from .figures import LABEL_NAMES, label_colours, pretty, target_overlay
+from .figures import LABEL_NAMES, label_colours, pretty
+from .slices import target_overlay
 from .store import StoredCase
 
 N_SLICES = 15

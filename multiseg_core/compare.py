@@ -243,7 +243,7 @@ def write(comparison: Comparison, folder: Path) -> Path:
     """
     import matplotlib.pyplot as plt
 
-    from . import figures
+    from . import charts, figures
 
     for name, table in comparison.tables.items():
         with atomic_path(folder / f"{name}.csv") as part:
@@ -253,7 +253,7 @@ def write(comparison: Comparison, folder: Path) -> Path:
             text = shown(table).to_latex(index=False, escape=True, caption=caption, label=f"tab:{name}")
             part.write_text(text, encoding="utf-8")
     figures.use_style()
-    figure = figures.difference_intervals(comparison.tables["differences"], comparison.value)
+    figure = charts.difference_intervals(comparison.tables["differences"], comparison.value)
     drawn = ["scenario", "model_a", "model_b", "difference", "low", "high", "significant"]
     figures.save(figure, comparison.tables["differences"][drawn], folder, "forest")
     plt.close(figure)

@@ -18,6 +18,7 @@ from typing import Any, Union
 import yaml
 
 from .errors import UserError, one_line, suggest
+from .wording import LANGUAGES
 
 CodeValue = Union[str, list[str]]  # noqa: UP007 - read at run time
 
@@ -179,6 +180,8 @@ class Params:
     """Where reports go, relative to the params file; by default the folder `reports` beside `params`."""
     title: str | None = None
     """Heading of the report."""
+    figure_language: str = "en"
+    """Language of the texts inside figures: ``en``, or ``es`` for the thesis's Spanish."""
 
 
 def load_params(path: Path) -> Params:
@@ -332,6 +335,7 @@ def _check_values(params: Params) -> None:
     _require_choice("training.schedule", t.schedule, ("constant", "one_cycle"))
     _require_choice("device", params.device.split(":")[0], ("auto", "cpu", "cuda"))
     _require_choice("precision", params.precision, ("auto", "float32", "bf16"))
+    _require_choice("figure_language", params.figure_language, LANGUAGES)
     require(bool(params.cohorts), "cohorts: at least one is needed")
     require(bool(params.scenarios), "scenarios: at least one is needed")
     require(bool(params.seeds), "seeds: at least one is needed")

@@ -15,9 +15,9 @@ import nbformat
 import pandas as pd
 from traitlets.config import Config
 
-from . import runs, statistics
+from . import captions, runs, statistics
 from .errors import UserError, suggest
-from .figures import LABEL_NAMES, MODEL_NAMES, pretty, use_style
+from .figures import LABEL_NAMES, plain, pretty, read_texts, use_style
 from .files import atomic_path, code_fingerprint, file_fingerprint, fingerprint, write_json
 from .provenance import provenance
 from .study import Study
@@ -29,11 +29,17 @@ _MODULES = (
     "domains",
     "exploration",
     "figures",
+    "slices",
+    "charts",
+    "cohort_figures",
+    "captions",
+    "wording",
     "ledger",
     "thesis",
     "tables",
     "reporting",
     "statistics",
+    "shift",
     "resampling",
     "effects",
     "runs",
@@ -68,10 +74,11 @@ def start_notebook(variables: Mapping[str, Any], *parameters: str) -> Study:
             continue
         if isinstance(value, str | int | float | bool | list | dict | None):
             raise UserError(f"unknown notebook parameter '{name}'{suggest(name, parameters)}")
-    use_style()
+    study = Study(variables["params_file"])
+    use_style(study.params.figure_language)
     pd.set_option("display.max_colwidth", None, "display.max_columns", None, "display.max_rows", None)
     pd.set_option("display.float_format", _number)
-    return Study(variables["params_file"])
+    return study
 
 
 def _number(value: float) -> str:
@@ -263,7 +270,7 @@ def write_index(study: Study, notebooks: Sequence[str]) -> Path:
     )
     results = results_table(study)
     shown = results.rename(columns={label: pretty(label, LABEL_NAMES) for label in study.labels})
-    shown["model"] = [pretty(m, MODEL_NAMES).replace("\n", " ") for m in shown["model"]]
+    shown["model"] = [plain(m) for m in shown["model"]]
     page = environment.get_template("index.html.j2").render(
         title=study.params.title or f"multiseg: {study.name}",
         params_name=study.params_file.name,
@@ -322,13 +329,19 @@ def _heading(notebook: Path) -> str:
 
 
 def _main_figures(study: Study) -> list[dict[str, str]]:
-    """Return the box plot and the slice panel of every scenario as data URIs."""
+    """Return the box plot and the slice panel of every scenario as data URIs, with captions and alternative texts."""
     shown = []
     for scenario, s in study.params.scenarios.items():
-        for name, text in (("dice", "Dice on the test cohort by label and model"), ("panel", "one test slice")):
-            path = study.folder / "figures" / f"{scenario}_{name}.png"
+        for kind in ("dice", "panel"):
+            path = study.folder / "figures" / f"{captions.figure_name(study, scenario, kind)}.png"
             if path.exists():
                 data = base64.b64encode(path.read_bytes()).decode()
-                caption = f"{s.title or scenario}: {text}"
-                shown.append({"uri": f"data:image/png;base64,{data}", "caption": caption})
+                caption, alt = read_texts(path)
+                shown.append(
+                    {
+                        "uri": f"data:image/png;base64,{data}",
+                        "caption": f"{s.title or scenario}. {caption}",
+                        "alt": alt,
+                    }
+                )
     return shown

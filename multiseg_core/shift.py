@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from scipy import stats
 
 from . import exploration, runs
-from .figures import LABEL_NAMES, MODEL_NAMES, model_palette, pretty
+from .figures import SINGLE_TASK
 from .inference import Model
 from .metrics import label_metrics
 from .study import MODELS, Study
 from .training import Compute
 
-SINGLE_COLUMNS = ("seed", "cohort", "case", "label", "dice")
+SINGLE_COLUMNS = ("scenario", "model", "seed", "cohort", "case", "label", "dice")
 LOSS_COLUMNS = ("scenario", "model", "cohort", "test_cohort", "label", "divergence", "dice_own", "dice_test", "loss")
 COMPARED = ("multi_unet", "selective_cross_entropy")
 """One network per task, and the one network that is to replace them."""
@@ -32,7 +29,7 @@ def single_task_dice(study: Study, scenario: str) -> pd.DataFrame:
     Returns
     -------
     pd.DataFrame
-        ``seed, cohort, case, label, dice``; no rows for a scenario without MultiUNet or with a single task.
+        ``scenario, model, seed, cohort, case, label, dice``, with the model `SINGLE_TASK`; no rows for a scenario without MultiUNet or with a single task.
     """
     rows: list[tuple[object, ...]] = []
     compute = Compute.resolve(study.params.device, study.params.precision)
@@ -48,8 +45,15 @@ def single_task_dice(study: Study, scenario: str) -> pd.DataFrame:
                     memory = study.params.inference.memory_gib
                     prediction = model.segment(np.asarray(stored.images), stored.modalities, compute, memory)
                     measured = label_metrics(stored.target, prediction, stored.sets, network.labels, stored.spacing_mm)
-                    rows += [(run.seed, cohort, case.name, label, values["dice"]) for label, values in measured.items()]
+                    place = (scenario, SINGLE_TASK, run.seed, cohort, case.name)
+                    rows += [(*place, label, values["dice"]) for label, values in measured.items()]
     return pd.DataFrame(rows, columns=list(SINGLE_COLUMNS))
+
+
+def with_single_task(study: Study, scenario: str, metrics: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of a scenario, those of `single_task_dice` first."""
+    parts = [single_task_dice(study, scenario), metrics[metrics["scenario"] == scenario]]
+    return pd.concat([part for part in parts if len(part)], ignore_index=True)
 
 
 def dice_losses(study: Study) -> pd.DataFrame:
@@ -110,28 +114,3 @@ def rank_correlations(losses: pd.DataFrame) -> pd.DataFrame:
         rho = float(stats.spearmanr(pairs["divergence"], pairs["loss"]).statistic) if defined else np.nan
         rows.append({"model": model, "pairs": len(pairs), "rho": rho})
     return pd.DataFrame(rows, columns=["model", "pairs", "rho"])
-
-
-def shift_figure(losses: pd.DataFrame) -> Figure:
-    """Draw the loss of Dice against the divergence of training and test cohort: a mark per label, a colour per model."""
-    shown = losses.dropna(subset=["divergence", "loss"])
-    models, labels = (list(dict.fromkeys(shown[column])) for column in ("model", "label"))
-    palette = model_palette(models)
-    marks = dict(zip(labels, "os^DvPX*<>" * (1 + len(labels) // 10), strict=False))
-    figure, axes = plt.subplots(figsize=(9.5, 5), layout="constrained")
-    for row in shown.itertuples():
-        # models side by side, so that equal values do not hide each other
-        at = 1000 * row.divergence * (1 + 0.015 * (models.index(row.model) - (len(models) - 1) / 2))
-        axes.plot(at, row.loss, marks[row.label], color=palette[row.model], ms=7, mec="white", mew=0.6)
-    for (cohort, test), part in shown.groupby(["cohort", "test_cohort"], sort=False):
-        axes.annotate(
-            f"{cohort} → {test}", (1000 * part["divergence"].mean(), part["loss"].max()), xytext=(0, 8),
-            textcoords="offset points", rotation=40, fontsize=8, color="0.3",
-        )  # fmt: skip
-    axes.axhline(0, color="0.6", lw=1)
-    axes.margins(x=0.08, y=0.3)
-    axes.set(xlabel="divergence of training and test cohort x 1000", ylabel="loss of Dice (own cohort - test cohort)")
-    handles = [Line2D([], [], color=palette[m], lw=4, label=pretty(m, MODEL_NAMES).replace("\n", " ")) for m in models]
-    handles += [Line2D([], [], color="0.4", marker=marks[k], ls="", label=pretty(k, LABEL_NAMES)) for k in labels]
-    axes.legend(handles=handles, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
-    return figure

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from multiseg_core import cli, compare, figures, statistics
+from multiseg_core import charts, cli, compare, statistics
 from multiseg_core.errors import UserError
 
 DICE = {"ours": [0.81, 0.74, 0.66, 0.9, 0.71, 0.8], "peer": [0.79, 0.75, 0.6, 0.85, 0.64, 0.77]}
@@ -196,15 +196,15 @@ def test_forest_plot_has_a_line_for_every_pair_with_values() -> None:
             "significant": [True, False, False],
         }
     )  # fmt: skip
-    figure = figures.difference_intervals(comparison)
+    figure = charts.difference_intervals(comparison)
     names = [[label.get_text() for label in axes.get_yticklabels()] for axes in figure.axes]
     assert names == [["a − b"], ["Dice − MultiUNet"]]
     assert figure.axes[0].lines[0].get_xdata().tolist() == [0.05, 0.15]
-    figures.plt.close(figure)
+    charts.plt.close(figure)
 
 
 def test_nothing_to_draw_is_drawn() -> None:
     nothing = pd.DataFrame(
         {"scenario": ["s"], "model_a": ["a"], "model_b": ["b"], "difference": [np.nan], "low": [np.nan]}
     )
-    figures.plt.close(figures.difference_intervals(nothing))
+    charts.plt.close(charts.difference_intervals(nothing))

@@ -1,9 +1,8 @@
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 import pytest
 
-from multiseg_core import domains, exploration
+from multiseg_core import cohort_figures, domains, exploration
 from multiseg_core.store import StoredCase
 from multiseg_core.study import Study
 
@@ -44,14 +43,14 @@ def test_volumes_are_counted_voxels(smoke: Study, cohorts: dict[str, list[Stored
     both = each[(each["cohort"] == "mrbrains17") & (each["label"] == "WMH")]["ml"]
     assert table.loc[("mrbrains17", "WMH"), "mean ml"] == pytest.approx(both.sum() / 2)
     assert table.loc[("mrbrains17", "WMH"), "cases with it"] == 2
-    assert len(exploration.volume_figure(each).axes) == 4
+    assert len(cohort_figures.volume_figure(each).axes) == 4
 
 
 def test_histograms_are_densities(smoke: Study, cohorts: dict[str, list[StoredCase]]) -> None:
     table = exploration.intensities(smoke, cohorts)
     area = table.groupby(["cohort", "modality"])["density"].sum() * 0.1
     assert np.allclose(area, 1, atol=1e-6) and len(area) == 8  # 3 + 2 + 3 modalities
-    assert len(exploration.intensity_histograms(table).axes) == 3
+    assert len(cohort_figures.intensity_histograms(table).axes) == 3
 
 
 def test_divergences_stand_in_the_thesis_s_order(smoke: Study, cohorts: dict[str, list[StoredCase]]) -> None:
@@ -61,43 +60,19 @@ def test_divergences_stand_in_the_thesis_s_order(smoke: Study, cohorts: dict[str
     a, b = (domains.intensity_histogram(case) for case in cohorts["mrbrains13"])
     assert ours.loc["mrbrains13", "mrbrains13"] == pytest.approx(domains.divergence(a, b))
     assert theirs.loc["mrbrains13", "mrbrains13"] == 0.002698
-    assert len(exploration.divergence_figure(ours, theirs).axes) == 3
-    assert len(exploration.divergence_figure(ours, None).axes) == 1
+    assert len(cohort_figures.divergence_figure(ours, theirs).axes) == 3
+    assert len(cohort_figures.divergence_figure(ours, None).axes) == 1
 
 
-def test_groups_have_the_thesis_s_numbers(smoke: Study, cohorts: dict[str, list[StoredCase]]) -> None:
+def test_groups_are_named_after_their_task(smoke: Study, cohorts: dict[str, list[StoredCase]]) -> None:
     groups = {name: [case.cohort for case in cases] for name, cases in exploration.example_groups(smoke, cohorts)}
     assert groups == {
-        "13_anatomy": ["mrbrains13"], "14_wmh": ["mrbrains17"], "cohort_csf_gm_wm_wmh": ["mrbrains18"],
+        "anatomy": ["mrbrains13"], "wmh": ["mrbrains17"], "cohort_csf_gm_wm_wmh": ["mrbrains18"],
     }  # fmt: skip
 
 
-def test_slices_show_drawn_labels_only(smoke: Study, cohorts: dict[str, list[StoredCase]]) -> None:
-    _, table = exploration.cohort_slices([cohorts["mrbrains17"][0]], smoke.labels)
-    assert list(table["label"]) == ["wmh"] and table["voxels"].iloc[0] > 0
-
-
-def test_multi_task_example_shows_each_task_and_both(smoke: Study, cohorts: dict[str, list[StoredCase]]) -> None:
-    found = exploration.multi_task_example(cohorts, smoke.labels)
-    assert found is not None
-    counts = found[1].set_index(["panel", "label"])["voxels"]
-    assert counts["CSF + GM + WM", "gm"] == counts["together", "gm"] > 0
-    assert counts["WMH", "wmh"] == counts["together", "wmh"] > 0
-    assert exploration.multi_task_example({"mrbrains13": cohorts["mrbrains13"]}, smoke.labels) is None
-
-
-def test_modalities_come_from_the_richest_cohort(cohorts: dict[str, list[StoredCase]]) -> None:
-    _, table = exploration.modalities_figure(cohorts)
-    assert dict(zip(table["modality"], table["cohort"], strict=True)) == {
-        "T1": "mrbrains13", "IR": "mrbrains13", "FLAIR": "mrbrains13",
-    }  # fmt: skip
-
-
-def test_protocols_are_compared_where_two_cohorts_draw_a_label(cohorts: dict[str, list[StoredCase]]) -> None:
-    found = exploration.protocol_figure(cohorts, "csf")
-    assert found is not None and list(found[1]["cohort"]) == ["mrbrains13", "mrbrains18"]
-    row: pd.Series = found[1].iloc[0]
-    case = cohorts["mrbrains13"][0]
-    csf = case.sets.index(frozenset({"csf"}))
-    assert row["voxels"] == (case.target[:, :, row["slice"]] == csf).sum()
-    assert exploration.protocol_figure({"mrbrains13": cohorts["mrbrains13"]}, "csf") is None
+def test_sets_in_words() -> None:
+    labels = ("csf", "gm", "wm", "wmh")
+    assert exploration.describe_set(frozenset({"background"}), labels) == "background"
+    assert exploration.describe_set(frozenset({"background", "gm", "csf"}), labels) == "background, CSF or GM"
+    assert exploration.describe_set(frozenset({"background", *labels}), labels) == "ignored (any class)"

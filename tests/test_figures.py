@@ -1,13 +1,16 @@
+import itertools
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.colors import to_rgb
+from PIL import Image
 
-from multiseg_core import exploration, figures, tables
-from multiseg_core.statistics import thesis_test
-from multiseg_core.study import Study
+from multiseg_core import figures, plans, wording
+
+MAIN = ("multi_unet", "cross_entropy", "selective_cross_entropy", "dice", "selective_dice")
 
 
 @pytest.fixture(autouse=True)
@@ -16,14 +19,35 @@ def close_figures() -> object:
     plt.close("all")
 
 
+def line() -> plt.Figure:
+    figure, axes = plt.subplots()
+    axes.plot([1, 2])
+    return figure
+
+
 def test_equal_figures_are_equal_files(tmp_path: Path) -> None:
     table = pd.DataFrame({"x": [1, 2]})
     for name in ("a", "b"):
-        figure, axes = plt.subplots()
-        axes.plot([1, 2])
-        figures.save(figure, table, tmp_path, name)
+        figures.save(line(), table, tmp_path, name, "A line − rising", "A caption.")
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
     assert (tmp_path / "a.csv").read_text() == "x\n1\n2\n"
+    assert figures.read_texts(tmp_path / "a.png") == ("A caption.", "A line − rising")
+    figures.save(line(), table, tmp_path, "c")
+    assert figures.read_texts(tmp_path / "c.png") == ("", "")
+
+
+def test_what_is_shown_is_what_was_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    outputs: list[tuple[dict, dict]] = []
+    monkeypatch.setattr(figures, "display", lambda data, metadata=None, raw=False: outputs.append((data, metadata)))
+    figures.use_style()
+    figures.show(line(), pd.DataFrame({"x": [1]}), tmp_path, "a", "A line.", "Figure 1.")
+    assert plt.get_fignums() == []  # else the notebook would show it once more
+    (picture, about), (caption, _) = outputs
+    with Image.open(tmp_path / "a.png") as image:
+        width = image.width
+    assert about == {"image/png": {"alt": "A line.", "width": round(width * 96 / 200)}}
+    assert picture["text/plain"] == "A line." and picture["image/png"].startswith("iVBORw0KGgo")
+    assert caption == {"text/markdown": "*Figure 1.*", "text/plain": "Figure 1."}
 
 
 def test_colours_are_the_thesis_s_and_never_shared() -> None:
@@ -34,52 +58,62 @@ def test_colours_are_the_thesis_s_and_never_shared() -> None:
     assert len(set(many.values())) == 5
 
 
-def test_bars_join_models_that_do_not_differ() -> None:
-    order = ["a", "b", "c", "d"]
-    assert figures._joined(order, set()) == [("a", "d")]
-    assert figures._joined(order, {frozenset("ad"), frozenset("ac")}) == [("a", "b"), ("b", "d")]
-    assert figures._joined(order, {frozenset(p) for p in ("ab", "ac", "ad", "bc", "bd", "cd")}) == []
+# Machado, Oliveira and Fernandes 2009, IEEE Transactions on Visualization and Computer Graphics 15, 1291-1298, table 1,
+# severity 1.0; for linear RGB
+COLOUR_BLINDNESS = {
+    "none": [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
+    "protanopia": [
+        [0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998],
+    ],
+    "deuteranopia": [
+        [0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881],
+    ],
+}  # fmt: skip
 
 
-def test_overlay_shows_drawn_labels_only(smoke: Study) -> None:
-    case = exploration.open_cases(smoke)["mrbrains17"][0]
-    z = figures.best_slice(case, smoke.labels)
-    overlay = figures.target_overlay(case, smoke.labels, z)
-    wmh = [i for i, members in enumerate(case.sets) if members == {"wmh"}]
-    assert set(np.unique(overlay)) <= {0, 4}
-    assert ((overlay == 4) == np.isin(case.target[:, :, z], wmh)).all() and (overlay == 4).any()
+def seen(colour: str, kind: str) -> np.ndarray:
+    """CIELAB (D65) of a colour as somebody with a kind of colour blindness sees it."""
+    rgb = np.array(to_rgb(colour))
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    linear = np.clip(np.array(COLOUR_BLINDNESS[kind]) @ linear, 0, 1)
+    to_xyz = [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]]
+    xyz = np.array(to_xyz) @ linear / [0.95047, 1, 1.08883]
+    f = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
 
 
-def test_tables_of_panels_count_what_is_drawn(smoke: Study) -> None:
-    case, predictions = tables.example_predictions(smoke, "anatomy_wmh")
-    figure, table = figures.prediction_panel(case, predictions, smoke.labels, "FLAIR")
-    z = table["slice"].iloc[0]
-    rows = table.set_index(["panel", "label"])["voxels"]
-    assert list(predictions) == smoke.params.scenarios["anatomy_wmh"].models
-    for model, prediction in predictions.items():
-        assert rows[model, "gm"] == (prediction[:, :, z] == 2).sum()
-    assert len(figure.axes) == 8
+def test_lab_is_lab() -> None:
+    assert seen("white", "none") == pytest.approx([100, 0, 0], abs=0.02)
+    assert seen("red", "none") == pytest.approx([53.24, 80.09, 67.20], abs=0.02)
+    # what the test below is about: red and green of the same lightness, far apart for most, close for some
+    assert np.linalg.norm(seen("#b05a00", "none") - seen("#4f7f00", "none")) > 45
+    assert np.linalg.norm(seen("#b05a00", "deuteranopia") - seen("#4f7f00", "deuteranopia")) < 15
 
 
-def test_significance_axis_names_every_model(smoke: Study) -> None:
-    metrics = pd.read_csv(smoke.folder / "metrics.csv")
-    figure = figures.significance_axis(thesis_test(metrics), metrics.groupby("model")["dice"].mean())
-    texts = " ".join(text.get_text() for text in figure.axes[0].texts)
-    for name in ("MultiUNet", "naive", "Selective\nDice"):
-        assert name in texts
+@pytest.mark.parametrize("kind", COLOUR_BLINDNESS)
+def test_main_models_can_be_told_apart(kind: str) -> None:
+    for a, b in itertools.combinations(MAIN, 2):
+        distance = np.linalg.norm(
+            seen(figures.MODEL_STYLES[a].colour, kind) - seen(figures.MODEL_STYLES[b].colour, kind)
+        )
+        assert distance > 25, (a, b, distance)
 
 
-def test_predicted_volumes_by_hand(smoke: Study) -> None:
-    from multiseg_core import runs
+def test_every_model_has_a_name_and_a_look_of_its_own() -> None:
+    assert set(figures.MODEL_STYLES) == set(figures.MODEL_NAMES) == {*plans.MODELS, figures.SINGLE_TASK}
+    styles = list(figures.MODEL_STYLES.values())
+    assert len({(s.colour, s.hatch) for s in styles}) == len(styles)  # in box plots
+    assert len({(s.colour, s.marker) for s in styles}) == len(styles)  # on the axis of means
+    assert len(set(figures.MODEL_NAMES.values())) == len(styles)
 
-    table = tables.predicted_volumes(smoke, "anatomy_wmh", ["cross_entropy"])
-    case = smoke.split("mrbrains13")[1][0]
-    prediction = runs.load_prediction(smoke, smoke.find_run("anatomy_wmh/cross_entropy/0"), case)
-    assert table.loc[("cross_entropy", "mrbrains13"), "gm"] == pytest.approx((prediction == 2).sum() * 6**3 / 1000)
 
-
-def test_sets_in_words() -> None:
-    labels = ("csf", "gm", "wm", "wmh")
-    assert figures.describe_set(frozenset({"background"}), labels) == "background"
-    assert figures.describe_set(frozenset({"background", "gm", "csf"}), labels) == "background, CSF or GM"
-    assert figures.describe_set(frozenset({"background", *labels}), labels) == "ignored (any class)"
+def test_names_are_drawn_in_the_language_of_figures() -> None:
+    try:
+        figures.use_style("es")
+        assert figures.drawn_name("selective_dice") == "Dice\nselectivo"
+        assert figures.drawn_name("tumour", figures.LABEL_NAMES) == "Tumor"
+        assert figures.drawn_name("somebody_s_model") == "somebody s model"
+        assert figures.pretty("tumour", figures.LABEL_NAMES) == "Tumour"  # tables stay English
+    finally:
+        figures.use_style()
+    assert wording.language() == "en" and figures.drawn_name("selective_dice") == "Selective\nDice"

@@ -48,6 +48,7 @@ def test_numbers_that_yaml_reads_as_text(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        (MINIMAL + "figure_language: ess\n", r"figure_language: 'ess' is not one of en, es \(did you mean 'es'\?\)"),
         (MINIMAL + "sedes: [1]\n", r"p.yaml: unknown key 'sedes' \(did you mean 'seeds'\?\)"),
         (
             MINIMAL + "training: {step: 3}\n",
@@ -117,7 +118,9 @@ def test_the_thesis_recipe_is_the_default() -> None:
 
 def test_demo_and_thesis_are_the_quick_study_with_other_data_and_budget() -> None:
     """The same scenarios; real data have no complete labels, so no upper bound."""
-    quick, demo, thesis = (load_params(ROOT / "params" / f"{name}.yaml").scenarios for name in ("quick", "demo", "thesis"))
+    quick, demo, thesis = (
+        load_params(ROOT / "params" / f"{name}.yaml").scenarios for name in ("quick", "demo", "thesis")
+    )
     assert demo == quick and len(quick) == 6
     for name, scenario in thesis.items():
         models = [model for model in quick[name].models if model != "oracle"]

@@ -81,8 +81,23 @@ def test_index_shows_results_figures_and_links(report: Path, smoke: Study) -> No
 
 def test_figures_are_saved_with_their_tables(report: Path) -> None:
     names = {path.stem for path in (report.parent / "figures").glob("*.png")}
-    assert names == {f"anatomy_wmh_{x}" for x in ("training", "dice", "significance", "panel", "naive")}
+    assert names == {
+        "anatomy_wmh_training", "26_anatomy_wmh_dice", "27_anatomy_wmh_significance", "28_anatomy_wmh_panel",
+        "anatomy_wmh_naive",
+    }  # fmt: skip
     assert all((report.parent / "figures" / f"{name}.csv").exists() for name in names)
+
+
+def test_figures_have_captions_and_alternative_texts(report: Path) -> None:
+    page = (report.parent / "02_anatomy_wmh.html").read_text()
+    pictures = re.findall(r'<img[^>]*src="data:image/png[^>]*>', page)
+    assert len(pictures) == 5
+    for picture in pictures:
+        assert re.search(r'alt="[^"]{60,}"', picture) and re.search(r'width="\d+"', picture)
+    assert "<em>Thesis figure 26. Dice on the test cases" in page and "&lt;Figure size" not in page
+    index = report.read_text()
+    assert "<figcaption>anatomy_wmh. Thesis figure 28. One test slice" in index
+    assert 'alt="Dice on the test cases, by label and model. Boxes' in index
 
 
 def test_pages_open_in_a_browser_without_network(report: Path, tmp_path: Path) -> None:

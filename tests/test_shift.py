@@ -16,6 +16,10 @@ def test_own_cohort_dice_of_each_task_comes_from_its_network_alone(smoke: Study)
     lesions = merged.query("cohort == 'mrbrains17'").set_index(["case", "label"])["dice"]
     alone = table.query("cohort == 'mrbrains17'").set_index(["case", "label"])["dice"]
     pd.testing.assert_series_equal(alone, lesions)
+    tested = runs.collect_metrics(smoke)
+    both = shift.with_single_task(smoke, "anatomy_wmh", tested)
+    assert list(dict.fromkeys(both["model"]))[:2] == ["single_task", "multi_unet"]
+    assert len(both) == len(table) + (tested["scenario"] == "anatomy_wmh").sum()
 
 
 def test_loss_of_dice_is_own_minus_test(smoke: Study) -> None:
@@ -48,15 +52,3 @@ def test_correlation_is_over_pairs_of_cohorts() -> None:
     found = shift.rank_correlations(table).set_index("model")
     assert found.loc["dice", "pairs"] == 3 and found.loc["dice", "rho"] == pytest.approx(1.0)
     assert found.loc["multi_unet", "pairs"] == 2 and np.isnan(found.loc["multi_unet", "rho"])
-
-
-def test_figure_leaves_out_what_has_no_divergence() -> None:
-    table = losses_table(
-        [("dice", "a", "gm", 0.01, 0.1), ("dice", "b", "gm", 0.02, 0.2), ("dice", "c", "gm", np.nan, 0)]
-    )
-    axes = shift.shift_figure(table).axes[0]
-    texts = [text.get_text() for text in axes.texts]
-    assert texts == ["a → t", "b → t"]
-    points = [line for line in axes.lines if line.get_marker() == "o"]
-    assert [float(line.get_ydata()[0]) for line in points] == [0.1, 0.2]
-    assert float(points[0].get_xdata()[0]) == pytest.approx(10.0)

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from multiseg_core import figures, resampling, statistics
+from multiseg_core import charts, resampling, statistics
 from multiseg_core.effects import cases_needed, effect_interval, effect_size, power
 from multiseg_core.errors import UserError
 from multiseg_core.resampling import rank_shares, resampled_means
@@ -345,5 +345,5 @@ def test_a_single_model_has_nothing_to_be_compared_with() -> None:
     both = pd.concat([table, table.assign(model="other")])
     assert len(compared) == 0 and list(compared.columns) == list(statistics.paired_comparison(both).columns)
     assert len(statistics.cases_table(compared)) == 0
-    figures.difference_intervals(compared)
+    charts.difference_intervals(compared)
     assert statistics.rank_stability(table)["rank_1"].tolist() == [1.0]

@@ -1,0 +1,93 @@
+"""The texts inside figures, in English and in the thesis's Spanish.
+
+Figure code writes English phrases and passes them through `say`; the params file's ``figure_language`` says in which
+language they are drawn. Terms are the thesis's own where it has one: it keeps *ground truth* and the English
+abbreviations of tissues.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+LANGUAGES = ("en", "es")
+"""Languages of figures: English, Spanish."""
+
+SPANISH: Mapping[str, str] = {
+    # labels
+    "CSF": "CSF",
+    "GM": "GM",
+    "WM": "WM",
+    "WMH": "WMH",
+    "Oedema": "Edema",
+    "Tumour": "Tumor",
+    " or ": " o ",
+    # models
+    "MultiUNet": "MultiUNet",
+    "Cross-entropy\n(naive)": "Entropía cruzada\n(naive)",
+    "Selective\ncross-entropy": "Entropía cruzada\nselectiva",
+    "Dice": "Dice",
+    "Selective\nDice": "Dice\nselectivo",
+    "Patch-wise\nselective CE": "E. C. selectiva\npor parche",
+    "Selective CE,\nuniform patches": "E. C. selectiva,\nparches uniformes",
+    "Patch-wise sel. CE,\nuniform patches": "E. C. sel. por parche,\nparches uniformes",
+    "Pseudo-labels": "Pseudoetiquetas",
+    "Oracle": "Oráculo",
+    "Single task": "Mono-tarea",
+    # slices
+    "ground truth": "ground truth",
+    "labels": "etiquetas",
+    "labels of the cohort": "etiquetas del dataset",
+    "naive model": "Modelo Naive",
+    "together": "combinadas",
+    "{percent:.0f} % of the slice": "{percent:.0f} % del corte",
+    # results
+    "mean Dice over images and labels": "media del coeficiente de Dice sobre imágenes y etiquetas",
+    "difference of mean {value}, 95 % interval": "diferencia de medias de {value}, intervalo del 95 %",
+    "(filled: p < 0.05 after Holm's correction)": "(relleno: p < 0,05 con la corrección de Holm)",
+    "only pairs with {model}; the table has all": "sólo pares con {model}; la tabla tiene todos",
+    "step": "paso",
+    "loss": "función de costo",
+    "training": "entrenamiento",
+    "validation": "validación",
+    "divergence of training and test cohort x 1000": "divergencia entre datasets de entrenamiento y prueba x 1000",
+    "loss of Dice (own cohort − test cohort)": "pérdida de Dice (dataset propio − dataset de prueba)",
+    # cohorts
+    "Divergence x 1000, {who}": "Divergencia x 1000, {who}",
+    "this study": "este estudio",
+    "the thesis": "la tesis",
+    "Spearman's correlation {rho:.2f} ({n} entries)": "correlación de Spearman {rho:.2f} ({n} valores)",
+    "between two cohorts": "entre dos datasets",
+    "within one": "dentro de uno",
+    "ml": "ml",
+    "z-score": "z-score",
+    "density": "densidad",
+}
+"""English phrase -> Spanish. Braces hold values that `say` fills in."""
+
+_language = "en"
+
+
+def use_language(language: str) -> None:
+    """Set the language of `say`, one of `LANGUAGES`. Raises ValueError for another."""
+    global _language
+    if language not in LANGUAGES:
+        raise ValueError(f"no language '{language}'; there are {', '.join(LANGUAGES)}")
+    _language = language
+
+
+def language() -> str:
+    """Return the language of `say`."""
+    return _language
+
+
+def say(phrase: str, **values: object) -> str:
+    """Return a phrase in the language of figures, with values filled in.
+
+    Raises
+    ------
+    KeyError
+        For a phrase that has no translation, in English too, so that none is forgotten.
+    """
+    if phrase not in SPANISH:
+        raise KeyError(f"wording.SPANISH lacks {phrase!r}")
+    return (SPANISH[phrase] if _language == "es" else phrase).format(**values)

@@ -1,0 +1,32 @@
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from multiseg_core import exploration, slices, tables
+from multiseg_core.study import Study
+
+
+@pytest.fixture(autouse=True)
+def close_figures() -> object:
+    yield
+    plt.close("all")
+
+
+def test_overlay_shows_drawn_labels_only(smoke: Study) -> None:
+    case = exploration.open_cases(smoke)["mrbrains17"][0]
+    z = slices.best_slice(case, smoke.labels)
+    overlay = slices.target_overlay(case, smoke.labels, z)
+    wmh = [i for i, members in enumerate(case.sets) if members == {"wmh"}]
+    assert set(np.unique(overlay)) <= {0, 4}
+    assert ((overlay == 4) == np.isin(case.target[:, :, z], wmh)).all() and (overlay == 4).any()
+
+
+def test_tables_of_panels_count_what_is_drawn(smoke: Study) -> None:
+    case, predictions = tables.example_predictions(smoke, "anatomy_wmh")
+    figure, table = slices.prediction_panel(case, predictions, smoke.labels, "FLAIR")
+    z = table["slice"].iloc[0]
+    rows = table.set_index(["panel", "label"])["voxels"]
+    assert list(predictions) == smoke.params.scenarios["anatomy_wmh"].models
+    for model, prediction in predictions.items():
+        assert rows[model, "gm"] == (prediction[:, :, z] == 2).sum()
+    assert len(figure.axes) == 8
