@@ -114,8 +114,8 @@ def html_table(texts: pd.DataFrame, name: str) -> str:
             cells = [f"#{name} td:nth-of-type({position})"]
             if texts.columns.nlevels == 1:
                 cells.append(f"#{name} thead th:nth-of-type({n_index + position})")
-            wide = " min-width: 14em;" if column.str.len().max() > LONG_TEXT else ""
-            rules += f"  {', '.join(cells)} {{ text-align: left;{wide} }}\n"
+            broken = "min-width: 14em" if column.str.len().max() > LONG_TEXT else "white-space: nowrap"
+            rules += f"  {', '.join(cells)} {{ text-align: left; {broken} }}\n"
     style = f"<style>\n{rules}</style>\n" if rules else ""
     return f'{style}<div class="scroll" id="{name}">{texts.to_html(index=shown_index, border=0)}</div>\n'
 

@@ -16,8 +16,11 @@ from .store import StoredCase
 from .study import MODELS, Run, Study
 
 TITLES: Mapping[str, str] = {
+    "scenario": "What is trained and tested",
     "ledger": "Findings of the thesis, and whether they hold here",
     "mean_dice": "Mean Dice on the test cases",
+    "beside_thesis": "Median Dice of each label, and mean Dice, beside the thesis's",
+    "predicted_volumes": "Mean predicted volume (ml) on validation images",
     "thesis_test": "The thesis's test: Wilcoxon on pairs of image and label, Bonferroni-corrected",
     "case_test": "Pairs of models compared, with the case as the unit",
     "rank_stability": "Share of bootstrap draws in which a model takes each rank",
@@ -25,9 +28,6 @@ TITLES: Mapping[str, str] = {
     "cohorts": "Cohorts",
     "cohort_volumes": "Volumes of the drawn labels by cohort",
     "divergences": "Jensen-Shannon divergence (nats) of T1 between cohorts",
-    "scenario": "What is trained and tested",
-    "beside_thesis": "Median Dice of each label, and mean Dice, beside the thesis's",
-    "predicted_volumes": "Mean predicted volume (ml) on validation images",
 }
 """Tables that notebooks save -> their titles, in the order in which reports list them."""
 

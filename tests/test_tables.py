@@ -37,6 +37,8 @@ def test_a_table_without_rows_is_a_header(tmp_path: Path) -> None:
 
 
 def test_titles_name_the_scenario() -> None:
-    assert tables.title("thesis_test") == "The thesis's test: Wilcoxon on pairs of image and label, Bonferroni-corrected"
+    assert (
+        tables.title("thesis_test") == "The thesis's test: Wilcoxon on pairs of image and label, Bonferroni-corrected"
+    )
     assert tables.title("ibsr_wmh_predicted_volumes") == "Mean predicted volume (ml) on validation images (ibsr_wmh)"
     assert tables.title("my_own") == "my own"
