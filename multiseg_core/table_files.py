@@ -93,6 +93,11 @@ def _only_counts_rows(table: pd.DataFrame) -> bool:
     return isinstance(table.index, pd.RangeIndex) and table.index.name is None
 
 
+def _has_names(table: pd.DataFrame) -> bool:
+    """Whether a column has a name; a table of facts, one a row, needs none."""
+    return any(str(name) for name in table.columns.to_flat_index())
+
+
 # -- HTML ----------------------------------------------------------------------------------------------------------
 
 
@@ -116,8 +121,9 @@ def html_table(texts: pd.DataFrame, name: str) -> str:
                 cells.append(f"#{name} thead th:nth-of-type({n_index + position})")
             broken = "min-width: 14em" if column.str.len().max() > LONG_TEXT else "white-space: nowrap"
             rules += f"  {', '.join(cells)} {{ text-align: left; {broken} }}\n"
+    shown = texts.to_html(index=shown_index, header=_has_names(texts), border=0)
     style = f"<style>\n{rules}</style>\n" if rules else ""
-    return f'{style}<div class="scroll" id="{name}">{texts.to_html(index=shown_index, border=0)}</div>\n'
+    return f'{style}<div class="scroll" id="{name}">{shown}</div>\n'
 
 
 def _is_words(column: pd.Series) -> bool:
@@ -151,18 +157,23 @@ def latex_table(texts: pd.DataFrame, caption: str, label: str) -> str:
     shown_index = not _only_counts_rows(texts)
     levels = [texts.index.get_level_values(i) for i in range(texts.index.nlevels)] if shown_index else []
     columns = [*levels, *(column for _, column in texts.items())]
+    words = [pd.Series(column, dtype=object).astype(str) for column in columns]
+    long = sum(column.str.len().max() > LONG_TEXT for column in words)
+    width = {1: "9cm", 2: "5cm"}.get(long, "3cm")  # of about 16 cm that a page has
     escaped = texts.map(escape_latex)
     escaped.columns = _escaped_names(texts.columns)
     if shown_index:
         escaped.index = _escaped_names(texts.index)
-    return escaped.to_latex(
+    text: str = escaped.to_latex(
         index=shown_index,
         escape=False,
         multirow=False,  # would need a package more
-        column_format="".join(_latex_column(pd.Series(column, dtype=object).astype(str)) for column in columns),
+        header=_has_names(texts),
+        column_format="".join(_latex_column(column, width) for column in words),
         caption=escape_latex(caption),
         label=f"tab:{label}",
     )
+    return text.replace("\\toprule\n\\midrule\n", "\\toprule\n")  # two rules where there is no header
 
 
 def _escaped_names(names: pd.Index) -> pd.Index:
@@ -173,7 +184,7 @@ def _escaped_names(names: pd.Index) -> pd.Index:
     return pd.Index([escape_latex(str(name)) for name in names], name=titles[0], dtype=object)
 
 
-def _latex_column(column: pd.Series) -> str:
+def _latex_column(column: pd.Series, width: str) -> str:
     if not _is_words(column):
         return "r"
-    return "p{4cm}" if column.str.len().max() > LONG_TEXT else "l"
+    return f"p{{{width}}}" if column.str.len().max() > LONG_TEXT else "l"

@@ -14,6 +14,11 @@ from .conftest import ROOT
 
 WIDTHS = (400, 1400)
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+LEDGER = """finding,claim,measure,rule,thesis,ours,low,high,verdict,note
+1,Every loss learns every single task,largest difference of mean Dice,below 0.1,0.06,,,,cannot tell,no single task
+2,The naive model fails in every scenario,selective cross-entropy minus naive,above 0.2,0.54,0.5,0.4,0.6,holds,
+6a,Selective Dice finds lesions where there are none,volume of WMH,above 1.5,,0.25,0.1,31.44,does not hold,
+"""
 DEFAULT_ALT = "No description has been provided for this image"
 
 
@@ -93,7 +98,7 @@ def test_titles_tell_pages_of_one_notebook_apart(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def report(smoke: Study) -> Path:
-    """The smoke report with one notebook, and a ledger that holds every kind of row."""
+    """The smoke report with one notebook, and a ledger with every kind of row."""
     names = []
     for source, output, parameters in reporting.planned_notebooks(smoke, ROOT / "notebooks"):
         if source.stem == "02_anatomy_wmh":
@@ -101,6 +106,7 @@ def report(smoke: Study) -> Path:
             reporting.execute_notebook(source, executed, parameters)
             rendering.render_notebook(executed, smoke.folder / f"{output}.html")
             names.append(output)
+    (smoke.folder / "tables" / "ledger.csv").write_text(LEDGER, encoding="utf-8")
     return rendering.write_index(smoke, names)
 
 
@@ -117,7 +123,7 @@ def test_pages_need_no_network(report: Path) -> None:
 
 
 def test_every_link_of_a_page_leads_to_a_file_or_a_place(report: Path) -> None:
-    missing_here = {"04_statistical_comparison.html"}  # not executed by this test
+    missing_here = {"04_statistical_comparison.html", "ledger.csv"}  # made by a notebook that is not executed here
     for page in [*report.parent.glob("*.html"), *(report.parent / "tables").glob("*.html")]:
         text = page.read_text(encoding="utf-8")
         for address in re.findall(r'<a [^>]*?href="([^"]+)"', text):
@@ -140,36 +146,39 @@ def test_index_shows_results_figures_and_links(report: Path, smoke: Study) -> No
     assert page.count("<details") >= 6 and "params/smoke.yaml" in page and page.count("<nav") == 1
 
 
-def test_index_goes_from_the_ledger_to_the_provenance(report: Path, smoke: Study) -> None:
-    places = ("figures", "results", "notebooks", "tables", "provenance")
-    assert re.findall(r'<h2 id="(\w+)"', report.read_text(encoding="utf-8")) == list(places)
+def test_index_goes_from_the_ledger_to_the_provenance(report: Path) -> None:
+    places = ["findings", "figures", "results", "notebooks", "tables", "provenance"]
+    assert re.findall(r'<h2 id="(\w+)"', report.read_text(encoding="utf-8")) == places
+
+
+def test_index_of_a_study_that_can_judge_nothing_has_no_ledger(report: Path, smoke: Study) -> None:
     ledger = smoke.folder / "tables" / "ledger.csv"
-    ledger.write_text("finding,claim,measure,rule,thesis,ours,low,high,verdict,note\n1,c,m,above 0,,.5,.4,.6,holds,\n")
+    ledger.unlink()
     try:
         text = rendering.write_index(smoke, ["02_anatomy_wmh"]).read_text(encoding="utf-8")
     finally:
-        ledger.unlink()
+        ledger.write_text(LEDGER, encoding="utf-8")
         rendering.write_index(smoke, ["02_anatomy_wmh"])
-    assert re.findall(r'<h2 id="(\w+)"', text) == ["findings", *places]
+    assert "findings" not in text and "ledger.csv" not in text
 
 
 def test_ledger_rows_are_texts(tmp_path: Path) -> None:
     path = tmp_path / "ledger.csv"
     assert rendering._ledger_rows(path) == []
-    head = "finding,claim,measure,rule,thesis,ours,low,high,verdict,note\n"
-    path.write_text(head + "1,c,m,above 0.2,,,,,cannot tell,this study has not: x\n")
+    path.write_text("".join(LEDGER.splitlines(keepends=True)[:2]), encoding="utf-8")
     assert rendering._ledger_rows(path) == []  # nothing that this study can judge
-    path.write_text(head + "1,c,m,above 0.2,0.5,,,,cannot tell,no x\n6a,d,n,below 3,,0.25,0.1,31.44,holds,\n")
-    first, second = rendering._ledger_rows(path)
-    assert first["thesis"] == "0.500" and first["ours"] == "–" and first["interval"] == "" and first["note"] == "no x"
-    assert second == {
+    path.write_text(LEDGER, encoding="utf-8")
+    first, second, third = rendering._ledger_rows(path)
+    assert (first["thesis"], first["ours"], first["interval"], first["note"]) == ("0.060", "–", "", "no single task")
+    assert second["interval"] == "0.400 to 0.600"
+    assert third == {
         "finding": "6a",
-        "claim": "d",
-        "measure": "n; holds if below 3",
+        "claim": "Selective Dice finds lesions where there are none",
+        "measure": "volume of WMH; holds if above 1.5",
         "thesis": "–",
         "ours": "0.250",
         "interval": "0.100 to 31.4",
-        "verdict": "holds",
+        "verdict": "does not hold",
         "note": "",
     }
 
@@ -196,7 +205,8 @@ def test_figures_and_tables_are_saved(report: Path) -> None:
     assert csv == figures  # tables that are no figures are elsewhere
     names = ("scenario", "mean_dice", "beside_thesis", "predicted_volumes")
     files = {path.name for path in (report.parent / "tables").iterdir()}
-    assert files == {f"anatomy_wmh_{name}.{ending}" for name in names for ending in ("csv", "html", "tex")}
+    saved = {f"anatomy_wmh_{name}.{ending}" for name in names for ending in ("csv", "html", "tex")}
+    assert files == {*saved, "ledger.csv"}
 
 
 # -- in a browser --------------------------------------------------------------------------------------------------

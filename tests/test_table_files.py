@@ -83,5 +83,19 @@ def test_latex_breaks_long_texts_and_needs_no_package_but_booktabs() -> None:
     index = pd.MultiIndex.from_tuples([("s", "a"), ("s", "b")], names=["scenario_name", "model"])
     texts = pd.DataFrame({"claim": ["many words " * 8, "few"]}, index=index)
     text = table_files.latex_table(texts, "c", "t")
-    assert r"\begin{tabular}{rrp{4cm}}" in text and r"scenario\_name & model &" in text
+    assert r"\begin{tabular}{rrp{9cm}}" in text and r"scenario\_name & model &" in text
     assert "multirow" not in text and "cline" not in text
+
+
+def test_long_columns_share_the_width_of_a_page() -> None:
+    text = "many words " * 8
+    wide = pd.DataFrame({"a": [text], "b": [text], "c": [text], "d": ["few"]})
+    assert r"{p{3cm}p{3cm}p{3cm}l}" in table_files.latex_table(wide, "c", "t")
+    assert r"{p{5cm}p{5cm}l}" in table_files.latex_table(wide[["a", "b", "d"]], "c", "t")
+
+
+def test_a_table_of_facts_has_no_header() -> None:
+    facts = pd.DataFrame({"": ["T1"]}, index=["modalities"])
+    assert "<thead>" not in table_files.html_table(facts, "t") and "<td>T1</td>" in table_files.html_table(facts, "t")
+    lines = table_files.latex_table(facts, "c", "t").splitlines()
+    assert lines[3:7] == [r"\begin{tabular}{lr}", r"\toprule", r"modalities & T1 \\", r"\bottomrule"]
