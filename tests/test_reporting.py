@@ -53,6 +53,7 @@ def test_study_command_renders_once_and_then_finds_everything(
 
     def fake(source: Path, output: Path, parameters: dict) -> None:
         executed.append(source.stem)
+        output.parent.mkdir(exist_ok=True)
         shutil.copy(source, output)
 
     monkeypatch.setattr(reporting, "execute_notebook", fake)
