@@ -237,7 +237,7 @@ def train_command(options: argparse.Namespace) -> None:
 
 def study_command(options: argparse.Namespace) -> None:
     """``multiseg study``: everything, from the params file to the report."""
-    from . import reporting, runs
+    from . import rendering, reporting, runs
 
     started = time.monotonic()
     study = _load(options)
@@ -253,9 +253,9 @@ def study_command(options: argparse.Namespace) -> None:
         _say(f"notebook {number}/{len(plan)} {output}: executing")
         executed = study.folder / "notebooks" / f"{output}.ipynb"
         reporting.execute_notebook(notebook, executed, parameters)
-        reporting.render_notebook(executed, study.folder / f"{output}.html", output)
+        rendering.render_notebook(executed, study.folder / f"{output}.html")
         reporting.mark_rendered(study, output, key)
-    index = reporting.write_index(study, [output for _, output, _ in plan])
+    index = rendering.write_index(study, [output for _, output, _ in plan])
     print()
     print(reporting.results_table(study).round(3).to_string(index=False, na_rep="-"))
     print()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from . import statistics
+from . import statistics, table_files
 from .errors import UserError, suggest
 from .files import atomic_path
 
@@ -206,7 +206,7 @@ def _warnings(metrics: pd.DataFrame, differences: pd.DataFrame, value: str) -> l
 
 def shown(table: pd.DataFrame) -> pd.DataFrame:
     """Return a table as texts for readers: rounded, '-' for what is undefined, without a scenario if there is none."""
-    result = table.copy()
+    result = table.reset_index(drop=True)
     if set(table.get("scenario", ())) == {ABSENT}:
         del result["scenario"]
     for name in result.columns:
@@ -249,9 +249,8 @@ def write(comparison: Comparison, folder: Path) -> Path:
         with atomic_path(folder / f"{name}.csv") as part:
             table.to_csv(part, index=False)
         with atomic_path(folder / f"{name}.tex") as part:
-            caption = _latex(f"{_title(name, comparison)}. {NOTES[name]}")
-            text = shown(table).to_latex(index=False, escape=True, caption=caption, label=f"tab:{name}")
-            part.write_text(text, encoding="utf-8")
+            caption = f"{_title(name, comparison)}. {NOTES[name]}"
+            part.write_text(table_files.latex_table(shown(table), caption, name), encoding="utf-8")
     figures.use_style()
     figure = charts.difference_intervals(comparison.tables["differences"], comparison.value)
     drawn = ["scenario", "model_a", "model_b", "difference", "low", "high", "significant"]
@@ -264,28 +263,12 @@ def write(comparison: Comparison, folder: Path) -> Path:
 
 
 def _page(comparison: Comparison, picture: Path) -> str:
-    title = html.escape(f"Comparison of models: {comparison.value}")
     parts = [f"<p>Warning: {html.escape(line)}.</p>" for line in comparison.warnings]
     for name, table in comparison.tables.items():
         parts.append(f"<h2>{html.escape(TITLES[name])}</h2>")
-        parts.append(shown(table).to_html(index=False, border=0))
+        parts.append(table_files.html_table(shown(table), name))
         parts.append(f"<p>{html.escape(NOTES[name])}</p>")
         if name == "differences":
             data = base64.b64encode(picture.read_bytes()).decode()
             parts.append(f'<img alt="Mean differences with intervals" src="data:image/png;base64,{data}">')
-    style = (
-        "body{font-family:sans-serif;max-width:75em;margin:2em auto;padding:0 1em}table{border-collapse:collapse}"
-        "th,td{padding:.2em .6em;text-align:right;border-bottom:1px solid #ddd}img{max-width:100%}"
-    )
-    body = "\n".join(parts)
-    return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>\n'
-        f"<style>{style}</style></head>\n"
-        f"<body><h1>{title}</h1>\n{body}\n</body></html>\n"
-    )
-
-
-def _latex(text: str) -> str:
-    """Escape the special characters of LaTeX that a caption may hold; pandas escapes cells, not captions."""
-    marks = {"\\": r"\textbackslash{}", "^": r"\^{}", "~": r"\~{}"} | {mark: rf"\{mark}" for mark in "%_&#${}"}
-    return "".join(marks.get(character, character) for character in text)
+    return table_files.page(f"Comparison of models: {comparison.value}", "\n".join(parts))

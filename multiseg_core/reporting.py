@@ -1,26 +1,22 @@
-"""Notebooks in, reports out: papermill executes, nbconvert renders, one page ties the results together."""
+"""What happens inside a notebook and how notebooks are executed; `rendering` makes pages of them."""
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
-import nbconvert
-import nbformat
 import pandas as pd
-from traitlets.config import Config
 
-from . import captions, runs, statistics
+from . import runs, statistics
 from .errors import UserError, suggest
-from .figures import LABEL_NAMES, plain, pretty, read_texts, use_style
-from .files import atomic_path, code_fingerprint, file_fingerprint, fingerprint, write_json
+from .figures import use_style
+from .files import code_fingerprint, file_fingerprint, fingerprint, write_json
 from .provenance import provenance
 from .study import Study
+from .table_files import number
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -37,7 +33,9 @@ _MODULES = (
     "ledger",
     "thesis",
     "tables",
+    "table_files",
     "reporting",
+    "rendering",
     "statistics",
     "shift",
     "resampling",
@@ -77,15 +75,8 @@ def start_notebook(variables: Mapping[str, Any], *parameters: str) -> Study:
     study = Study(variables["params_file"])
     use_style(study.params.figure_language)
     pd.set_option("display.max_colwidth", None, "display.max_columns", None, "display.max_rows", None)
-    pd.set_option("display.float_format", _number)
+    pd.set_option("display.float_format", number)
     return study
-
-
-def _number(value: float) -> str:
-    """Format a number of a table: three decimals, one for large numbers, two digits for what would read 0.000."""
-    if abs(value) >= 10:
-        return f"{value:.1f}"
-    return f"{value:.3f}" if abs(value) >= 0.001 or value == 0 else f"{value:.1e}"
 
 
 def provenance_table(study: Study) -> pd.DataFrame:
@@ -222,18 +213,7 @@ def mark_rendered(study: Study, output: str, key: str) -> None:
     write_json(study.folder / "notebooks" / f"{output}.json", {"key": key})
 
 
-# -- rendering -----------------------------------------------------------------------------------------------------
-
-
-def render_notebook(executed: Path, target: Path, title: str) -> None:
-    """Render an executed notebook as one HTML file that needs no network. Code is folded."""
-    notebook = nbformat.read(executed, as_version=4)
-    config = Config()
-    config.HTMLExporter.extra_template_basedirs = [str(TEMPLATES)]
-    exporter = nbconvert.HTMLExporter(config=config, template_name="report")
-    body, _ = exporter.from_notebook_node(notebook, resources={"metadata": {"name": title}})
-    with atomic_path(target) as part:
-        part.write_text(body, encoding="utf-8")
+# -- results -------------------------------------------------------------------------------------------------------
 
 
 def results_table(study: Study) -> pd.DataFrame:
@@ -244,104 +224,27 @@ def results_table(study: Study) -> pd.DataFrame:
     return table[["scenario", "model", *order, "mean"]]
 
 
-def findings(study: Study) -> list[str]:
-    """Say in sentences what the numbers show: naive against selective cross-entropy, and against MultiUNet."""
+def findings_by_scenario(study: Study) -> dict[str, str]:
+    """Say in a sentence what the numbers of a scenario show: selective cross-entropy beside naive and MultiUNet."""
     table = results_table(study).set_index(["scenario", "model"])["mean"]
-    sentences = []
+    sentences = {}
     for scenario in study.params.scenarios:
         mean = {m: v for (s, m), v in table.items() if s == scenario}
         if "selective_cross_entropy" not in mean:
             continue
         ours = mean["selective_cross_entropy"]
-        title = study.params.scenarios[scenario].title or scenario
-        text = f"{title}: selective cross-entropy reaches a mean Dice of {ours:.3f}"
+        text = f"selective cross-entropy reaches a mean Dice of {ours:.3f}"
         if "cross_entropy" in mean:
             text += f", naive cross-entropy {mean['cross_entropy']:.3f} ({ours - mean['cross_entropy']:+.3f})"
         if "multi_unet" in mean:
             text += f"; MultiUNet, with a network per task, {mean['multi_unet']:.3f} ({ours - mean['multi_unet']:+.3f})"
-        sentences.append(text + ".")
+        sentences[scenario] = f"{text}."
     return sentences
 
 
-def write_index(study: Study, notebooks: Sequence[str]) -> Path:
-    """Write ``index.html``: findings, results, main figures, links to the notebooks, provenance. Return its path."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined
-    )
-    results = results_table(study)
-    shown = results.rename(columns={label: pretty(label, LABEL_NAMES) for label in study.labels})
-    shown["model"] = [plain(m) for m in shown["model"]]
-    page = environment.get_template("index.html.j2").render(
-        title=study.params.title or f"multiseg: {study.name}",
-        params_name=study.params_file.name,
-        findings=findings(study),
-        ledger=_ledger_rows(study),
-        columns=list(shown.columns),
-        rows=[[_cell(v) for v in row] for row in shown.itertuples(index=False)],
-        figures=_main_figures(study),
-        notebooks=[(f"{name}.html", _heading(study.folder / "notebooks" / f"{name}.ipynb")) for name in notebooks],
-        provenance=list(provenance_table(study)[""].items()),
-        params_text=study.params_file.read_text(encoding="utf-8"),
-    )
-    path = study.folder / "index.html"
-    with atomic_path(path) as part:
-        part.write_text(page, encoding="utf-8")
-    return path
-
-
-def _ledger_rows(study: Study) -> list[dict[str, str]]:
-    """Return the ledger as text, as notebook 04 left it; nothing if the study can judge none of the findings."""
-    path = study.folder / "figures" / "ledger.csv"
-    if not path.exists():
-        return []
-    table = pd.read_csv(path, dtype={"finding": str})
-    if table["ours"].isna().all():
-        return []
-    rows = []
-    for row in table.to_dict("records"):
-        interval = "" if pd.isna(row["low"]) else f" ({_cell(row['low'])} to {_cell(row['high'])})"
-        rows.append(
-            {
-                "finding": row["finding"],
-                "claim": row["claim"],
-                "measure": f"{row['measure']}; holds if {row['rule']}",
-                "thesis": _cell(row["thesis"]),
-                "ours": _cell(row["ours"]) + interval,
-                "verdict": row["verdict"],
-            }
-        )
-    return rows
-
-
-def _cell(value: object) -> str:
-    if isinstance(value, float):
-        return "–" if pd.isna(value) else f"{value:.3f}"
-    return str(value)
-
-
-def _heading(notebook: Path) -> str:
-    """Return the first heading of a notebook."""
-    for cell in nbformat.read(notebook, as_version=4).cells:
-        for line in cell.source.splitlines():
-            if cell.cell_type == "markdown" and line.startswith("# "):
-                return line.removeprefix("# ").strip()
-    return notebook.stem
-
-
-def _main_figures(study: Study) -> list[dict[str, str]]:
-    """Return the box plot and the slice panel of every scenario as data URIs, with captions and alternative texts."""
-    shown = []
-    for scenario, s in study.params.scenarios.items():
-        for kind in ("dice", "panel"):
-            path = study.folder / "figures" / f"{captions.figure_name(study, scenario, kind)}.png"
-            if path.exists():
-                data = base64.b64encode(path.read_bytes()).decode()
-                caption, alt = read_texts(path)
-                shown.append(
-                    {
-                        "uri": f"data:image/png;base64,{data}",
-                        "caption": f"{s.title or scenario}. {caption}",
-                        "alt": alt,
-                    }
-                )
-    return shown
+def findings(study: Study) -> list[str]:
+    """Return the sentences of `findings_by_scenario`, each with the title of its scenario."""
+    return [
+        f"{study.params.scenarios[scenario].title or scenario}: {text}"
+        for scenario, text in findings_by_scenario(study).items()
+    ]

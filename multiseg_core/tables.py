@@ -1,17 +1,38 @@
-"""Tables and example cases that the notebooks show."""
+"""Tables and example cases that the notebooks show, and how they are saved."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from . import runs, thesis
+from . import runs, table_files, thesis
 from .exploration import imitated
+from .files import atomic_path
 from .labels import BACKGROUND
 from .store import StoredCase
 from .study import MODELS, Run, Study
+
+TITLES: Mapping[str, str] = {
+    "scenario": "What is trained and tested",
+    "ledger": "Findings of the thesis, and whether they hold here",
+    "mean_dice": "Mean Dice on the test cases",
+    "beside_thesis": "Median Dice of each label, and mean Dice, beside the thesis's",
+    "surface_distances": "Median distances between surfaces (mm)",
+    "predicted_volumes": "Mean predicted volume (ml) on validation images",
+    "thesis_test": "The thesis's test: Wilcoxon on pairs of image and label, Bonferroni-corrected",
+    "case_test": "Pairs of models compared, with the case as the unit",
+    "rank_stability": "Share of bootstrap draws in which a model takes each rank",
+    "cases_needed": "Test cases needed to see each difference",
+    "dice_losses": "Dice lost between the own cohort and the test cohort",
+    "domain_distance": "Spearman's correlation of divergence and loss of Dice, over pairs of cohorts",
+    "cohorts": "Cohorts",
+    "cohort_volumes": "Volumes of the drawn labels by cohort",
+    "divergences": "Jensen-Shannon divergence (nats) of T1 between cohorts",
+}
+"""Tables that notebooks save -> their titles, in the order in which reports list them."""
 
 
 def scenario_table(study: Study, scenario: str) -> pd.DataFrame:
@@ -82,9 +103,41 @@ def surface_distances(metrics: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(columns).reindex(order)
 
 
-def flat(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a table with one level of columns, joined by underscores, and its index as a column: for CSV."""
-    return table.set_axis(["_".join(column) for column in table.columns], axis=1).reset_index()
+def save(table: pd.DataFrame, folder: Path, name: str) -> pd.DataFrame:
+    """Write a table for programs, browsers and papers, and return it, so that a cell can end with showing it.
+
+    ``name.csv`` holds all digits, with one row of column names and the index as columns; ``name.html`` is a small page;
+    ``name.tex`` needs the package booktabs. The last two are rounded. A table without columns is not written.
+
+    Parameters
+    ----------
+    table
+        Any table; its index is left out if it only counts the rows.
+    folder
+        Where to, usually ``study.folder / "tables"``.
+    name
+        One of `TITLES`, or a scenario, an underscore and one of `TITLES`; others get their name as a title.
+    """
+    if table.columns.empty:
+        return table
+    runs.write_table(folder / f"{name}.csv", table_files.flat(table))
+    texts, heading = table_files.rounded(table), title(name)
+    links = f'<p>The same as <a href="{name}.csv">CSV</a> (all digits) and as <a href="{name}.tex">LaTeX</a>.</p>'
+    with atomic_path(folder / f"{name}.html") as part:
+        part.write_text(table_files.page(heading, table_files.html_table(texts, name) + links), encoding="utf-8")
+    with atomic_path(folder / f"{name}.tex") as part:
+        part.write_text(table_files.latex_table(texts, heading, name.replace("_", "-")), encoding="utf-8")
+    return table
+
+
+def title(name: str) -> str:
+    """Return the title of a saved table, with the scenario that its name begins with."""
+    for kind, text in TITLES.items():
+        if name == kind:
+            return text
+        if name.endswith(f"_{kind}"):
+            return f"{text} ({name.removesuffix(f'_{kind}')})"
+    return name.replace("_", " ")
 
 
 def history(study: Study, some_runs: Sequence[Run]) -> pd.DataFrame:

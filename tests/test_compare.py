@@ -150,7 +150,7 @@ def test_command_writes_tables_a_page_and_a_figure(file: Path, capsys: pytest.Ca
     drawn = pd.read_csv(out / "forest.csv")
     assert drawn["low"].tolist() == expected["low"].tolist()
     latex = (out / "differences.tex").read_text()
-    assert r"our\_<b>\&model" in latex and r"95 \% bootstrap" in latex and r"p\_holm" in latex
+    assert r"our\_\textless{}b\textgreater{}\&model" in latex and r"95 \% bootstrap" in latex and r"p\_holm" in latex
     page = (out / "comparison.html").read_text()
     assert "our_&lt;b&gt;&amp;model" in page and "<b>" not in page
     assert not re.search(r"https?://", page) and "data:image/png;base64," in page
