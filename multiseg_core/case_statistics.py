@@ -100,8 +100,8 @@ def paired_comparison(
           Holm's method, and p_holm < 0.05. It asks about these networks on other cases: chance between seeds is in the
           interval of the difference, not in p.
 
-        A pair that has no value in common has n_cases 0 and NaN, and does not count in the correction. No rows where every
-        scenario has a single model.
+        A pair that has no value in common has n_cases 0 and NaN, and does not count in the correction. No rows where
+        every scenario has a single model.
 
     Raises
     ------
