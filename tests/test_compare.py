@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from multiseg_core import charts, cli, compare, statistics
+from multiseg_core import case_statistics, charts, cli, compare, statistics
 from multiseg_core.errors import UserError
 
 DICE = {"ours": [0.81, 0.74, 0.66, 0.9, 0.71, 0.8], "peer": [0.79, 0.75, 0.6, 0.85, 0.64, 0.77]}
@@ -56,7 +56,7 @@ def test_the_study_s_own_file_gives_what_the_statistics_give(tmp_path: Path) -> 
     table.loc[3, "dice"] = np.nan
     table.to_csv(tmp_path / "metrics.csv", index=False)
     comparison = compare.compare(compare.read_results(tmp_path / "metrics.csv"))
-    pd.testing.assert_frame_equal(comparison.tables["differences"], statistics.paired_comparison(table))
+    pd.testing.assert_frame_equal(comparison.tables["differences"], case_statistics.paired_comparison(table))
     assert list(dict.fromkeys(comparison.tables["means"]["scenario"])) == ["z", "a"]
     assert {"gm", "NA"} <= set(comparison.tables["means"].columns)
     assert comparison.warnings[0] == "scenario z: 1 of 40 values are missing and are left out"

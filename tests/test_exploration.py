@@ -19,14 +19,15 @@ def cohorts(smoke: Study) -> dict[str, list[StoredCase]]:
 
 
 def test_all_cohorts_are_opened(cohorts: dict[str, list[StoredCase]]) -> None:
-    assert {name: len(cases) for name, cases in cohorts.items()} == {"mrbrains13": 2, "mrbrains17": 2, "mrbrains18": 2}
+    names = ["mrbrains13", "mrbrains17", "mrbrains18", "brainweb", "brats12", "tumorsim"]
+    assert {name: len(cases) for name, cases in cohorts.items()} == dict.fromkeys(names, 2)
 
 
 def test_cohort_table(smoke: Study, cohorts: dict[str, list[StoredCase]]) -> None:
     table = exploration.cohort_table(smoke, cohorts)
     assert table.loc["mrbrains17", "background means"] == "background, CSF, GM or WM"
     assert table.loc["mrbrains13", "background means"] == "background"
-    assert list(table["role"]) == ["training", "training", "test"]
+    assert list(table["role"]) == ["training", "training and test", "test", "training", "training", "test"]
     assert table.loc["mrbrains13", "voxel (mm)"] == "6 x 6 x 6"
     shape = cohorts["mrbrains13"][0].info["native_shape"]
     assert table.loc["mrbrains13", "field of view (mm)"] == " x ".join(str(6 * n) for n in shape)
@@ -43,20 +44,21 @@ def test_volumes_are_counted_voxels(smoke: Study, cohorts: dict[str, list[Stored
     both = each[(each["cohort"] == "mrbrains17") & (each["label"] == "WMH")]["ml"]
     assert table.loc[("mrbrains17", "WMH"), "mean ml"] == pytest.approx(both.sum() / 2)
     assert table.loc[("mrbrains17", "WMH"), "cases with it"] == 2
-    assert len(cohort_figures.volume_figure(each).axes) == 4
+    assert len(cohort_figures.volume_figure(each).axes) == 8  # six labels, in two rows of four
 
 
 def test_histograms_are_densities(smoke: Study, cohorts: dict[str, list[StoredCase]]) -> None:
     table = exploration.intensities(smoke, cohorts)
     area = table.groupby(["cohort", "modality"])["density"].sum() * 0.1
-    assert np.allclose(area, 1, atol=1e-6) and len(area) == 8  # 3 + 2 + 3 modalities
-    assert len(cohort_figures.intensity_histograms(table).axes) == 3
+    assert np.allclose(area, 1, atol=1e-6) and len(area) == 17  # 3 + 2 + 3 + 1 + 4 + 4 modalities
+    assert len(cohort_figures.intensity_histograms(table).axes) == 6  # five modalities, in two rows of three
 
 
 def test_divergences_stand_in_the_thesis_s_order(smoke: Study, cohorts: dict[str, list[StoredCase]]) -> None:
     ours, theirs = exploration.divergences(smoke, cohorts)
     assert theirs is not None
-    assert list(ours.index) == list(ours.columns) == list(theirs.index) == ["mrbrains18", "mrbrains17", "mrbrains13"]
+    order = ["mrbrains18", "mrbrains17", "mrbrains13", "tumorsim", "brats12", "brainweb"]
+    assert list(ours.index) == list(ours.columns) == list(theirs.index) == order
     a, b = (domains.intensity_histogram(case) for case in cohorts["mrbrains13"])
     assert ours.loc["mrbrains13", "mrbrains13"] == pytest.approx(domains.divergence(a, b))
     assert theirs.loc["mrbrains13", "mrbrains13"] == 0.002698
@@ -67,7 +69,8 @@ def test_divergences_stand_in_the_thesis_s_order(smoke: Study, cohorts: dict[str
 def test_groups_are_named_after_their_task(smoke: Study, cohorts: dict[str, list[StoredCase]]) -> None:
     groups = {name: [case.cohort for case in cases] for name, cases in exploration.example_groups(smoke, cohorts)}
     assert groups == {
-        "anatomy": ["mrbrains13"], "wmh": ["mrbrains17"], "cohort_csf_gm_wm_wmh": ["mrbrains18"],
+        "anatomy": ["mrbrains13", "brainweb"], "wmh": ["mrbrains17"], "tumour": ["brats12"],
+        "cohort_csf_gm_wm_wmh": ["mrbrains18"], "cohort_csf_gm_wm_oedema_tumour": ["tumorsim"],
     }  # fmt: skip
 
 

@@ -59,7 +59,7 @@ def test_study_command_renders_once_and_then_finds_everything(
     monkeypatch.setattr(reporting, "execute_notebook", fake)
     command = ["study", "params/smoke.yaml", "--notebooks", str(ROOT / "notebooks")]
     assert cli.main(command) == 0
-    assert executed == ["00_data_exploration", "02_anatomy_wmh", "04_statistical_comparison"]
+    assert executed == [path.stem for path in sorted((ROOT / "notebooks").glob("*.ipynb"))] and len(executed) == 5
     out = capsys.readouterr().out
     assert "selective_cross_entropy" in out and out.endswith("report: reports/smoke/index.html\n")
     executed.clear()
@@ -78,5 +78,6 @@ def test_a_notebook_that_cannot_tell_a_scenario(smoke: Study, monkeypatch: pytes
 
 def test_unknown_notebook_of_a_scenario(smoke: Study, tmp_path: Path) -> None:
     notebook(tmp_path / "00_data_exploration.ipynb", "params_file = ''")
+    notebook(tmp_path / "01_mono_task.ipynb", "params_file = ''\nscenario = ''")
     with pytest.raises(UserError, match=r"smoke.yaml: no notebook '02_anatomy_wmh'"):
         reporting.planned_notebooks(smoke, tmp_path)

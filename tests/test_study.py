@@ -181,8 +181,8 @@ def test_oracle_without_complete_labels(toy_study: Callable[..., Path]) -> None:
 
 
 def test_the_complete_truth_of_phantoms(tmp_path: Path) -> None:
-    text = (ROOT / "params" / "smoke.yaml").read_text().replace("T1, FLAIR]", "T1, FLAIR]\n    models: [oracle]")
-    (tmp_path / "x.yaml").write_text(text)
+    text, test = (ROOT / "params" / "smoke.yaml").read_text(), "    test: mrbrains18\n"
+    (tmp_path / "x.yaml").write_text(text.replace(test, test + "    models: [oracle]\n"))
     study = Study(tmp_path / "x.yaml")
     assert study.find_run("anatomy_wmh/oracle/0").networks[0].complete
     cohort = study.cohorts["mrbrains17"]

@@ -11,7 +11,7 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from multiseg_core import charts, cohort_figures, exploration, figures, plans, slices, statistics, wording
+from multiseg_core import case_statistics, charts, cohort_figures, exploration, figures, plans, slices, statistics, wording
 from multiseg_core.study import Study
 
 LABELS = [*figures.LABEL_NAMES]
@@ -39,7 +39,7 @@ def draw_everything(study: Study) -> Iterator[Figure]:
     single = pd.DataFrame({"model": figures.SINGLE_TASK, "label": LABELS, "dice": 0.5})
     yield charts.dice_boxes(pd.concat([single, metrics]), LABELS)
     yield charts.significance_axis(statistics.thesis_test(metrics), metrics.groupby("model")["dice"].mean())
-    yield charts.difference_intervals(statistics.paired_comparison(metrics, resamples=20))
+    yield charts.difference_intervals(case_statistics.paired_comparison(metrics, resamples=20))
     yield charts.shift_figure(
         pd.DataFrame(
             [{"model": "multi_unet", "cohort": "mrbrains13", "test_cohort": "mrbrains18", "label": label,

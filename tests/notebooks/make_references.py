@@ -8,9 +8,11 @@ from multiseg_core.reporting import execute_notebook
 
 HERE = Path(__file__).resolve().parent
 SOURCES = HERE.parent.parent / "notebooks"
-PARAMETERS = {
+PARAMETERS: dict[str, dict[str, str]] = {
     "00_data_exploration": {},
+    "01_mono_task": {"scenario": "single_wmh"},
     "02_anatomy_wmh": {"scenario": "anatomy_wmh"},
+    "03_anatomy_tumour": {"scenario": "anatomy_tumour"},
     "04_statistical_comparison": {},
 }
 
