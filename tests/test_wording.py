@@ -75,7 +75,7 @@ def texts(figure: Figure) -> list[str]:
 def test_nothing_is_drawn_that_was_not_translated(smoke: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     """With translations in brackets, what stands outside of them are names of cohorts and modalities, and numbers."""
     monkeypatch.setattr(wording, "SPANISH", {english: f"[[{text}]]" for english, text in wording.SPANISH.items()})
-    names = {*smoke.cohorts, "T1", "IR", "FLAIR"}
+    names = {*smoke.cohorts, *(m for c in smoke.cohorts.values() for m in c.modalities)}
     left, drawn = set(), 0
     for figure in draw_everything(smoke):
         for text in texts(figure):
