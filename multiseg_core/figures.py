@@ -24,7 +24,7 @@ from .wording import say, use_language
 DPI = 200
 """Of saved figures."""
 
-_SHOWN_DPI = 96
+SHOWN_DPI = 96
 """At which notebooks show them: what browsers take for an inch."""
 
 LABEL_COLOURS: Mapping[str, str] = {
@@ -56,6 +56,7 @@ MODEL_STYLES: Mapping[str, ModelStyle] = {
     "patchwise_selective_cross_entropy": ModelStyle("#7FC8B5", "///", "^"),
     "selective_cross_entropy_uniform": ModelStyle("#7FC8B5", "...", "v"),
     "patchwise_selective_cross_entropy_uniform": ModelStyle("#7FC8B5", "xxx", "X"),
+    "multi_unet_shared": ModelStyle("#8DBBE0", "++", "p"),
     "pseudo_labels": ModelStyle("#8DBBE0", "\\\\\\", "s"),  # learns from the networks of MultiUNet
     "oracle": ModelStyle("#3A3A3A", "", "D"),
     SINGLE_TASK: ModelStyle("#C8C8C8", "||", "P"),
@@ -69,6 +70,7 @@ MODEL_NAMES: Mapping[str, str] = {
     "patchwise_selective_cross_entropy": "Patch-wise\nselective CE",
     "selective_cross_entropy_uniform": "Selective CE,\nuniform patches",
     "patchwise_selective_cross_entropy_uniform": "Patch-wise sel. CE,\nuniform patches",
+    "multi_unet_shared": "MultiUNet,\nshared inputs",
     "pseudo_labels": "Pseudo-labels", "oracle": "Oracle", SINGLE_TASK: "Single task",
 }  # fmt: skip
 """English names of models."""
@@ -125,7 +127,7 @@ def show(figure: Figure, table: pd.DataFrame, folder: Path, name: str, alt: str,
     plt.close(figure)
     path = folder / f"{name}.png"
     with Image.open(path) as image:
-        width = round(image.width * _SHOWN_DPI / DPI)
+        width = round(image.width * SHOWN_DPI / DPI)
     bundle = {"image/png": base64.b64encode(path.read_bytes()).decode(), "text/plain": alt}
     display(bundle, metadata={"image/png": {"alt": alt, "width": width}}, raw=True)
     if caption:

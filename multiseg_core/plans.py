@@ -36,11 +36,14 @@ class ModelSpec:
         The networks of the tasks first label what the other cohorts leave out; trained on what they say.
     per_task
         One network per task, merged by priority, instead of one for all (thesis 3.2.2).
+    shared_modalities
+        Each of these networks sees the modalities of the scenario only, whatever else its cohorts have.
     """
 
     loss: str
     naive: bool
     per_task: bool = False
+    shared_modalities: bool = False
     uniform_sampling: bool = False
     complete: bool = False
     pseudo_labels: bool = False
@@ -58,6 +61,8 @@ MODELS: dict[str, ModelSpec] = {
     "patchwise_selective_cross_entropy_uniform": ModelSpec(
         "PatchwiseSelectiveCrossEntropy", naive=False, uniform_sampling=True
     ),
+    # as pseudo-labels need them, so they are trained but once
+    "multi_unet_shared": ModelSpec("SelectiveCrossEntropy", naive=True, per_task=True, shared_modalities=True),
     # plain cross-entropy: completed labels are single classes, but for coarse, ignored and foreign ones
     "oracle": ModelSpec("SelectiveCrossEntropy", naive=False, complete=True),
     "pseudo_labels": ModelSpec("SelectiveCrossEntropy", naive=False, pseudo_labels=True),
@@ -173,7 +178,8 @@ def _plan_network(
     )
     s = study.scenario(scenario)
     if modalities is None:
-        modalities = study.modalities(scenario, cohorts) if spec.per_task else tuple(s.modalities)
+        own = spec.per_task and not spec.shared_modalities
+        modalities = study.modalities(scenario, cohorts) if own else tuple(s.modalities)
     name = f"{scenario}/{model}/{seed}" + (f" ({'+'.join(labels)})" if spec.per_task else "")
     network = NetworkSpec(
         key="",

@@ -12,10 +12,11 @@ import jinja2
 import nbconvert
 import nbformat
 import pandas as pd
+from PIL import Image
 from traitlets.config import Config
 
 from . import captions, reporting, tables
-from .figures import LABEL_NAMES, plain, pretty, read_texts
+from .figures import DPI, LABEL_NAMES, SHOWN_DPI, plain, pretty, read_texts
 from .files import atomic_path
 from .study import Study
 from .table_files import number
@@ -149,9 +150,12 @@ def _main_figures(study: Study, scenario: str) -> list[dict[str, str]]:
     for kind in ("dice", "panel"):
         path = study.folder / "figures" / f"{captions.figure_name(study, scenario, kind)}.png"
         if path.exists():
+            with Image.open(path) as image:
+                width = round(image.width * SHOWN_DPI / DPI)
             uri = f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
             caption, alt = read_texts(path)
-            shown.append({"uri": uri, "caption": caption, "alt": alt, "csv": f"figures/{path.stem}.csv"})
+            csv = f"figures/{path.stem}.csv"
+            shown.append({"uri": uri, "caption": caption, "alt": alt, "csv": csv, "width": str(width)})
     return shown
 
 

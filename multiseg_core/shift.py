@@ -29,13 +29,15 @@ def single_task_dice(study: Study, scenario: str) -> pd.DataFrame:
     Returns
     -------
     pd.DataFrame
-        ``scenario, model, seed, cohort, case, label, dice``, with the model `SINGLE_TASK`; no rows for a scenario without MultiUNet or with a single task.
+        ``scenario, model, seed, cohort, case, label, dice``, with the model `SINGLE_TASK`. No rows for a scenario
+        without MultiUNet or with a single task.
     """
     rows: list[tuple[object, ...]] = []
     compute = Compute.resolve(study.params.device, study.params.precision)
     torch.set_num_threads(study.params.threads)
     for run in study.runs_of(scenario):
-        if not MODELS[run.model].per_task or len(run.networks) < 2:
+        spec = MODELS[run.model]
+        if not spec.per_task or spec.shared_modalities or len(run.networks) < 2:
             continue
         for network in run.networks:
             model = Model([runs.load_member(study, network)], network.labels, study.params.preprocessing)
@@ -62,8 +64,8 @@ def dice_losses(study: Study) -> pd.DataFrame:
     Returns
     -------
     pd.DataFrame
-        One row per scenario, model, training cohort and label that it draws: the mean ``dice_own`` on validation images of
-        that cohort, ``dice_test`` on the test cohort, their difference ``loss``, and the ``divergence`` of the two cohorts
+        One row per scenario, model, training cohort and label that it draws: the mean ``dice_own`` on validation images
+        of that cohort, ``dice_test`` on the test cohort, their difference ``loss``, and the ``divergence`` of the two
         (`exploration.divergences`; nats). Means over cases and seeds, undefined values left out. No rows for scenarios
         that are tested on their own cohort, and NaN for cohorts that share no modality.
     """
@@ -98,14 +100,14 @@ def rank_correlations(losses: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     losses
-        From `dice_losses`. Losses are averaged over the labels of a pair of cohorts first: labels that share their images
-        are not independent.
+        From `dice_losses`. Losses are averaged over the labels of a pair of cohorts first: labels that share their
+        images are not independent.
 
     Returns
     -------
     pd.DataFrame
-        ``model, pairs, rho``: the number of distinct pairs of cohorts, and the correlation, NaN for fewer than three. No
-        p values: the pairs share cohorts.
+        ``model, pairs, rho``: the number of distinct pairs of cohorts, and the correlation, NaN for fewer than three.
+        No p values: the pairs share cohorts.
     """
     rows = []
     for model, part in losses.dropna(subset=["divergence", "loss"]).groupby("model", sort=False):

@@ -98,7 +98,7 @@ def prediction_panel(
         "ground truth": target_overlay(case, labels, z),
         **{model: p[:, :, z] for model, p in predictions.items()},
     }
-    columns = min(4, len(panels))
+    columns = len(panels) if len(panels) <= 5 else 4
     lines = -(-len(panels) // columns)
     figure, grid = plt.subplots(
         lines, columns, figsize=(2.9 * columns, 3.5 * lines), squeeze=False, layout="constrained"

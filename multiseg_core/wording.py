@@ -30,6 +30,7 @@ SPANISH: Mapping[str, str] = {
     "Patch-wise\nselective CE": "E. C. selectiva\npor parche",
     "Selective CE,\nuniform patches": "E. C. selectiva,\nparches uniformes",
     "Patch-wise sel. CE,\nuniform patches": "E. C. sel. por parche,\nparches uniformes",
+    "MultiUNet,\nshared inputs": "MultiUNet,\nmismas entradas",
     "Pseudo-labels": "Pseudoetiquetas",
     "Oracle": "Oráculo",
     "Single task": "Mono-tarea",

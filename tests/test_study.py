@@ -13,6 +13,7 @@ import torch
 from multiseg_core import runs
 from multiseg_core.errors import UserError
 from multiseg_core.inference import Model
+from multiseg_core.plans import plan_run
 from multiseg_core.study import MODELS, Study, find_params_file
 
 from .conftest import ROOT, save
@@ -366,6 +367,21 @@ EMBEDDED = sorted(file for file in (ROOT / "params").glob("*.yaml") if file.stem
 def test_params_files_of_the_project_are_valid(file: Path) -> None:
     study = Study(file)
     assert study.params.scenarios
+
+
+def test_multi_unet_with_shared_inputs_is_made_of_the_teachers_of_pseudo_labels() -> None:
+    """In the IBSR scenario the lesion network of MultiUNet sees FLAIR too; this one does not, and costs no training."""
+    study = Study(ROOT / "params" / "smoke.yaml")
+    scenario = dataclasses.replace(study.params.scenarios["anatomy_wmh"], modalities=["T1"], own_modalities=True)
+    study.params = dataclasses.replace(study.params, scenarios={"anatomy_wmh": scenario})
+    plans = {
+        model: plan_run(study, "anatomy_wmh", model, 0)
+        for model in ("multi_unet", "multi_unet_shared", "pseudo_labels")
+    }
+    shared = plans["multi_unet_shared"].networks
+    assert [network.modalities for network in shared] == [("T1",), ("T1",)]
+    assert [n.modalities[-1] for n in plans["multi_unet"].networks] == ["FLAIR", "FLAIR"]
+    assert [n.key for n in shared] == [n.key for n in plans["pseudo_labels"].networks[0].teachers]
 
 
 def test_the_thesis_asks_for_its_data(tmp_path: Path) -> None:

@@ -11,7 +11,17 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from multiseg_core import case_statistics, charts, cohort_figures, exploration, figures, plans, slices, statistics, wording
+from multiseg_core import (
+    case_statistics,
+    charts,
+    cohort_figures,
+    exploration,
+    figures,
+    plans,
+    slices,
+    statistics,
+    wording,
+)
 from multiseg_core.study import Study
 
 LABELS = [*figures.LABEL_NAMES]
