@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter
 
 from .figures import LABEL_NAMES, ModelStyle, drawn_name, model_patch, model_styles, pretty
 from .wording import say
@@ -122,7 +123,8 @@ def significance_axis(tests: pd.DataFrame, summary: pd.Series) -> Figure:
         name = drawn_name(model).replace("\n", " ")
         axes.annotate(
             f"{name}  {mean:.3f}" if on_left else f"{mean:.3f}  {name}", (end, y), (-5 if on_left else 5, 0),
-            textcoords="offset points", annotation_clip=False, ha="right" if on_left else "left", va="center", fontsize=10.5,
+            textcoords="offset points", annotation_clip=False, ha="right" if on_left else "left", va="center",
+            fontsize=10.5,
         )  # fmt: skip
     for level, (first, last) in enumerate(bars):
         ends = [means[first] - 0.008 * room, means[last] + 0.008 * room]
@@ -271,15 +273,21 @@ def shift_figure(losses: pd.DataFrame) -> Figure:
     figure, axes = plt.subplots(figsize=(9.5, 5), layout="constrained")
     for row in shown.itertuples():
         # models side by side, so that equal values do not hide each other
-        at = 1000 * row.divergence * (1 + 0.02 * (models.index(row.model) - (len(models) - 1) / 2))
+        at = 1000 * row.divergence * 1.03 ** (models.index(row.model) - (len(models) - 1) / 2)
         axes.plot(at, row.loss, marks[row.label], color=styles[row.model].colour, ms=7, mec="white", mew=0.6)
     for (cohort, test), part in shown.groupby(["cohort", "test_cohort"], sort=False):
         axes.annotate(
-            f"{cohort} → {test}", (1000 * part["divergence"].mean(), part["loss"].max()), xytext=(0, 8),
-            textcoords="offset points", rotation=35, fontsize=8.5, color="0.3",
+            f"{cohort} → {test}", (1000 * part["divergence"].mean(), part["loss"].max()), xytext=(0, 9),
+            textcoords="offset points", rotation=90, fontsize=8.5, color="0.3", ha="center", va="bottom",
         )  # fmt: skip
     axes.axhline(0, color="0.6", lw=1)
-    axes.margins(x=0.1, y=0.3)
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(ScalarFormatter())
+    axes.xaxis.set_minor_locator(NullLocator())
+    low, high = axes.get_ylim()
+    axes.set_ylim(low, high + 0.5 * (high - low))  # room for the names
+    axes.margins(x=0.1)
     axes.set_xlabel(say("divergence of training and test cohort x 1000"))
     axes.set_ylabel(say("loss of Dice (own cohort − test cohort)"))
     handles = [model_patch(model, style) for model, style in styles.items()]

@@ -125,6 +125,11 @@ FINDINGS: tuple[Finding, ...] = (
         _over_scenarios(_minus("selective_cross_entropy", "multi_unet")),
     ),
     Finding(
+        "4b", "It still is in the IBSR scenario if MultiUNet sees no more images than the others do",
+        "selective cross-entropy minus MultiUNet with shared inputs, mean Dice, IBSR+17", -0.03, None,
+        lambda e: _minus("selective_cross_entropy", "multi_unet_shared")(e, IBSR_WMH),
+    ),
+    Finding(
         "5", "Dice works when the training domains are alike and collapses when they are not",
         "mean Dice of the Dice model, MRBrainS13+17 minus IBSR+17", 0.2, 0.65,
         lambda e: e.difference((ANATOMY_WMH, "dice"), (IBSR_WMH, "dice")),
