@@ -161,7 +161,7 @@ def _anatomy_on_lesion_images(study: Study, scenarios: Mapping[tuple[str, ...], 
             found: list[list[float]] = []
             for cohort in study.scenario(run.scenario).train:
                 found.append([])
-                for case in study.split(cohort)[1]:
+                for case in study.scenario_split(run.scenario, cohort)[1]:
                     stored = study.store.open(case, study.cohorts[cohort])
                     prediction = runs.load_prediction(study, run, case)
                     found[-1].append(np.isin(prediction, anatomy).sum() / np.count_nonzero(stored.mask))

@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
 
+from multiseg_core import evidence as module
 from multiseg_core.evidence import ANATOMY_WMH, IBSR_WMH, Evidence, Missing
+from multiseg_core.study import Study
 
 from .conftest import tidy_scenarios
 
@@ -49,3 +51,15 @@ def test_scenarios_with_other_test_cases_are_compared_by_their_means() -> None:
     table.loc[table["scenario"] == "b", "cohort"] = "another"
     evidence = Evidence(table, {ANATOMY_WMH: "a", IBSR_WMH: "b"}, {})
     assert evidence.difference((ANATOMY_WMH, "dice"), (IBSR_WMH, "dice")) == pytest.approx(0.6 - 0.1)
+
+
+def test_the_naive_model_is_judged_on_the_validation_cases_of_its_scenario(
+    smoke: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A scenario may have a share of its own; the others' validation cases were not segmented."""
+    asked = []
+    usual = smoke.scenario_split
+    monkeypatch.setattr(smoke, "scenario_split", lambda *which: (asked.append(which), usual(*which))[1])
+    shares = module._anatomy_on_lesion_images(smoke, {ANATOMY_WMH: "anatomy_wmh"})
+    assert asked == [("anatomy_wmh", "mrbrains13"), ("anatomy_wmh", "mrbrains17")]
+    assert len(shares) == len(usual("anatomy_wmh", "mrbrains17")[1])
