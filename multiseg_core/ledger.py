@@ -125,7 +125,7 @@ FINDINGS: tuple[Finding, ...] = (
         _over_scenarios(_minus("selective_cross_entropy", "multi_unet")),
     ),
     Finding(
-        "4b", "It still is in the IBSR scenario if MultiUNet sees no more images than the others do",
+        "4b", "Control: as 4 with IBSR, with MultiUNet limited to the images that the other models see",
         "selective cross-entropy minus MultiUNet with shared inputs, mean Dice, IBSR+17", -0.03, None,
         lambda e: _minus("selective_cross_entropy", "multi_unet_shared")(e, IBSR_WMH),
     ),
