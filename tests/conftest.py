@@ -5,16 +5,18 @@ from __future__ import annotations
 import shutil
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
-from multiseg_core import runs
+from multiseg_core import exploration, runs
+from multiseg_core.store import StoredCase
 from multiseg_core.study import Study
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -26,6 +28,13 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True)
+def close_figures() -> Iterator[None]:
+    """No test leaves figures open."""
+    yield
+    plt.close("all")
+
+
 @pytest.fixture(scope="session")
 def smoke(tmp_path_factory: pytest.TempPathFactory) -> Study:
     """The smoke study, trained and evaluated in a folder of its own."""
@@ -35,6 +44,12 @@ def smoke(tmp_path_factory: pytest.TempPathFactory) -> Study:
     study = Study(file)
     runs.finish_runs(study)
     return study
+
+
+@pytest.fixture
+def cohorts(smoke: Study) -> dict[str, list[StoredCase]]:
+    """The stored cases of the smoke study, by cohort."""
+    return exploration.open_cases(smoke)
 
 
 class RobexStandIn:

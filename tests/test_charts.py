@@ -1,6 +1,5 @@
 import itertools
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,12 +12,6 @@ from multiseg_core.statistics import thesis_test
 from multiseg_core.study import Study
 
 LABELS = ["csf", "gm", "wm", "wmh"]
-
-
-@pytest.fixture(autouse=True)
-def close_figures() -> object:
-    yield
-    plt.close("all")
 
 
 def results(models: list[str], labels: list[str] = LABELS) -> pd.DataFrame:

@@ -1,21 +1,8 @@
-import matplotlib.pyplot as plt
 import pandas as pd
-import pytest
 
-from multiseg_core import cohort_figures, exploration
+from multiseg_core import cohort_figures
 from multiseg_core.store import StoredCase
 from multiseg_core.study import Study
-
-
-@pytest.fixture(autouse=True)
-def close_figures() -> object:
-    yield
-    plt.close("all")
-
-
-@pytest.fixture
-def cohorts(smoke: Study) -> dict[str, list[StoredCase]]:
-    return exploration.open_cases(smoke)
 
 
 def test_slices_show_drawn_labels_only(smoke: Study, cohorts: dict[str, list[StoredCase]]) -> None:

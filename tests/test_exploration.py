@@ -1,21 +1,9 @@
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
 from multiseg_core import cohort_figures, domains, exploration
 from multiseg_core.store import StoredCase
 from multiseg_core.study import Study
-
-
-@pytest.fixture(autouse=True)
-def close_figures() -> object:
-    yield
-    plt.close("all")
-
-
-@pytest.fixture
-def cohorts(smoke: Study) -> dict[str, list[StoredCase]]:
-    return exploration.open_cases(smoke)
 
 
 def test_all_cohorts_are_opened(cohorts: dict[str, list[StoredCase]]) -> None:

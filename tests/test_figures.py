@@ -13,12 +13,6 @@ from multiseg_core import figures, plans, wording
 MAIN = ("multi_unet", "cross_entropy", "selective_cross_entropy", "dice", "selective_dice")
 
 
-@pytest.fixture(autouse=True)
-def close_figures() -> object:
-    yield
-    plt.close("all")
-
-
 def line() -> plt.Figure:
     figure, axes = plt.subplots()
     axes.plot([1, 2])

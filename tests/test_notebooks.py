@@ -51,7 +51,7 @@ def test_nbval_catches_a_changed_number(smoke: Study, tmp_path: Path) -> None:
     reference = nbformat.read(REFERENCE, as_version=4)
     parameters = cell_with(reference, "# Parameters")
     parameters.source = parameters.source.replace("params/smoke.yaml", str(smoke.params_file))
-    table, means = cell_with(reference, "scenario_table"), cell_with(reference, "_mean_dice\"")
+    table, means = cell_with(reference, "scenario_table"), cell_with(reference, '_mean_dice"')
     cells = [parameters, table, means, changed(means, "text/html"), changed(means, "text/plain"), means]
     reference.cells = [nbformat.from_dict({**cell, "id": f"cell-{i}"}) for i, cell in enumerate(cells)]
     nbformat.write(reference, tmp_path / "copy.ipynb")

@@ -1,15 +1,7 @@
-import matplotlib.pyplot as plt
 import numpy as np
-import pytest
 
 from multiseg_core import exploration, slices, tables
 from multiseg_core.study import Study
-
-
-@pytest.fixture(autouse=True)
-def close_figures() -> object:
-    yield
-    plt.close("all")
 
 
 def test_overlay_shows_drawn_labels_only(smoke: Study) -> None:

@@ -2,7 +2,6 @@ import dataclasses
 import re
 import shutil
 from collections.abc import Callable
-
 from pathlib import Path
 
 import nibabel as nib
