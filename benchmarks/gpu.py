@@ -16,9 +16,9 @@ import numpy as np
 import torch
 
 from multiseg_core.losses import SelectiveCrossEntropy
-from multiseg_core.models import UNet
+from multiseg_core.networks import UNet
 from multiseg_core.samplers import ResidentSampler, SamplingCohort
-from multiseg_core.training import Compute
+from multiseg_core.utils.compute import Compute
 
 from . import sampler as pipelines
 from .common import Spread, Table, available, rate

@@ -12,10 +12,10 @@ import torch
 from monai.inferers import sliding_window_inference
 
 from multiseg_core.losses import SelectiveCrossEntropy
-from multiseg_core.models import UNet
+from multiseg_core.networks import UNet
 from multiseg_core.samplers import PatchSampler, SamplingCohort
 from multiseg_core.tiling import fold_normalisation, plan_tiles, predict
-from multiseg_core.training import Compute
+from multiseg_core.utils.compute import Compute
 
 from .common import FOLDER, Table, time_all
 from .volumes import stored_cases, whole_head

@@ -13,10 +13,11 @@ from torch import Tensor, nn
 
 from multiseg_core.labels import LabelSpace
 from multiseg_core.losses import SelectiveCrossEntropy
-from multiseg_core.models import UNet, count_parameters
+from multiseg_core.networks import UNet, count_parameters
 from multiseg_core.params import TrainingParams
 from multiseg_core.samplers import PatchSampler, SamplingCohort
-from multiseg_core.training import Compute, Trainer, TrainingData, learning_rate
+from multiseg_core.training import Trainer, TrainingData, learning_rate
+from multiseg_core.utils.compute import Compute
 
 from .common import Table, available, scaled, time_all
 from .volumes import stored_cases

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from multiseg_core import runs
-from multiseg_core.cohorts import ensure_files
-from multiseg_core.study import Study
+from multiseg_core.cohorts.loading import ensure_files
+from multiseg_core.study import runs
+from multiseg_core.study.study import Study
 
 from . import volumes
 from .common import FOLDER, Spread, Table, rate

@@ -29,15 +29,16 @@ import seaborn as sns
 import torch
 import yaml
 
-from multiseg_core import runs
-from multiseg_core.figures import use_style
+from multiseg_core.figures.style import use_style
 from multiseg_core.inference import Member, Model
 from multiseg_core.labels import LabelSpace
 from multiseg_core.metrics import label_metrics
 from multiseg_core.params import PreprocessingParams
-from multiseg_core.store import StoredCase
-from multiseg_core.study import Study
-from multiseg_core.training import Compute, Trainer
+from multiseg_core.preprocessing.store import StoredCase
+from multiseg_core.study import runs
+from multiseg_core.study.study import Study
+from multiseg_core.training import Trainer
+from multiseg_core.utils.compute import Compute
 
 from .common import time_all
 

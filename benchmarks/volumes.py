@@ -8,10 +8,10 @@ from functools import lru_cache
 import numpy as np
 import yaml
 
-from multiseg_core import runs
-from multiseg_core.files import atomic_path
-from multiseg_core.store import StoredCase
-from multiseg_core.study import Study
+from multiseg_core.preprocessing.store import StoredCase
+from multiseg_core.study import runs
+from multiseg_core.study.study import Study
+from multiseg_core.utils.files import atomic_path
 
 from .common import FOLDER
 

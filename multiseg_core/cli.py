@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .errors import UserError, one_line
 from .params import InferenceParams
+from .utils.errors import UserError, one_line
 
 if TYPE_CHECKING:
-    from .study import Study
+    from .study.study import Study
 
 COMPARE_HELP = """
 
@@ -145,7 +145,7 @@ def _add_params(parser: argparse.ArgumentParser) -> None:
 
 
 def _load(options: argparse.Namespace) -> Study:
-    from .study import Study
+    from .study.study import Study
 
     return Study(options.params)
 
@@ -159,8 +159,8 @@ def _notebooks_folder(options: argparse.Namespace) -> Path:
 
 def check_command(options: argparse.Namespace) -> None:
     """``multiseg check``: print a table of the cohorts, warnings and errors."""
-    from .check import check_study
-    from .reporting import planned_notebooks
+    from .reporting.notebooks import planned_notebooks
+    from .study.check import check_study
 
     study = _load(options)
     findings = check_study(study)
@@ -184,7 +184,7 @@ def check_command(options: argparse.Namespace) -> None:
 
 def _checked(options: argparse.Namespace) -> Study:
     """Load a study and check it; print its warnings."""
-    from .check import require_sound
+    from .study.check import require_sound
 
     study = _load(options)
     for line in require_sound(study).warnings:
@@ -194,7 +194,7 @@ def _checked(options: argparse.Namespace) -> Study:
 
 def prepare_command(options: argparse.Namespace) -> None:
     """``multiseg prepare``: build the store."""
-    from .runs import prepare_study
+    from .study.runs import prepare_study
 
     study = _checked(options)
     folders = [study.store.path(case, study.cohorts[case.cohort]) for case in study.needed_cases()]
@@ -210,13 +210,13 @@ def prepare_command(options: argparse.Namespace) -> None:
 
 def train_command(options: argparse.Namespace) -> None:
     """``multiseg train``: make one run, in this process."""
-    from . import runs
-    from .workers import progress_bar
+    from .study import finished_runs, runs
+    from .utils.workers import progress_bar
 
     if options.list:
         study = _load(options)
         for run in study.runs:
-            print(f"{run.key}  {run.name}  {runs.state(study, run)}")
+            print(f"{run.key}  {run.name}  {finished_runs.state(study, run)}")
         return
     study = _checked(options)
     run = study.find_run(options.run)
@@ -237,29 +237,30 @@ def train_command(options: argparse.Namespace) -> None:
 
 def study_command(options: argparse.Namespace) -> None:
     """``multiseg study``: everything, from the params file to the report."""
-    from . import rendering, reporting, runs
+    from .reporting import notebooks, pages, summary
+    from .study import runs
 
     started = time.monotonic()
     study = _load(options)
-    plan = reporting.planned_notebooks(study, _notebooks_folder(options))
+    plan = notebooks.planned_notebooks(study, _notebooks_folder(options))
     _say(f"study {study.name}: {len(study.params.scenarios)} scenarios, {len(plan)} notebooks")
     study = _checked(options)
     runs.finish_runs(study)
     for number, (notebook, output, parameters) in enumerate(plan, start=1):
-        key = reporting.notebook_key(study, notebook, parameters)
-        if reporting.is_rendered(study, output, key):
+        key = notebooks.notebook_key(study, notebook, parameters)
+        if notebooks.is_rendered(study, output, key):
             _say(f"notebook {number}/{len(plan)} {output}: up to date")
             continue
         _say(f"notebook {number}/{len(plan)} {output}: executing")
         executed = study.folder / "notebooks" / f"{output}.ipynb"
-        reporting.execute_notebook(notebook, executed, parameters)
-        rendering.render_notebook(executed, study.folder / f"{output}.html")
-        reporting.mark_rendered(study, output, key)
-    index = rendering.write_index(study, [output for _, output, _ in plan])
+        notebooks.execute_notebook(notebook, executed, parameters)
+        pages.render_notebook(executed, study.folder / f"{output}.html")
+        notebooks.mark_rendered(study, output, key)
+    index = pages.write_index(study, [output for _, output, _ in plan])
     print()
-    print(reporting.results_table(study).round(3).to_string(index=False, na_rep="-"))
+    print(summary.results_table(study).round(3).to_string(index=False, na_rep="-"))
     print()
-    for sentence in reporting.findings(study):
+    for sentence in summary.findings(study):
         print(sentence)
     print(f"done in {(time.monotonic() - started) / 60:.1f} min")
     print(f"report: {_relative(index)}")
@@ -269,10 +270,10 @@ def predict_command(options: argparse.Namespace) -> None:
     """``multiseg predict``: segment one case."""
     import nibabel as nib
 
-    from .files import atomic_path
     from .inference import Model
-    from .preprocessing import prepare
-    from .training import Compute
+    from .preprocessing.prepare import prepare
+    from .utils.compute import Compute
+    from .utils.files import atomic_path
 
     images = _parse_images(options.image)
     if not options.out.name.endswith((".nii", ".nii.gz")):
@@ -303,16 +304,17 @@ def predict_command(options: argparse.Namespace) -> None:
 
 def compare_command(options: argparse.Namespace) -> None:
     """``multiseg compare``: the statistics of anybody's results."""
-    from . import compare
+    from .reporting import comparison
+    from .statistics import results_csv
 
-    metrics = compare.read_results(options.file, options.value)
-    lower = options.lower_is_better or options.value in compare.LOWER_IS_BETTER
-    comparison = compare.compare(metrics, options.value, not lower)
+    metrics = results_csv.read_results(options.file, options.value)
+    lower = options.lower_is_better or options.value in results_csv.LOWER_IS_BETTER
+    comparison = comparison.compare(metrics, options.value, not lower)
     for line in comparison.warnings:
         print(f"warning: {line}", file=sys.stderr)
-    print(compare.as_text(comparison), end="")
+    print(comparison.as_text(comparison), end="")
     if options.out:
-        print(f"\nwritten: {_relative(compare.write(comparison, options.out))}")
+        print(f"\nwritten: {_relative(comparison.write(comparison, options.out))}")
 
 
 def _parse_images(pairs: Sequence[str]) -> dict[str, Path]:

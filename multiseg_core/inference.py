@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from .errors import UserError
-from .files import atomic_path
-from .models import build_network
+from .networks import build_network
 from .params import InferenceParams, PreprocessingParams
-from .preprocessing import Prepared, to_native
+from .preprocessing.prepare import Prepared, to_native
 from .tiling import fold_normalisation, predict
-from .training import Compute
+from .utils.compute import Compute
+from .utils.errors import UserError
+from .utils.files import atomic_path
 
 FORMAT = 1
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .errors import UserError, suggest
+from .utils.errors import UserError, suggest
 
 BACKGROUND = "background"
 IGNORE = "ignore"
@@ -222,3 +222,13 @@ class CodeMap:
 def is_relevant(members: LabelSet) -> bool:
     """Whether the sampler may aim at a label set: a label that was drawn, not background or ignore (thesis 3.4)."""
     return BACKGROUND not in members
+
+
+def completed_sets(sets: Sequence[LabelSet], labels: Sequence[str]) -> tuple[LabelSet, ...]:
+    """Return the label sets of completed targets: those of the cohort at their places, then the labels that it lacks.
+
+    Nothing hides in the background any more.
+    """
+    drawn = sets[1:]
+    added = [frozenset([label]) for label in labels if frozenset([label]) not in drawn]
+    return (frozenset([BACKGROUND]), *drawn, *added)

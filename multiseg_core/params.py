@@ -17,8 +17,8 @@ from typing import Any, Union
 
 import yaml
 
-from .errors import UserError, one_line, suggest
-from .wording import LANGUAGES
+from .figures.spanish import LANGUAGES
+from .utils.errors import UserError, one_line, suggest
 
 CodeValue = Union[str, list[str]]  # noqa: UP007 - read at run time
 

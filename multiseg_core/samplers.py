@@ -21,9 +21,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from .errors import UserError
-from .store import StoredCase
-
+from .preprocessing.store import StoredCase
+from .utils.errors import UserError
 
 NOISE_POOL = 2**22
 """Normal numbers in the pool (16 MB); four patches' worth if that is more."""

@@ -17,8 +17,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from .errors import UserError
-from .training import Compute
+from .utils.compute import Compute
+from .utils.errors import UserError
 
 MOST_CUTS = 8
 """Along an axis. Margins make more parts hopeless."""

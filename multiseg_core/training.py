@@ -11,7 +11,6 @@ import csv
 import math
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,14 +20,15 @@ import torch
 from torch import Tensor, nn
 
 from . import losses
-from .errors import UserError
-from .files import atomic_path, write_json
 from .labels import LabelSpace
-from .models import build_network
+from .networks import build_network
 from .params import TrainingParams
-from .provenance import provenance
+from .preprocessing.store import StoredCase
 from .samplers import PatchSampler, ResidentSampler, SamplingCohort
-from .store import StoredCase
+from .utils.compute import Compute
+from .utils.errors import UserError
+from .utils.files import atomic_path, write_json
+from .utils.provenance import provenance
 
 Progress = Callable[[int, int, float], None]
 """Called as progress(step, steps, loss)."""
@@ -47,54 +47,6 @@ class TrainingData:
     validation: Sequence[StoredCase]
     lookup: Any
     channels: Sequence[int]
-
-
-@dataclass(frozen=True)
-class Compute:
-    """Where and how numbers are computed; changes results by rounding only.
-
-    Attributes
-    ----------
-    device
-        A torch device.
-    bf16
-        Run the network under bfloat16 autocast. The loss stays in float32.
-    """
-
-    device: torch.device
-    bf16: bool
-
-    @classmethod
-    def resolve(cls, device: str, precision: str) -> Compute:
-        """Resolve the params' ``device`` and ``precision``. Raises `UserError` if CUDA is asked for and missing."""
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        if device.startswith("cuda") and not torch.cuda.is_available():
-            raise UserError(f"device: '{device}' was asked for, but torch finds no CUDA device")
-        try:
-            at = torch.device(device)
-        except RuntimeError:
-            raise UserError(f"device: '{device}' is not a device of torch") from None
-        if precision not in ("auto", "float32", "bf16"):
-            raise UserError(f"precision: '{precision}' is not one of auto, float32, bf16")
-        if precision == "auto":
-            # without hardware support bfloat16 is emulated, several times slower than float32
-            fast = (
-                torch.cuda.is_bf16_supported(including_emulation=False)
-                if at.type == "cuda"
-                else torch.cpu._is_avx512_bf16_supported()
-            )
-        else:
-            fast = precision == "bf16"
-        return cls(at, fast)
-
-    def autocast(self) -> AbstractContextManager[Any]:
-        """Return the context in which the network runs."""
-        return torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else nullcontext()
-
-    def place(self, tensor: Tensor) -> Tensor:
-        """Move a batch (N, C, X, Y, Z) to the device, channels last (faster convolutions)."""
-        return tensor.to(self.device, memory_format=torch.channels_last_3d)
 
 
 def make_sampler(compute: Compute, cohorts: Sequence[SamplingCohort], *arguments: Any) -> PatchSampler:

@@ -15,9 +15,10 @@ import pandas as pd
 import pytest
 import torch
 
-from multiseg_core import exploration, runs
-from multiseg_core.store import StoredCase
-from multiseg_core.study import Study
+from multiseg_core.exploration import cohort_tables
+from multiseg_core.preprocessing.store import StoredCase
+from multiseg_core.study import runs
+from multiseg_core.study.study import Study
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -49,7 +50,7 @@ def smoke(tmp_path_factory: pytest.TempPathFactory) -> Study:
 @pytest.fixture
 def cohorts(smoke: Study) -> dict[str, list[StoredCase]]:
     """The stored cases of the smoke study, by cohort."""
-    return exploration.open_cases(smoke)
+    return cohort_tables.open_cases(smoke)
 
 
 class RobexStandIn:

@@ -9,8 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from multiseg_core import cli, runs
-from multiseg_core.study import Study
+from multiseg_core import cli
+from multiseg_core.study import finished_runs, runs
+from multiseg_core.study.study import Study
+from multiseg_core.utils import files
 
 from .conftest import ROOT, RobexStandIn, save
 
@@ -33,7 +35,7 @@ def test_errors_are_one_line_and_exit_with_1(tmp_path: Path, capsys: pytest.Capt
 
 
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:
-    from multiseg_core.errors import UserError
+    from multiseg_core.utils.errors import UserError
 
     with pytest.raises(UserError):
         cli.main(["check", str(tmp_path / "none.yaml"), "--debug"])
@@ -84,14 +86,14 @@ def test_prepare_then_train_one_run(toy_study: Callable[..., Path], capsys: pyte
 
 
 def test_case_names_that_look_like_numbers(toy_study: Callable[..., Path]) -> None:
-    from multiseg_core import tables
+    from multiseg_core.reporting import tables
 
     study = Study(toy_study({"test: anatomy": "test: lesion"}))
     runs.finish_runs(study)
     assert set(runs.collect_metrics(study)["case"]) == {"003"}
     table = runs.collect_metrics(study).assign(case="NA")
-    runs.write_table(study.folder / "x.csv", table)
-    assert runs.read_metrics(study.folder / "x.csv").equals(table)
+    files.write_table(study.folder / "x.csv", table)
+    assert finished_runs.read_metrics(study.folder / "x.csv").equals(table)
     case, predictions = tables.example_predictions(study, "both")
     assert case.name == "003" and len(predictions) == 2
 
@@ -125,7 +127,7 @@ def test_predict_on_the_case_itself_agrees_with_the_evaluation(smoke: Study, tmp
     mask = ["--brain-mask", str(case.brain_mask), "--device", "cpu", "--precision", "float32"]
     assert cli.main(["predict", str(smoke.run_folder(run)), *images, *mask, "-o", str(out)]) == 0
     ours = np.asarray(nib.load(out).dataobj)
-    evaluated = runs.load_prediction(smoke, run, case)
+    evaluated = finished_runs.load_prediction(smoke, run, case)
     # the grids have the same spacing and axes; the store is cropped to the brain
     assert np.array_equal(np.bincount(ours.ravel(), minlength=5)[1:], np.bincount(evaluated.ravel(), minlength=5)[1:])
     assert (ours > 0).any()

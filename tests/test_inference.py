@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from multiseg_core import runs
-from multiseg_core.errors import UserError
 from multiseg_core.inference import Member, Model
-from multiseg_core.models import UNet, build_network
+from multiseg_core.networks import UNet, build_network
 from multiseg_core.params import PreprocessingParams
-from multiseg_core.study import Study
-from multiseg_core.training import Compute
+from multiseg_core.study import finished_runs
+from multiseg_core.study.study import Study
+from multiseg_core.utils.compute import Compute
+from multiseg_core.utils.errors import UserError
 
 CPU = Compute(torch.device("cpu"), False)
 
@@ -54,7 +54,7 @@ def test_a_model_file_gives_the_same_segmentation(smoke: Study, tmp_path: Path) 
     loaded = Model.load(smoke.run_folder(run) / "model.pt")
     assert loaded.labels == ("csf", "gm", "wm", "wmh") and loaded.modalities == ("T1", "FLAIR")
     again = loaded.segment(np.asarray(stored.images), stored.modalities, CPU)
-    assert np.array_equal(again, runs.load_prediction(smoke, run, case))
+    assert np.array_equal(again, finished_runs.load_prediction(smoke, run, case))
 
 
 def test_preprocessing_is_part_of_a_model_file(tmp_path: Path) -> None:

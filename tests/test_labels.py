@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from multiseg_core.errors import UserError
 from multiseg_core.labels import CodeMap, LabelSpace, is_relevant
+from multiseg_core.utils.errors import UserError
 
 LABELS = ("csf", "gm", "wm", "wmh")
 

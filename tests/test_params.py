@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from multiseg_core.errors import UserError
-from multiseg_core.models import UNet, build_network, count_parameters
+from multiseg_core.networks import UNet, build_network, count_parameters
 from multiseg_core.params import TrainingParams, load_params
+from multiseg_core.utils.errors import UserError
 
 from .conftest import ROOT
 

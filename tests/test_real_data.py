@@ -7,15 +7,15 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from multiseg_core.brains import brain_from_stripped
-from multiseg_core.check import check_study
 from multiseg_core.cohorts.phantom.presets import make_case
-from multiseg_core.domains import BINS, divergence_matrix
-from multiseg_core.images import read_image, read_volume
+from multiseg_core.exploration.domain_distance import BINS, divergence_matrix
 from multiseg_core.labels import CodeMap
 from multiseg_core.params import PreprocessingParams
-from multiseg_core.preprocessing import prepare, to_native
-from multiseg_core.study import Study
+from multiseg_core.preprocessing.brain_masks import brain_from_stripped
+from multiseg_core.preprocessing.image_files import read_image, read_volume
+from multiseg_core.preprocessing.prepare import prepare, to_native
+from multiseg_core.study.check import check_study
+from multiseg_core.study.study import Study
 
 from .conftest import ROOT
 

@@ -5,13 +5,13 @@ import pytest
 import torch
 from scipy import stats
 
-from multiseg_core.cohorts import Case
 from multiseg_core.cohorts.base import Cohort
-from multiseg_core.errors import UserError
+from multiseg_core.cohorts.loading import Case
 from multiseg_core.labels import CodeMap
 from multiseg_core.params import PreprocessingParams
+from multiseg_core.preprocessing.store import Store, StoredCase
 from multiseg_core.samplers import PatchDraw, PatchSampler, ResidentSampler, SamplingCohort, _Brain
-from multiseg_core.store import Store, StoredCase
+from multiseg_core.utils.errors import UserError
 
 from .conftest import toy_case
 

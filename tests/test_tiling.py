@@ -5,10 +5,10 @@ import pytest
 import torch
 from torch import nn
 
-from multiseg_core.errors import UserError
-from multiseg_core.models import UNet, build_network
+from multiseg_core.networks import UNet, build_network
 from multiseg_core.tiling import SCRATCH, fold_normalisation, pass_gib, plan_tiles, predict
-from multiseg_core.training import Compute
+from multiseg_core.utils.compute import Compute
+from multiseg_core.utils.errors import UserError
 
 CPU = Compute(torch.device("cpu"), False)
 PLENTY = 100.0

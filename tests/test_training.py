@@ -10,12 +10,14 @@ import pandas as pd
 import pytest
 import torch
 
-from multiseg_core import runs
-from multiseg_core.errors import UserError
-from multiseg_core.models import UNet
+from multiseg_core.networks import UNet
 from multiseg_core.params import TrainingParams
-from multiseg_core.study import NetworkSpec, Study
-from multiseg_core.training import Compute, learning_rate, weights_and_the_rest
+from multiseg_core.study import finished_runs, runs
+from multiseg_core.study.plan import NetworkSpec
+from multiseg_core.study.study import Study
+from multiseg_core.training import learning_rate, weights_and_the_rest
+from multiseg_core.utils.compute import Compute
+from multiseg_core.utils.errors import UserError
 
 
 def weights(study: Study, network: NetworkSpec) -> dict[str, torch.Tensor]:
@@ -93,10 +95,10 @@ def test_kill_9_and_go_on(toy_study: Callable[..., Path]) -> None:
     os.kill(process.pid, signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     assert torch.load(checkpoint, weights_only=True)["step"] < 400
-    assert not runs.is_finished(killed, run)
+    assert not finished_runs.is_finished(killed, run)
 
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    assert runs.is_finished(killed, run)
+    assert finished_runs.is_finished(killed, run)
     assert same(weights(whole, run.networks[0]), weights(killed, run.networks[0]))
 
 

@@ -11,7 +11,7 @@ import csv
 import os
 from pathlib import Path
 
-from ..errors import UserError, one_line, suggest
+from ..utils.errors import UserError, one_line, suggest
 from .base import SPLITS, Case
 
 ROLES = ("case", "labels", "brain_mask", "complete_labels", "split")

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from multiseg_core.cohorts import LAYOUTS, Cohort, load_cohorts
-from multiseg_core.errors import UserError
+from multiseg_core.cohorts.loading import LAYOUTS, Cohort, load_cohorts
 from multiseg_core.params import CohortParams
+from multiseg_core.utils.errors import UserError
 
 LABELS = ("csf", "gm", "wm", "wmh", "oedema", "tumour")
 ANYTHING = {"background", *LABELS}

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from multiseg_core.cohorts.table import read_manifest
-from multiseg_core.errors import UserError
+from multiseg_core.utils.errors import UserError
 
 
 def manifest(folder: Path, text: str) -> Path:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import nbformat
 
-from multiseg_core.reporting import execute_notebook
+from multiseg_core.reporting.notebooks import execute_notebook
 
 HERE = Path(__file__).resolve().parent
 SOURCES = HERE.parent.parent / "notebooks"

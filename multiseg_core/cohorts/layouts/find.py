@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from ...errors import UserError, suggest
+from ...utils.errors import UserError, suggest
 from ..base import Case
 from .layout import Found, Layout, Variant
 

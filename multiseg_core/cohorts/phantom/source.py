@@ -7,14 +7,12 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from ...files import atomic_folder, code_fingerprint, fingerprint
+from ...utils.files import atomic_folder
+from ...utils.fingerprints import code_fingerprint, fingerprint
 from ..base import Case
 from .presets import CODES, PRESETS, make_case
 
 __all__ = ["CODES", "PRESETS", "ensure_files", "phantom_cases"]
-
-_PARTS = ("fields", "atlas", "anatomy", "lesions", "tumours", "scanner", "protocols", "presets")
-_MODULES = [f"cohorts.phantom.{name}" for name in _PARTS]
 
 
 def phantom_cases(cohort: str, preset: str, n_cases: int, voxel_mm: float, seed: int, work: Path) -> tuple[Case, ...]:
@@ -31,7 +29,7 @@ def phantom_cases(cohort: str, preset: str, n_cases: int, voxel_mm: float, seed:
     work
         Folder under which the files are kept.
     """
-    made_by = {"preset": preset, "voxel_mm": voxel_mm, "seed": seed, "code": code_fingerprint(*_MODULES)}
+    made_by = {"preset": preset, "voxel_mm": voxel_mm, "seed": seed, "code": code_fingerprint("cohorts.phantom.presets.make_case")}
     folder = work / f"{cohort}-{fingerprint(made_by)}"
     cases = []
     for index in range(n_cases):

@@ -4,7 +4,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from multiseg_core.cohorts import ensure_files
+from multiseg_core.cohorts.loading import ensure_files
 from multiseg_core.cohorts.phantom.presets import PRESETS, make_case
 from multiseg_core.cohorts.phantom.source import phantom_cases
 

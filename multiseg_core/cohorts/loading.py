@@ -1,0 +1,194 @@
+"""Cohorts: where cases come from. One module per source; all deliver a `Cohort`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from ..labels import BACKGROUND, IGNORE, CodeMap
+from ..params import CohortParams
+from ..utils.errors import UserError, suggest
+from .base import Case, Cohort
+from .layouts import LAYOUTS, find_cases
+from .phantom.source import CODES, PRESETS, ensure_files, phantom_cases
+from .table import read_manifest
+
+__all__ = ["LAYOUTS", "Case", "Cohort", "ensure_files", "label_order", "load_cohorts"]
+
+_Result = TypeVar("_Result")
+
+SOURCES = ("phantom", "table", *LAYOUTS)
+
+_ONLY_FOR: Mapping[str, tuple[str, ...]] = {
+    "preset": ("phantom",), "cases": ("phantom",), "manifest": ("table",),
+    "complete_codes": ("table",), "codes": ("table", *LAYOUTS), "absent": ("table", *LAYOUTS),
+    "folder": tuple(LAYOUTS), "variant": tuple(LAYOUTS), "exclude": tuple(LAYOUTS), "files": tuple(LAYOUTS),
+}  # fmt: skip
+
+
+def load_cohorts(
+    params: Mapping[str, CohortParams],
+    labels: Sequence[str] | None,
+    base: Path,
+    work: Path,
+    data_dir: str | None = None,
+) -> tuple[dict[str, Cohort], tuple[str, ...]]:
+    """Load all cohorts of a study. No image is read.
+
+    Parameters
+    ----------
+    params
+        Cohort name -> params.
+    labels
+        The study's foreground labels in order, or None to take them as the cohorts name them.
+    base
+        Folder to which paths in `params` are relative.
+    work
+        Folder for files that a cohort generates.
+    data_dir
+        Folder of the real data, relative to `base`; a layout lies in its sub-folder called like the source.
+
+    Returns
+    -------
+    cohorts, labels
+        Cohorts by name and the labels of the study in order.
+
+    Raises
+    ------
+    UserError
+        Naming the cohort and the key at fault, one line for each cohort that cannot be loaded. What single cases of
+        a layout lack is kept in the cohort instead.
+    """
+    _for_each(params, _check_keys)
+    found = label_order(params)
+    missing = [label for label in found if labels is not None and label not in labels]
+    if missing and labels is not None:
+        raise UserError(f"labels: '{missing[0]}' of a cohort's codes is not in the list{suggest(missing[0], labels)}")
+    names = found if labels is None else tuple(labels)
+    return _for_each(params, lambda name, p: _load(name, p, names, base, work, data_dir)), names
+
+
+def _for_each(
+    params: Mapping[str, CohortParams], function: Callable[[str, CohortParams], _Result]
+) -> dict[str, _Result]:
+    """Call a function for every cohort; raise what it raised for all of them together, a line each."""
+    results, errors = {}, []
+    for name, p in params.items():
+        try:
+            results[name] = function(name, p)
+        except UserError as error:
+            errors.append(str(error))
+    if errors:
+        raise UserError("\n".join(errors))
+    return results
+
+
+def _check_keys(name: str, p: CohortParams) -> None:
+    if p.source not in SOURCES:
+        raise UserError(f"cohorts.{name}.source: unknown source '{p.source}'{suggest(p.source, SOURCES)}")
+    for key, sources in _ONLY_FOR.items():
+        if getattr(p, key) and p.source not in sources:
+            raise UserError(f"cohorts.{name}.{key}: only for source {' or '.join(sources)}, not for {p.source}")
+    if p.source in LAYOUTS:
+        variants = LAYOUTS[p.source].variants
+        if p.variant is not None and len(variants) == 1:
+            raise UserError(f"cohorts.{name}.variant: there is only one way to take {p.source}; leave the key out")
+        if p.variant is not None and p.variant not in variants:
+            raise UserError(
+                f"cohorts.{name}.variant: '{p.variant}' is not one of {', '.join(variants)}"
+                f"{suggest(p.variant, variants)}"
+            )
+    elif p.source == "table":
+        for key in ("manifest", "codes"):
+            if not getattr(p, key):
+                raise UserError(f"missing key 'cohorts.{name}.{key}' (source table needs it)")
+    elif (p.preset or name) not in PRESETS:
+        raise UserError(
+            f"cohorts.{name}.preset: no phantom imitates '{p.preset or name}'{suggest(p.preset or name, PRESETS)}"
+        )
+
+
+def label_order(params: Mapping[str, CohortParams]) -> tuple[str, ...]:
+    """Return all label names in the order in which the cohorts name them."""
+    found: dict[str, None] = {}
+    for name, p in params.items():
+        if p.source == "phantom":
+            found.update(dict.fromkeys(PRESETS[p.preset or name].annotates))
+            continue
+        for value in _stated_codes(p).values():
+            members = [value] if isinstance(value, str) else value
+            found.update(dict.fromkeys(m for m in members if m not in (BACKGROUND, IGNORE)))
+    return tuple(found)
+
+
+def _stated_codes(p: CohortParams) -> Mapping[int, str | Sequence[str]]:
+    """Return the codes of a params file, or else of the layout: variants that are detected draw the same labels."""
+    if p.codes is not None or p.source not in LAYOUTS:
+        return p.codes or {}
+    layout = LAYOUTS[p.source]
+    return (layout.variants[p.variant] if p.variant else layout.default).codes
+
+
+def _load(name: str, p: CohortParams, labels: Sequence[str], base: Path, work: Path, data_dir: str | None) -> Cohort:
+    problems: Mapping[str, tuple[str, ...]] = {}
+    notes: tuple[str, ...] = ()
+    complete: Mapping[int, str | Sequence[str]] | None = None
+    if p.source == "phantom":
+        preset = PRESETS[p.preset or name]
+        codes: Mapping[int, str | Sequence[str]] = preset.codes
+        absent = tuple(label for label in preset.absent if label in labels)
+        cases = phantom_cases(name, p.preset or name, p.cases or preset.cases, p.voxel_mm, p.seed, work)
+        modalities = preset.scanner.modalities
+        complete = {code: label if label in labels else BACKGROUND for label, code in CODES.items()}
+    elif p.source in LAYOUTS:
+        layout = LAYOUTS[p.source]
+        found = find_cases(name, layout, _folder(name, p, base, data_dir), p.variant, p.exclude, p.files)
+        cases, modalities, problems, notes = found.cases, found.modalities, found.problems, found.notes
+        codes = found.variant.codes if p.codes is None else p.codes
+        drawn = {member for value in codes.values() for member in ([value] if isinstance(value, str) else value)}
+        absent = tuple(label for label in found.variant.absent if label in labels and label not in drawn)
+        if layout.guess and p.codes is None:
+            notes += (f"cohort {name}: {layout.guess} that you should check; state cohorts.{name}.codes",)
+    else:
+        assert p.manifest and p.codes
+        codes, absent = p.codes, ()
+        cases, modalities = read_manifest(name, base / p.manifest)
+        complete = p.complete_codes
+        if (complete is not None) != any(case.complete_labels for case in cases):
+            raise UserError(
+                f"cohorts.{name}.complete_codes: needed with a column 'complete_labels' in the manifest, and only then"
+            )
+    if p.absent is not None:
+        absent = tuple(p.absent)
+    for label in absent:
+        if label not in labels:
+            raise UserError(f"cohorts.{name}.absent: unknown label '{label}'{suggest(label, labels)}")
+    try:
+        code_map = CodeMap.build(labels, codes, absent)
+    except UserError as error:
+        raise UserError(f"cohorts.{name}.codes: {error}") from None
+    return Cohort(name, cases, modalities, code_map, problems, notes, _complete_map(name, labels, complete))
+
+
+def _complete_map(name: str, labels: Sequence[str], codes: Mapping[int, str | Sequence[str]] | None) -> CodeMap | None:
+    """Return what complete labels mean: a label of the study that they do not show is not there."""
+    if codes is None:
+        return None
+    shown = {label for value in codes.values() for label in ([value] if isinstance(value, str) else value)}
+    try:
+        return CodeMap.build(labels, codes, [label for label in labels if label not in shown])
+    except UserError as error:
+        raise UserError(f"cohorts.{name}.complete_codes: {error}") from None
+
+
+def _folder(name: str, p: CohortParams, base: Path, data_dir: str | None) -> Path:
+    """Return the folder of a layout's files."""
+    if p.folder is not None:
+        folder = Path(p.folder)
+    elif data_dir is not None:
+        folder = Path(data_dir) / p.source
+    else:
+        raise UserError(f"missing key 'data_dir' or 'cohorts.{name}.folder'; {LAYOUTS[p.source].origin}")
+    return Path(os.path.normpath(base / folder.expanduser()))

@@ -1,0 +1,144 @@
+"""What the cohorts of a study look like: the numbers of the notebook on data exploration (thesis 5).
+
+`cohort_figures` draws them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from ..figures.style import LABEL_NAMES, pretty
+from ..labels import BACKGROUND, IGNORE, LabelSet
+from ..preprocessing.store import StoredCase
+from ..study.study import Study
+
+Explored = Mapping[str, Sequence[StoredCase]]
+"""Cohort -> its stored cases."""
+
+_TASKS = {("csf", "gm", "wm"): "anatomy", ("wmh",): "wmh", ("oedema", "tumour"): "tumour"}
+"""Labels drawn -> name of the task."""
+
+
+def open_cases(study: Study) -> dict[str, list[StoredCase]]:
+    """Open all explored cases of a study, by cohort; those that the store lacks are built."""
+    found: dict[str, list[StoredCase]] = {}
+    for case in study.explored_cases():
+        found.setdefault(case.cohort, []).append(study.store.open(case, study.cohorts[case.cohort]))
+    return found
+
+
+# -- tables --------------------------------------------------------------------------------------------------------
+
+
+def cohort_table(study: Study, explored: Explored) -> pd.DataFrame:
+    """Return one row per cohort: cases, role, modalities, labels, what background means, native grid."""
+    rows = []
+    for name, cases in explored.items():
+        cohort = study.cohorts[name]
+        trained = any(name in s.train for s in study.params.scenarios.values())
+        tested = any(name == s.test for s in study.params.scenarios.values())
+        sizes = np.array([_voxel_mm(case) for case in cases])
+        extents = sizes * [case.info["native_shape"] for case in cases]
+        rows.append(
+            {
+                "cohort": name,
+                "cases": len(cases),
+                "role": " and ".join(["training"] * trained + ["test"] * tested) or "not used",
+                "modalities": ", ".join(cohort.modalities),
+                "labels": ", ".join(cohort.code_map.annotates),
+                "background means": describe_set(cohort.code_map.sets[0], study.labels),
+                "voxel (mm)": "; ".join(
+                    " x ".join(f"{v:g}" for v in size) for size in np.unique(sizes.round(2), axis=0)
+                ),
+                "field of view (mm)": " x ".join(f"{v:.0f}" for v in extents.mean(axis=0)),
+            }
+        )
+    return pd.DataFrame(rows).set_index("cohort")
+
+
+def _voxel_mm(case: StoredCase) -> np.ndarray:
+    """Voxel sizes of the files that a case came from, (3,)."""
+    return np.linalg.norm(np.array(case.info["native_affine"])[:3, :3], axis=0)
+
+
+def volumes(study: Study, explored: Explored) -> pd.DataFrame:
+    """Return the volume of each drawn label in each case: ``cohort, case, label, ml, percent_of_brain``."""
+    rows = []
+    for name, cases in explored.items():
+        for position, members in enumerate(study.cohorts[name].code_map.sets):
+            if BACKGROUND in members:
+                continue
+            for case in cases:
+                ml = case.info["voxels_per_set"][position] * case.voxel_ml
+                rows.append(
+                    {
+                        "cohort": name,
+                        "case": case.name,
+                        "label": describe_set(members, study.labels),
+                        "ml": ml,
+                        "percent_of_brain": 100 * ml / (np.count_nonzero(case.mask) * case.voxel_ml),
+                    }
+                )
+    return pd.DataFrame(rows)
+
+
+def volume_table(each: pd.DataFrame) -> pd.DataFrame:
+    """Return mean, smallest and largest volume per cohort and label, and its prevalence, from `volumes`."""
+    groups = each.groupby(["cohort", "label"], sort=False)
+    return pd.DataFrame(
+        {
+            "cases with it": groups["ml"].agg(lambda ml: int((ml > 0).sum())),
+            "mean ml": groups["ml"].mean(),
+            "min ml": groups["ml"].min(),
+            "max ml": groups["ml"].max(),
+            "% of brain": groups["percent_of_brain"].mean(),
+        }
+    )
+
+
+def intensities(study: Study, explored: Explored, bins: int = 60) -> pd.DataFrame:
+    """Return the histogram of normalised intensities in the brain per cohort and modality.
+
+    Columns ``cohort, modality, intensity, density``; bins on [-3, 3]; all cases of a cohort weigh the same.
+    """
+    edges = np.linspace(-3, 3, bins + 1)
+    rows = []
+    for modality in dict.fromkeys(m for name in explored for m in study.cohorts[name].modalities):
+        for name, cases in explored.items():
+            if modality not in study.cohorts[name].modalities:
+                continue
+            each = [
+                np.histogram(c.images[c.modalities.index(modality)][np.asarray(c.mask)], bins=edges, density=True)[0]
+                for c in cases
+            ]
+            for centre, density in zip((edges[:-1] + edges[1:]) / 2, np.mean(each, axis=0), strict=True):
+                rows.append({"cohort": name, "modality": modality, "intensity": centre, "density": density})
+    return pd.DataFrame(rows)
+
+
+# -- slices --------------------------------------------------------------------------------------------------------
+
+
+def example_groups(study: Study, explored: Explored) -> list[tuple[str, list[StoredCase]]]:
+    """Group the first cases of the cohorts by the labels that they draw: (name of the figure, cases)."""
+    groups: dict[tuple[str, ...], list[StoredCase]] = {}
+    for name, cases in explored.items():
+        groups.setdefault(study.cohorts[name].code_map.annotates, []).append(cases[0])
+    return [(_TASKS.get(drawn, f"cohort_{'_'.join(drawn)}"), cases) for drawn, cases in groups.items()]
+
+
+def drawn_labels(case: StoredCase, labels: Sequence[str]) -> list[str]:
+    """Return the labels that the cohort of a case draws, in the study's order."""
+    return [label for label in labels if any(label in m and BACKGROUND not in m and len(m) <= 2 for m in case.sets)]
+
+
+def describe_set(members: LabelSet, labels: Sequence[str]) -> str:
+    """Return a label set in words, such as ``background, CSF, GM or WM``."""
+    if len(members) == 1 + len(labels):
+        return f"{IGNORE}d (any class)"
+    names = [name for name in (BACKGROUND, *labels) if name in members]
+    shown = [pretty(name, LABEL_NAMES) for name in names]
+    return shown[0] if len(shown) == 1 else ", ".join(shown[:-1]) + " or " + shown[-1]

@@ -1,0 +1,222 @@
+"""Networks: the thesis's 3-D U-Net, and any network of MONAI by name."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import itertools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .utils.errors import UserError, suggest
+
+
+class UNet(nn.Module):
+    """U-Net with *added* skip connections (thesis 2.5 and 3.2, after Ronneberger et al. 2015).
+
+    Per level a block of two 3-wide convolutions, each followed by batch normalisation and ReLU; max-pooling by 2
+    on the way down, transposed convolutions of width and stride 2 on the way up, filters doubled per level,
+    dropout before the deepest block only, a final convolution of width 1. Weights are drawn from a truncated
+    normal distribution with sigma = sqrt(2 / fan_in) (He et al. 2015).
+
+    Parameters
+    ----------
+    in_channels, out_channels
+        Number of modalities and of classes.
+    base_filters
+        Filters of the first level (32 in the thesis).
+    levels
+        Number of resolutions (4 in the thesis).
+    dropout
+        Fraction of the deepest block's inputs that are dropped in training.
+    spatial_dims
+        2 or 3.
+    filters
+        Filters of every level, instead of `base_filters` and `levels`. Most of the time is spent at the first level,
+        which has most of the voxels.
+    convolutions
+        Convolutions per block, of every level: a number or a list (2 in the thesis).
+    norm
+        ``batch`` as in the thesis, or ``instance``.
+
+    Notes
+    -----
+    Input (N, in_channels, *spatial), every spatial size a multiple of `size_divisor`; output logits
+    (N, out_channels, *spatial). A voxel's logits depend on the input up to `reach` voxels away along each axis, and
+    on the position modulo `size_divisor`.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        base_filters: int = 32,
+        levels: int = 4,
+        dropout: float = 0.3,
+        spatial_dims: int = 3,
+        filters: Sequence[int] | None = None,
+        convolutions: int | Sequence[int] = 2,
+        norm: str = "batch",
+    ) -> None:
+        super().__init__()
+        if filters is None:
+            filters = [base_filters * 2**level for level in range(levels)] if _is_count(base_filters, levels) else []
+        elif not isinstance(filters, list | tuple):
+            raise UserError("network: unet's filters must be a list of whole numbers")
+        if not _is_count(in_channels, out_channels, *filters) or len(filters) < 2:
+            raise UserError("network: unet needs two levels or more, with whole numbers of filters above 0")
+        if isinstance(convolutions, int):
+            convolutions = [convolutions] * len(filters)
+        if (
+            not isinstance(convolutions, list | tuple)
+            or len(convolutions) != len(filters)
+            or not _is_count(*convolutions)
+        ):
+            raise UserError("network: unet's convolutions must be a whole number above 0, or a list of one per level")
+        if not isinstance(dropout, int | float) or not 0 <= dropout < 1:
+            raise UserError(f"network: unet's dropout must lie in [0, 1), got {dropout}")
+        if spatial_dims not in (2, 3):
+            raise UserError(f"network: unet's spatial_dims must be 2 or 3, got {spatial_dims}")
+        if norm not in ("batch", "instance"):
+            raise UserError(f"network: unet's norm must be batch or instance, got '{norm}'")
+        conv = nn.Conv3d if spatial_dims == 3 else nn.Conv2d
+        up = nn.ConvTranspose3d if spatial_dims == 3 else nn.ConvTranspose2d
+        make_norm = _NORMS[norm, spatial_dims]
+
+        def block(n_in: int, n_out: int, n_convolutions: int) -> nn.Sequential:
+            layers: list[nn.Module] = []
+            for n in [n_in, *[n_out] * (n_convolutions - 1)]:
+                # a bias before normalisation would be subtracted again
+                layers += [conv(n, n_out, 3, padding=1, bias=False), make_norm(n_out), nn.ReLU(inplace=True)]
+            return nn.Sequential(*layers)
+
+        above, deepest = filters[:-1], filters[-1]
+        self.size_divisor = 2 ** len(above)
+        self.reach = _reach(convolutions) if norm == "batch" else None
+        self.down = nn.ModuleList(map(block, [in_channels, *above[:-1]], above, convolutions))
+        self.pool = (nn.MaxPool3d if spatial_dims == 3 else nn.MaxPool2d)(2)
+        self.dropout = nn.Dropout(dropout)
+        self.bottom = block(above[-1], deepest, convolutions[-1])
+        self.up = nn.ModuleList(up(b, a, 2, stride=2) for a, b in reversed(list(itertools.pairwise(filters))))
+        self.merge = nn.ModuleList(block(n, n, k) for n, k in reversed(list(zip(above, convolutions))))
+        self.head = conv(above[0], out_channels, 1)
+        self.apply(_initialise)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the logits of a batch."""
+        skips = []
+        for block in self.down:
+            x = block(x)
+            skips.append(x)
+            x = self.pool(x)
+        x = self.bottom(self.dropout(x))
+        for up, block in zip(self.up, self.merge, strict=True):
+            x = block(up(x).add_(skips.pop()))  # in place: the largest arrays of the network meet here
+        return self.head(x)
+
+
+# Keras's momentum and epsilon, as in the thesis's program. Torch's own momentum averages over some ten batches
+# only, and patches around lesions and around cortex differ too much for that.
+_NORMS: dict[tuple[str, int], Callable[[int], nn.Module]] = {
+    ("batch", 2): functools.partial(nn.BatchNorm2d, momentum=0.01, eps=1e-3),
+    ("batch", 3): functools.partial(nn.BatchNorm3d, momentum=0.01, eps=1e-3),
+    ("instance", 2): functools.partial(nn.InstanceNorm2d, affine=True),
+    ("instance", 3): functools.partial(nn.InstanceNorm3d, affine=True),
+}
+
+
+def _is_count(*values: Any) -> bool:
+    return all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in values)
+
+
+def _reach(convolutions: Sequence[int]) -> int:
+    """Distance in voxels up to which a logit of a `UNet` sees its input, for any position in a pooling window.
+
+    Each 3-wide convolution of level l sees 2^l voxels further; every level but the deepest has two blocks. Pooling
+    and the transposed convolutions tie a voxel to its window of the deepest level, hence 2^(levels - 1) - 1 more.
+    """
+    *above, deepest = (n * 2**level for level, n in enumerate(convolutions))
+    return 2 * sum(above) + deepest + 2 ** (len(convolutions) - 1) - 1
+
+
+def _initialise(module: nn.Module) -> None:
+    """Truncated normal weights with sigma = sqrt(2 / fan_in), zero biases."""
+    if isinstance(module, nn.Conv2d | nn.Conv3d | nn.ConvTranspose2d | nn.ConvTranspose3d):
+        weight = module.weight
+        transposed = isinstance(module, nn.ConvTranspose2d | nn.ConvTranspose3d)
+        # a voxel of a stride-2 transposed convolution of width 2 sees one tap per input channel
+        fan_in = weight.shape[0] if transposed else weight[0].numel()
+        std = math.sqrt(2 / fan_in)
+        nn.init.trunc_normal_(weight, std=std, a=-2 * std, b=2 * std)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
+class _SoundConv3d(nn.Conv3d):
+    """`nn.Conv3d` without an error of torch's CPU library (oneDNN, seen with torch 2.13).
+
+    In bf16, the gradient of the weights of a 3-wide convolution is garbage where the first spatial size of the input is 2,
+    as at the deepest level of a four-level U-Net for patches of 16^3. Such inputs are small: float32 costs nothing.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[2] == 2 and x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+            with torch.autocast("cpu", enabled=False):
+                return super().forward(x.float())
+        return super().forward(x)
+
+
+def build_network(spec: Mapping[str, Any], in_channels: int, out_channels: int) -> nn.Module:
+    """Build a network from its description in the params file.
+
+    Parameters
+    ----------
+    spec
+        ``name`` and keyword arguments. ``unet`` is `UNet`; ``monai.NAME`` is a class of `monai.networks.nets`.
+    in_channels, out_channels
+        Number of modalities and of classes.
+
+    Returns
+    -------
+    nn.Module
+        With an attribute `size_divisor`: inputs are padded to multiples of it.
+
+    Raises
+    ------
+    UserError
+        For an unknown network or keyword.
+    """
+    options = dict(spec)
+    name = str(options.pop("name", "unet"))
+    if name == "unet":
+        network_class: type[nn.Module] = UNet
+    elif name.startswith("monai."):
+        from monai.networks import nets  # slow to import, and most studies do without
+
+        found = getattr(nets, name.removeprefix("monai."), None)
+        if not (inspect.isclass(found) and issubclass(found, nn.Module)):
+            raise UserError(f"network: MONAI has no '{name}'{suggest(name, ['monai.' + n for n in dir(nets)])}")
+        network_class = found
+        options.setdefault("spatial_dims", 3)
+    else:
+        raise UserError(f"network: unknown name '{name}'{suggest(name, ['unet', 'monai.UNet'])}")
+    known = set(inspect.signature(network_class).parameters) - {"in_channels", "out_channels"}
+    for key in options:
+        if key not in known:
+            raise UserError(f"network: {name} has no option '{key}'{suggest(key, known)}")
+    network = network_class(in_channels=in_channels, out_channels=out_channels, **options)
+    for module in network.modules():
+        if type(module) is nn.Conv3d:
+            module.__class__ = _SoundConv3d
+    if not hasattr(network, "size_divisor"):
+        network.size_divisor = 32  # enough for MONAI's networks of up to six levels
+    return network
+
+
+def count_parameters(network: nn.Module) -> int:
+    """Return the number of trainable parameters."""
+    return sum(p.numel() for p in network.parameters() if p.requires_grad)

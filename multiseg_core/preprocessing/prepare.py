@@ -1,0 +1,270 @@
+"""From native NIfTI files to arrays that a network can use, and back (thesis 3.5).
+
+Every case is brought to one orientation and spacing, its brain is found, and it is cropped to the brain and its labels,
+z-scored inside the brain and set to a fixed value outside. Each step can be chosen or left out, see
+`PreprocessingParams`. The grid of the input is kept, so that predictions return to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from scipy import ndimage
+
+from ..cohorts.base import Case
+from ..labels import CodeMap
+from ..params import PreprocessingParams
+from ..utils.errors import UserError
+from .brain_masks import find_brain
+from .grids import (
+    Grid,
+    aligned_with_world,
+    field_of_view,
+    is_rotated,
+    resample,
+    resample_labels_gaussian,
+    rescaled,
+    scale_factors,
+    voxel_sizes,
+)
+from .image_files import read_volume, require_same_grid
+
+FloatArray = np.ndarray
+
+COARSER = 1.5
+"""Ratio of voxel sizes above which labels are averaged rather than picked."""
+
+CROP_MARGIN = 4
+"""Voxels kept around the brain."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A preprocessed case.
+
+    Attributes
+    ----------
+    images
+        (M, X, Y, Z) float32, modalities in the order asked for.
+    mask
+        (X, Y, Z) bool, inside the brain.
+    target
+        (X, Y, Z) uint8 positions in the code map's sets, or None without labels.
+    affine
+        (4, 4) voxel to world (mm) of the arrays above.
+    native_shape, native_affine
+        Grid of the input files.
+    complete
+        As `target`, in the sets of the map of complete labels, or None without such labels.
+    """
+
+    images: FloatArray
+    mask: np.ndarray
+    target: np.ndarray | None
+    affine: FloatArray
+    native_shape: tuple[int, int, int]
+    native_affine: FloatArray
+    complete: np.ndarray | None = None
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Voxel sizes of the arrays, but for the rounding of affines."""
+        x, y, z = (round(float(size), 6) for size in voxel_sizes(self.affine))
+        return x, y, z
+
+
+def prepare(
+    images: Mapping[str, Path],
+    params: PreprocessingParams,
+    labels: Path | None = None,
+    brain_mask: Path | None = None,
+    code_map: CodeMap | None = None,
+    labels_on_own_grid: bool = False,
+    complete_labels: Path | None = None,
+    complete_map: CodeMap | None = None,
+) -> Prepared:
+    """Preprocess one case.
+
+    Parameters
+    ----------
+    images
+        Modality -> file, in the order of the channels.
+    params
+        Which steps, and how.
+    labels, code_map
+        Label file and the meaning of its codes, or neither.
+    brain_mask
+        Nonzero inside the brain; without it the brain is found as `params.brain_extraction` says.
+    labels_on_own_grid
+        The labels may have another shape and affine than the images; they are resampled once, from their own grid.
+        Where they do not reach, the target is background.
+    complete_labels, complete_map
+        File of complete labels on the grid of the images and the meaning of its codes, or neither. They do not change
+        what is cropped.
+
+    Raises
+    ------
+    UserError
+        Naming the file at fault, see `read_volume`, `require_same_grid` and `find_brain`; also for an image that is
+        constant in the brain, an empty mask, a code without mapping, or labels that lie beside the images.
+    """
+    named = {**images, **({"labels": labels} if labels else {}), **({"brain_mask": brain_mask} if brain_mask else {})}
+    if complete_labels is not None:
+        named["complete_labels"] = complete_labels
+    opened = require_same_grid(named, apart=("labels",) if labels_on_own_grid else ())
+    native = next(iter(opened.values()))
+    turned = opened
+    if params.orientation != "native":
+        turned = {role: nib.as_closest_canonical(image) for role, image in opened.items()}
+    source = Grid.of(next(iter(turned.values())))
+    grid = (aligned_with_world if params.orientation == "world" else rescaled)(source, params.spacing_mm)
+
+    first, first_path = next(iter(images.items()))
+    first_volume = read_volume(first_path, turned[first])
+    native_mask = find_brain(images, turned, first_volume, brain_mask, params.brain_extraction)
+    # a grid that is rotated against the image has corners that the image does not reach
+    mask = resample(native_mask.astype(np.float32), source, grid, 1, only_inside=is_rotated(source, grid)) > 0.5
+    if not mask.any():
+        raise UserError(f"{brain_mask or first_path}: the brain mask is empty")
+    target = None
+    if labels is not None and code_map is not None:
+        target = _read_target(labels, turned["labels"], code_map, grid, params.label_interpolation, labels_on_own_grid)
+
+    complete = None
+    if complete_labels is not None and complete_map is not None:
+        image = turned["complete_labels"]
+        complete = _read_target(complete_labels, image, complete_map, grid, params.label_interpolation, False)
+
+    box = _box(mask if target is None else mask | (target != 0), params.crop)
+    mask = np.ascontiguousarray(mask[box])
+    channels = np.empty((len(images), *mask.shape), dtype=np.float32)
+    for channel, (modality, path) in enumerate(images.items()):
+        volume = first_volume if channel == 0 else read_volume(path, turned[modality])
+        resampled = resample(volume, source, grid, 1)[box]
+        channels[channel] = _normalised(resampled, mask, params, path)
+    return Prepared(
+        images=channels,
+        mask=mask,
+        target=None if target is None else np.ascontiguousarray(target[box]),
+        affine=grid.cropped(box).affine,
+        native_shape=Grid.of(native).shape,
+        native_affine=native.affine,
+        complete=None if complete is None else np.ascontiguousarray(complete[box]),
+    )
+
+
+def _read_target(
+    path: Path, image: nib.Nifti1Image, code_map: CodeMap, grid: Grid, interpolation: str, own_grid: bool
+) -> np.ndarray:
+    """Read labels and bring them to a grid as positions in the code map's sets, uint8."""
+    codes = read_volume(path, image, np.float64)
+    try:
+        positions = code_map.translate(codes)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    source = Grid.of(image)
+    if own_grid and not field_of_view(source, grid).any():
+        raise UserError(f"{path}: lies beside the images of its case; is its affine right?")
+    if interpolation == "auto":
+        interpolation = "gaussian" if _needs_gaussian(source, grid, own_grid) else "nearest"
+    if interpolation == "gaussian":
+        return resample_labels_gaussian(positions, source, grid)
+    # a grid of their own, or a rotated one, may reach beyond the labels
+    beyond = own_grid or is_rotated(source, grid)
+    return resample(positions, source, grid, 0, only_inside=beyond)
+
+
+def _needs_gaussian(source: Grid, grid: Grid, own_grid: bool) -> bool:
+    """Where nearest neighbour is not good enough: rotated grids (thesis 3.5), and labels drawn finer than the target.
+
+    Of 1 mm labels on a 2 mm grid, nearest neighbour takes one voxel in eight, always at the same corner: half a voxel beside
+    the image, which is interpolated. Small changes of scale, as from 0.96 to 1 mm in the thesis, do no harm.
+    """
+    limit = 1.0 if own_grid else COARSER
+    return is_rotated(source, grid) or bool(scale_factors(source, grid).max() > limit + 0.01)
+
+
+def _box(occupied: np.ndarray, crop: bool) -> tuple[slice, ...]:
+    """Return the box around what is occupied with its margin, or the whole array."""
+    if not crop:
+        return tuple(slice(0, n) for n in occupied.shape)
+    bounds = ndimage.find_objects(occupied.astype(np.uint8))[0]
+    return tuple(
+        slice(max(b.start - CROP_MARGIN, 0), min(b.stop + CROP_MARGIN, n))
+        for b, n in zip(bounds, occupied.shape, strict=True)
+    )
+
+
+def _normalised(volume: FloatArray, mask: np.ndarray, params: PreprocessingParams, path: Path) -> FloatArray:
+    if params.z_score:
+        return z_score(volume, mask, params.outside_value, path)
+    return np.where(mask, volume, np.float32(params.outside_value))
+
+
+def z_score(volume: FloatArray, mask: np.ndarray, outside_value: float, path: Path) -> FloatArray:
+    """Standardise a volume inside the brain (eq. 22) and fix it outside. Raises `UserError` if it is constant there."""
+    inside = volume[mask].astype(np.float64)
+    sd = inside.std()
+    if not sd > 1e-6 * max(abs(inside.mean()), 1e-6):
+        raise UserError(f"{path}: the image is constant inside the brain")
+    return np.where(mask, (volume - inside.mean()) / sd, outside_value).astype(np.float32)
+
+
+def prepare_case(
+    case: Case,
+    modalities: tuple[str, ...],
+    params: PreprocessingParams,
+    code_map: CodeMap,
+    complete_map: CodeMap | None = None,
+) -> Prepared:
+    """Preprocess a case of a cohort, see `prepare`."""
+    images = {m: case.images[m] for m in modalities}
+    return prepare(
+        images,
+        params,
+        case.labels,
+        case.brain_mask,
+        code_map,
+        case.labels_on_own_grid,
+        case.complete_labels if complete_map is not None else None,
+        complete_map,
+    )
+
+
+def to_native(
+    probabilities: FloatArray, affine: FloatArray, native_shape: tuple[int, int, int], native_affine: FloatArray
+) -> np.ndarray:
+    """Bring a segmentation to another grid: each class is interpolated linearly, then the most probable wins.
+
+    Parameters
+    ----------
+    probabilities
+        (C, X, Y, Z) float32, class 0 is background and is assumed beyond the array.
+    affine
+        (4, 4) voxel to world of `probabilities`.
+    native_shape, native_affine
+        The grid to return to, any orientation and spacing.
+
+    Returns
+    -------
+    np.ndarray
+        Class numbers, uint8, `native_shape`.
+    """
+
+    x, y, z = probabilities.shape[1:]
+    source, native = Grid((x, y, z), affine), Grid(native_shape, native_affine)
+    best = np.zeros(native_shape, dtype=np.float32)
+    result = np.zeros(native_shape, dtype=np.uint8)
+    for c, volume in enumerate(probabilities):
+        # the centres of the outermost native voxels may lie beyond the last centres of a coarser grid
+        values = resample(np.asarray(volume, dtype=np.float32), source, native, order=1)
+        better = values > best
+        result[better] = c
+        best[better] = values[better]
+    # but not beyond its outermost voxels
+    result[~field_of_view(source, native)] = 0
+    return result

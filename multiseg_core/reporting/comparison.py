@@ -1,0 +1,162 @@
+"""``multiseg compare``: read anybody's results, apply the statistics of the study, write tables and a figure."""
+
+from __future__ import annotations
+
+import base64
+import html
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from ..statistics import model_comparison
+from ..statistics.effect_sizes import ALPHA
+from ..statistics.results_csv import ABSENT
+from ..utils.files import atomic_path
+from . import table_files
+
+TITLES = {
+    "means": "Mean of each model over cases",
+    "differences": "Pairs of models: mean difference (a - b) over cases",
+    "ranks": "Share of bootstrap resamples in which a model takes each rank",
+    "cases_needed": "Cases needed to see each difference (paired t test, two-sided 0.05, power 0.8)",
+}
+NOTES = {
+    "means": "low and high: 95 % bootstrap interval over cases and seeds. Columns of labels are means over rows.",
+    "differences": "low and high: 95 % bootstrap interval over cases and seeds. effect: Cohen's d_z with its 95 % "
+    "interval. p: Wilcoxon's signed-rank test over cases; p_holm: corrected over the pairs of the scenario.",
+    "ranks": "Only what all models have counts; rank 1 is the best mean over cases.",
+    "cases_needed": "cases_needed: for a test of this pair alone; cases_needed_corrected: for the strictest step of "
+    "Holm's correction over the pairs of the scenario. Both take the observed effect for the true one.",
+}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The statistics of one column of results."""
+
+    value: str
+    tables: dict[str, pd.DataFrame]
+    """``means``, ``differences``, ``ranks`` and ``cases_needed``, as `multiseg_core.case_statistics` returns them."""
+    warnings: list[str]
+
+
+# -- comparing -----------------------------------------------------------------------------------------------------
+
+
+def compare(metrics: pd.DataFrame, value: str = "dice", higher_is_better: bool = True) -> Comparison:
+    """Apply the statistics of the study to tidy rows, as `read_results` returns them."""
+    means = model_comparison.model_means(metrics, value)
+    if metrics["label"].nunique() > 1:
+        by_label = metrics.pivot_table(index=["scenario", "model"], columns="label", values=value, sort=False)
+        means = means.merge(
+            by_label.rename(columns=str), on=["scenario", "model"], how="left", suffixes=("", " (label)")
+        )
+    differences = model_comparison.paired_comparison(metrics, value)
+    means = pd.concat(
+        part.sort_values("mean", ascending=not higher_is_better, kind="stable")
+        for _, part in means.groupby("scenario", sort=False)
+    )
+    tables = {
+        "means": means,
+        "differences": differences,
+        "ranks": model_comparison.rank_stability(metrics, value, higher_is_better),
+        "cases_needed": model_comparison.cases_table(differences),
+    }
+    return Comparison(value, tables, _warnings(metrics, differences, value))
+
+
+def _warnings(metrics: pd.DataFrame, differences: pd.DataFrame, value: str) -> list[str]:
+    """Say what a reader of the tables might not notice."""
+    several = metrics["scenario"].nunique() > 1
+    lines = []
+    for scenario, part in metrics.groupby("scenario", sort=False):
+        where = f"scenario {scenario}: " if several else ""
+        if part[value].isna().any():
+            lines.append(f"{where}{part[value].isna().sum()} of {len(part)} values are missing and are left out")
+        seeds = part.groupby("model", sort=False)["seed"].agg(set)
+        if any(other != seeds.iloc[0] for other in seeds):
+            lines.append(f"{where}models have different seeds; a pair is compared on the seeds that both have")
+        pairs = differences[differences["scenario"] == scenario]
+        for row in pairs[pairs["n_cases"] < 2].itertuples():
+            lines.append(
+                f"{where}{row.model_a} and {row.model_b} have {row.n_cases} cases in common; nothing to compare"
+            )
+        # with n cases, p is at least 2 / 2^n, and Holm multiplies the smallest p by the number of pairs
+        n = int(pairs["n_cases"].max())
+        if n >= 2 and len(pairs) * 2 / 2**n >= ALPHA:
+            lines.append(f"{where}with {n} cases no difference can be significant after correction: read the intervals")
+    return lines
+
+
+# -- showing -------------------------------------------------------------------------------------------------------
+
+
+def shown(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table as texts for readers: rounded, '-' for what is undefined, without a scenario if there is none."""
+    result = table.reset_index(drop=True)
+    if set(table.get("scenario", ())) == {ABSENT}:
+        del result["scenario"]
+    for name in result.columns:
+        if name.startswith(("n_", "cases_needed")):
+            result[name] = ["-" if pd.isna(v) else f"{v:.0f}" for v in result[name]]
+        elif pd.api.types.is_bool_dtype(result[name]):
+            result[name] = ["yes" if v else "no" for v in result[name]]
+        elif pd.api.types.is_float_dtype(result[name]):
+            result[name] = ["-" if pd.isna(v) else _rounded(v) for v in result[name]]
+    return result
+
+
+def _rounded(number: float) -> str:
+    """Format a number with three decimals, or two digits where that would read 0.000."""
+    return f"{number:.3f}" if abs(number) >= 0.001 or abs(number) < 1e-12 else f"{number:.1e}"
+
+
+def as_text(comparison: Comparison) -> str:
+    """Return all tables with their titles, for a terminal."""
+    parts = [f"{_title(n, comparison)}\n{shown(t).to_string(index=False)}\n" for n, t in comparison.tables.items()]
+    return "\n".join(parts)
+
+
+def _title(name: str, comparison: Comparison) -> str:
+    return f"{TITLES[name]}: {comparison.value}"
+
+
+def write(comparison: Comparison, folder: Path) -> Path:
+    """Write a comparison to a folder and return the path of its page.
+
+    ``means``, ``differences``, ``ranks`` and ``cases_needed``, each as ``.csv`` (all digits) and ``.tex`` (rounded;
+    needs the package booktabs); the differences drawn in ``forest.png``, with ``forest.csv``; and ``comparison.html``,
+    one page with everything that needs no network.
+    """
+    import matplotlib.pyplot as plt
+
+    from ..figures import result_charts, saving, style
+
+    for name, table in comparison.tables.items():
+        with atomic_path(folder / f"{name}.csv") as part:
+            table.to_csv(part, index=False)
+        with atomic_path(folder / f"{name}.tex") as part:
+            caption = f"{_title(name, comparison)}. {NOTES[name]}"
+            part.write_text(table_files.latex_table(shown(table), caption, name), encoding="utf-8")
+    style.use_style()
+    figure = result_charts.difference_intervals(comparison.tables["differences"], comparison.value)
+    drawn = ["scenario", "model_a", "model_b", "difference", "low", "high", "significant"]
+    saving.save(figure, comparison.tables["differences"][drawn], folder, "forest")
+    plt.close(figure)
+    page = folder / "comparison.html"
+    with atomic_path(page) as part:
+        part.write_text(_page(comparison, folder / "forest.png"), encoding="utf-8")
+    return page
+
+
+def _page(comparison: Comparison, picture: Path) -> str:
+    parts = [f"<p>Warning: {html.escape(line)}.</p>" for line in comparison.warnings]
+    for name, table in comparison.tables.items():
+        parts.append(f"<h2>{html.escape(TITLES[name])}</h2>")
+        parts.append(table_files.html_table(shown(table), name))
+        parts.append(f"<p>{html.escape(NOTES[name])}</p>")
+        if name == "differences":
+            data = base64.b64encode(picture.read_bytes()).decode()
+            parts.append(f'<img alt="Mean differences with intervals" src="data:image/png;base64,{data}">')
+    return table_files.page(f"Comparison of models: {comparison.value}", "\n".join(parts))

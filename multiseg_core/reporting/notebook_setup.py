@@ -1,0 +1,44 @@
+"""What happens inside a notebook and how notebooks are executed; `rendering` makes pages of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from ..figures.style import use_style
+from ..study.study import Study
+from ..utils.errors import UserError, suggest
+from .table_files import number
+
+# -- inside a notebook ---------------------------------------------------------------------------------------------
+
+
+def start_notebook(variables: Mapping[str, Any], *parameters: str) -> Study:
+    """Begin a notebook: check its parameters, set the style of figures, load the study.
+
+    papermill only warns of a parameter that a notebook does not have, and the default is used. Here it is an error.
+
+    Parameters
+    ----------
+    variables
+        ``globals()`` of the notebook, right after its parameters cell.
+    parameters
+        Names of the notebook's parameters; ``params_file`` is one of them.
+
+    Raises
+    ------
+    UserError
+        For a variable that is not a parameter, or an unreadable study.
+    """
+    for name, value in variables.items():
+        if name.startswith("_") or name in ("In", "Out", *parameters):
+            continue
+        if isinstance(value, str | int | float | bool | list | dict | None):
+            raise UserError(f"unknown notebook parameter '{name}'{suggest(name, parameters)}")
+    study = Study(variables["params_file"])
+    use_style(study.params.figure_language)
+    pd.set_option("display.max_colwidth", None, "display.max_columns", None, "display.max_rows", None)
+    pd.set_option("display.float_format", number)
+    return study

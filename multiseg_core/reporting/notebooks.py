@@ -1,0 +1,126 @@
+"""What happens inside a notebook and how notebooks are executed; `rendering` makes pages of them."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import nbformat
+
+from ..study.study import Study
+from ..utils.errors import UserError, suggest
+from ..utils.files import write_json
+from ..utils.fingerprints import code_fingerprint, file_fingerprint, fingerprint
+
+
+
+
+# -- executing -----------------------------------------------------------------------------------------------------
+
+
+def planned_notebooks(study: Study, folder: Path) -> list[tuple[Path, str, dict[str, str]]]:
+    """Return the notebooks that a study asks for: (source, name of the output, parameters).
+
+    Raises
+    ------
+    UserError
+        If a scenario names a notebook that does not exist, or one without a parameter that is set.
+    """
+    # relative, so that a report does not tell where it was made
+    file = os.path.relpath(study.params_file.absolute(), folder.resolve())
+    plan = [("00_data_exploration", "00_data_exploration", {"params_file": file})]
+    for scenario, s in study.params.scenarios.items():
+        shared = sum(other.notebook == s.notebook for other in study.params.scenarios.values()) > 1
+        output = f"{s.notebook}-{scenario}" if shared else s.notebook
+        plan.append((s.notebook, output, {"params_file": file, "scenario": scenario}))
+    plan.append(("04_statistical_comparison", "04_statistical_comparison", {"params_file": file}))
+    known = sorted(path.stem for path in folder.glob("*.ipynb"))
+    result = []
+    for source, output, parameters in plan:
+        if source not in known:
+            raise UserError(f"{study.params_file}: no notebook '{source}' in {folder}{suggest(source, known)}")
+        require_parameters(folder / f"{source}.ipynb", parameters)
+        result.append((folder / f"{source}.ipynb", output, parameters))
+    return result
+
+
+def require_parameters(source: Path, parameters: Mapping[str, str]) -> None:
+    """Check that a notebook has all of some parameters. Raises `UserError` naming the notebook and the parameter."""
+    import papermill  # slow to import
+
+    known = papermill.inspect_notebook(str(source))
+    for name in parameters:
+        if name not in known:
+            raise UserError(f"{source.name}: no parameter '{name}'{suggest(name, known)}")
+
+
+def execute_notebook(source: Path, output: Path, parameters: Mapping[str, str]) -> None:
+    """Execute a notebook by papermill, in its own folder.
+
+    Parameters
+    ----------
+    source, output
+        The notebook, and where the executed copy goes; on failure it holds the error.
+    parameters
+        Values for its parameters cell.
+
+    Raises
+    ------
+    UserError
+        One line: which cell failed and why, that the kernel died, or that a parameter is unknown.
+    """
+    import papermill  # slow to import
+    from nbclient.exceptions import DeadKernelError
+
+    require_parameters(source, parameters)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        papermill.execute_notebook(
+            str(source),
+            str(output),
+            parameters=dict(parameters),
+            kernel_name="python3",
+            cwd=str(source.parent),
+            progress_bar=False,
+            log_output=False,
+            extra_arguments=["--log-level=CRITICAL"],  # no notes of the kernel on its transport
+        )
+    except papermill.PapermillExecutionError as error:
+        cell = error.cell_index
+        reason = " ".join(f"{error.ename}: {error.evalue}".split())
+        raise UserError(f"{source.name}: cell {cell} failed: {reason} (see {output})") from None
+    except DeadKernelError:
+        raise UserError(f"{source.name}: its kernel died; run the command again: finished work is kept") from None
+
+
+def notebook_key(study: Study, source: Path, parameters: Mapping[str, str]) -> str:
+    """Return a fingerprint of everything that an executed notebook shows."""
+    cases = [study.store.key(case, study.cohorts[case.cohort]) for case in study.needed_cases()]
+    cells = [c.source for c in nbformat.read(source, as_version=4).cells if c.cell_type == "code"]
+    return fingerprint(
+        {
+            "source": file_fingerprint(source),
+            "parameters": dict(parameters),
+            "params": file_fingerprint(study.params_file),
+            "runs": [run.key for run in study.runs],
+            "cases": cases,
+            "code": code_fingerprint("reporting.pages.render_notebook", source="\n".join(cells)),
+        }
+    )
+
+
+def is_rendered(study: Study, output: str, key: str) -> bool:
+    """Whether a notebook has been executed and rendered with this key."""
+    record = study.folder / "notebooks" / f"{output}.json"
+    try:
+        known = json.loads(record.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return known == {"key": key} and (study.folder / f"{output}.html").exists()
+
+
+def mark_rendered(study: Study, output: str, key: str) -> None:
+    """Remember that a notebook has been executed and rendered with this key."""
+    write_json(study.folder / "notebooks" / f"{output}.json", {"key": key})

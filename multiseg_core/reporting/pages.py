@@ -1,0 +1,174 @@
+"""Pages of a report: one HTML file per executed notebook, and an index that ties the results together."""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import jinja2
+import nbconvert
+import nbformat
+import pandas as pd
+from PIL import Image
+from traitlets.config import Config
+
+from ..figures.saving import DPI, SHOWN_DPI, read_texts
+from ..figures.style import LABEL_NAMES, plain, pretty
+from ..study.study import Study
+from ..utils.files import atomic_path
+from . import show_figure, summary, tables
+from .table_files import number
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+_SECTION = re.compile(r'<h2 id="([^"]+)">(.*?)<a class="anchor-link"', re.DOTALL)
+
+
+# -- notebooks -----------------------------------------------------------------------------------------------------
+
+
+def render_notebook(executed: Path, target: Path) -> None:
+    """Render an executed notebook as one HTML file that needs no network.
+
+    Code is folded, and links to the sections stand below the title. Figures have the alternative text that the notebook
+    keeps in the metadata of an output.
+    """
+    config = Config()
+    config.HTMLExporter.extra_template_basedirs = [str(TEMPLATES)]
+    exporter = nbconvert.HTMLExporter(config=config, template_name="report")
+    files = [(os.path.relpath(executed, target.parent), "this notebook with its results")]
+    if (target.parent / "metrics.csv").exists():
+        files.append(("metrics.csv", "the numbers behind it"))
+    resources = {"metadata": {"name": notebook_title(executed)}, "report_files": files}
+    body, _ = exporter.from_notebook_node(nbformat.read(executed, as_version=4), resources=resources)
+    with atomic_path(target) as part:
+        part.write_text(_with_contents(body), encoding="utf-8")
+
+
+def notebook_title(executed: Path, scenarios: Mapping[str, str] | None = None) -> str:
+    """Return the first heading of a notebook; with the scenario, if several pages come from one notebook.
+
+    `scenarios` may give the scenarios titles.
+    """
+    _, _, scenario = executed.stem.partition("-")
+    suffix = f": {(scenarios or {}).get(scenario, scenario)}" if scenario else ""
+    for cell in nbformat.read(executed, as_version=4).cells:
+        for line in cell.source.splitlines():
+            if cell.cell_type == "markdown" and line.startswith("# "):
+                return line.removeprefix("# ").strip() + suffix
+    return executed.stem
+
+
+def _with_contents(body: str) -> str:
+    """Put links to the sections of a page below its title."""
+    links = "\n".join(f'<li><a href="#{name}">{text}</a></li>' for name, text in _SECTION.findall(body))
+    contents = f'<nav class="contents" aria-label="Contents">\n<ul>\n{links}\n</ul>\n</nav>'
+    title_end = body.find("</h1>") + len("</h1>")
+    if not links or title_end < len("</h1>"):
+        return body
+    return f"{body[:title_end]}\n{contents}{body[title_end:]}"
+
+
+# -- index ---------------------------------------------------------------------------------------------------------
+
+
+def write_index(study: Study, notebooks: Sequence[str]) -> Path:
+    """Write ``index.html`` and return its path.
+
+    The ledger, the main figures and results of each scenario, links to the pages of `notebooks` (names without ending)
+    and to the tables, and provenance.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    results = summary.results_table(study)
+    titles = {name: s.title or name for name, s in study.params.scenarios.items()}
+    page = environment.get_template("index.html.j2").render(
+        title=study.params.title or f"multiseg: {study.name}",
+        params_name=study.params_file.name,
+        ledger=_ledger_rows(study.folder / "tables" / "ledger.csv"),
+        scenarios=[_scenario(study, name, results, notebooks) for name in study.params.scenarios],
+        labels=[pretty(name, LABEL_NAMES) for name in study.labels if name in results.columns],
+        notebooks=[(name, notebook_title(study.folder / "notebooks" / f"{name}.ipynb", titles)) for name in notebooks],
+        tables=_saved_tables(study.folder / "tables", titles),
+        provenance=list(summary.provenance_table(study)[""].items()),
+        params_text=study.params_file.read_text(encoding="utf-8"),
+    )
+    path = study.folder / "index.html"
+    with atomic_path(path) as part:
+        part.write_text(page, encoding="utf-8")
+    return path
+
+
+def _ledger_rows(path: Path) -> list[dict[str, str]]:
+    """Return the ledger as texts, as notebook 04 left it; nothing if the study can judge none of the findings."""
+    if not path.exists():
+        return []
+    table = pd.read_csv(path, dtype={"finding": str, "note": str}, keep_default_na=False, na_values=[""])
+    if table["ours"].isna().all():
+        return []
+    rows = []
+    for row in table.to_dict("records"):
+        known = not pd.isna(row["low"])
+        rows.append(
+            {
+                "finding": row["finding"],
+                "claim": row["claim"],
+                "measure": f"{row['measure']}; holds if {row['rule']}",
+                "thesis": _cell(row["thesis"]),
+                "ours": _cell(row["ours"]),
+                "interval": f"{_cell(row['low'])} to {_cell(row['high'])}" if known else "",
+                "verdict": row["verdict"],
+                "note": "" if pd.isna(row["note"]) else row["note"],
+            }
+        )
+    return rows
+
+
+def _cell(value: float) -> str:
+    return "–" if pd.isna(value) else number(value)
+
+
+def _scenario(study: Study, name: str, results: pd.DataFrame, notebooks: Sequence[str]) -> dict[str, object]:
+    """Return what the index says of a scenario."""
+    s = study.params.scenarios[name]
+    part = results[results["scenario"] == name].drop(columns="scenario").set_index("model")
+    part.index = pd.Index([plain(model) for model in part.index])
+    sentence = summary.findings_by_scenario(study).get(name, "")
+    return {
+        "title": s.title or name,
+        "sentence": sentence[:1].upper() + sentence[1:],
+        "page": next((page for page in (f"{s.notebook}-{name}", s.notebook) if page in notebooks), None),
+        "rows": [(model, [_cell(v) for v in row]) for model, row in zip(part.index, part.to_numpy(), strict=True)],
+        "figures": _main_figures(study, name),
+    }
+
+
+def _main_figures(study: Study, scenario: str) -> list[dict[str, str]]:
+    """Return the box plot and the slice panel of a scenario as data URIs, with captions and alternative texts."""
+    shown = []
+    for kind in ("dice", "panel"):
+        path = study.folder / "figures" / f"{show_figure.figure_name(study, scenario, kind)}.png"
+        if path.exists():
+            with Image.open(path) as image:
+                width = round(image.width * SHOWN_DPI / DPI)
+            uri = f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
+            caption, alt = read_texts(path)
+            csv = f"figures/{path.stem}.csv"
+            shown.append({"uri": uri, "caption": caption, "alt": alt, "csv": csv, "width": str(width)})
+    return shown
+
+
+def _saved_tables(folder: Path, titles: Mapping[str, str]) -> list[dict[str, object]]:
+    """Return the tables that the notebooks saved: those of the whole study, then those of each scenario."""
+    groups: list[dict[str, object]] = []
+    places = {"": "The whole study", **{f"{name}_": title for name, title in titles.items()}}
+    for prefix, title in places.items():
+        names = [(f"{prefix}{kind}", text) for kind, text in tables.TITLES.items()]
+        found = [(name, text) for name, text in names if (folder / f"{name}.html").exists()]
+        if found:
+            groups.append({"title": title, "tables": found})
+    return groups

@@ -1,0 +1,76 @@
+"""What happens inside a notebook and how notebooks are executed; `rendering` makes pages of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from ..statistics import summaries
+from ..study import runs
+from ..study.study import Study
+from ..utils.provenance import provenance
+
+
+def provenance_table(study: Study) -> pd.DataFrame:
+    """Return where the numbers of a report come from, one fact a row: this report's making, and the networks'."""
+    facts = provenance()
+    packages = facts.pop("packages")
+    assert isinstance(packages, Mapping)
+    files = [study.network_folder(network) / "network.json" for network in study.networks(study.runs)]
+    trained = [json.loads(file.read_text(encoding="utf-8")) for file in files if file.exists()]
+    rows = {
+        "params file": study.params_file.name,
+        "seeds": ", ".join(map(str, study.params.seeds)),
+        **{str(key): str(value) for key, value in facts.items() if key not in ("threads", "device")},
+        "packages": ", ".join(f"{name} {version}" for name, version in packages.items()),
+        "networks": f"{len(trained)}, trained in {sum(t['seconds'] for t in trained) / 60:.1f} min in all",
+        "trained on": _distinct(trained, lambda p: p["cpu"] if p["device"] == "cpu" else p["device"]),
+        "threads per training": _distinct(trained, lambda p: p["threads"]),
+        "trained at commit": _distinct(trained, lambda p: p["commit"]),
+    }
+    return pd.DataFrame({"": rows.values()}, index=list(rows))
+
+
+def _distinct(trained: Sequence[Mapping[str, Any]], what: Callable[[Mapping[str, Any]], object]) -> str:
+    """Return the distinct values of a fact over networks, in words."""
+    return ", ".join(dict.fromkeys(str(what(t["provenance"])) for t in trained)) or "-"
+
+
+# -- results -------------------------------------------------------------------------------------------------------
+
+
+def results_table(study: Study) -> pd.DataFrame:
+    """Return the mean Dice by scenario, model and label, best mean first within a scenario."""
+    table = summaries.mean_dice(runs.collect_metrics(study)).reset_index()
+    table = table.sort_values(["scenario", "mean"], ascending=[True, False], kind="stable")
+    order = [label for label in study.labels if label in table.columns]
+    return table[["scenario", "model", *order, "mean"]]
+
+
+def findings_by_scenario(study: Study) -> dict[str, str]:
+    """Say in a sentence what the numbers of a scenario show: selective cross-entropy beside naive and MultiUNet."""
+    table = results_table(study).set_index(["scenario", "model"])["mean"]
+    sentences = {}
+    for scenario in study.params.scenarios:
+        mean = {m: v for (s, m), v in table.items() if s == scenario}
+        if "selective_cross_entropy" not in mean:
+            continue
+        ours = mean["selective_cross_entropy"]
+        text = f"selective cross-entropy reaches a mean Dice of {ours:.3f}"
+        if "cross_entropy" in mean:
+            text += f", naive cross-entropy {mean['cross_entropy']:.3f} ({ours - mean['cross_entropy']:+.3f})"
+        if "multi_unet" in mean:
+            text += f"; MultiUNet, with a network per task, {mean['multi_unet']:.3f} ({ours - mean['multi_unet']:+.3f})"
+        sentences[scenario] = f"{text}."
+    return sentences
+
+
+def findings(study: Study) -> list[str]:
+    """Return the sentences of `findings_by_scenario`, each with the title of its scenario."""
+    return [
+        f"{study.params.scenarios[scenario].title or scenario}: {text}"
+        for scenario, text in findings_by_scenario(study).items()
+    ]

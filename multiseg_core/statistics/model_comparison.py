@@ -1,0 +1,271 @@
+"""Are the differences between models more than chance? The case is the unit of everything here.
+
+The labels of a case are not independent, and neither are seeds, which share their test cases. So values are averaged
+over the labels of a case, then over seeds, then over cases. What happens to undefined values stands in `statistics`.
+All functions take tidy rows with the columns of `statistics.KEY` and a column of values.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pandas as pd
+
+from ..utils.errors import UserError
+from .bootstrap import CONFIDENCE, RESAMPLES, bootstrap_interval, mean_defined, rank_shares, resampled_means
+from .effect_sizes import ALPHA, POWER, cases_needed, effect_interval, effect_size
+from .summaries import KEY
+from .thesis_test import wilcoxon_p
+
+
+def model_means(
+    metrics: pd.DataFrame,
+    value: str = "dice",
+    confidence: float = CONFIDENCE,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Return the mean of every model over cases, with a bootstrap interval over cases and seeds.
+
+    Each model's mean is over the cases that it has values for, and over the labels that it has values for in them, so
+    means of models with gaps are not to be subtracted; `paired_comparison` takes care of that.
+
+    Parameters
+    ----------
+    metrics, value
+        Tidy rows (see the module) and the column to average.
+    confidence, resamples, seed
+        Of the interval; equal seeds give equal intervals.
+
+    Returns
+    -------
+    pd.DataFrame
+        ``scenario, model, n_cases, n_seeds, mean, low, high``. See `resampling.bootstrap_interval` for the
+        interval; it does not know that Dice ends at 1.
+    """
+    rows = []
+    for scenario, part in metrics.groupby("scenario", sort=False):
+        values, models = _cube(part, value)
+        per_seed = mean_defined(values, axis=-1)  # (M, S, C)
+        resampled = resampled_means(per_seed, resamples, seed)
+        for m, model in enumerate(models):
+            cases = mean_defined(per_seed[m], axis=0)
+            mean, n = float(mean_defined(cases, 0)), int((~np.isnan(cases)).sum())
+            low, high = bootstrap_interval(mean, resampled[:, m], n, confidence)
+            rows.append(
+                {
+                    "scenario": scenario, "model": model, **_counts(per_seed[m]), "mean": mean,
+                    "low": low, "high": high,
+                }
+            )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+_PAIR_COLUMNS = (
+    "scenario", "model_a", "model_b", "n_cases", "n_seeds", "mean_a", "mean_b", "difference", "low", "high",
+    "effect", "effect_low", "effect_high", "p", "p_holm", "significant",
+)  # fmt: skip
+
+
+def paired_comparison(
+    metrics: pd.DataFrame,
+    value: str = "dice",
+    confidence: float = CONFIDENCE,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Compare all pairs of models of each scenario, with the case as the unit.
+
+    A value counts where both models of the pair have one for the same seed, case and label. The differences are
+    averaged over the labels of a case, then over seeds, then over cases.
+
+    Parameters
+    ----------
+    metrics, value
+        Tidy rows (see the module) and the column to compare.
+    confidence, resamples, seed
+        Of the intervals. Equal seeds give equal intervals, and a scenario's do not depend on other scenarios.
+
+    Returns
+    -------
+    pd.DataFrame
+        One row per pair:
+
+        - ``scenario, model_a, model_b``
+        - ``n_cases, n_seeds``: those with values of both models
+        - ``mean_a, mean_b, difference``: means over cases; a - b
+        - ``low, high``: interval of the mean difference by a bootstrap of cases and seeds (`resampling`)
+        - ``effect, effect_low, effect_high``: Cohen's d_z over cases, its interval by noncentral t (`effects`)
+        - ``p, p_holm, significant``: Wilcoxon's signed-rank test over cases, corrected over the scenario's pairs by
+          Holm's method, and p_holm < 0.05. It asks about these networks on other cases: chance between seeds is in the
+          interval of the difference, not in p.
+
+        A pair that has no value in common has n_cases 0 and NaN, and does not count in the correction. No rows where
+        every scenario has a single model.
+
+    Raises
+    ------
+    UserError
+        For infinite values, such as Hausdorff distances of empty predictions: their mean says nothing, and leaving them
+        out would favour models that predict nothing.
+
+    Notes
+    -----
+    The smallest p that n cases can reach is 2 / 2^n: five cases never get below 0.0625, whatever the difference.
+    """
+    tables = []
+    for scenario, part in metrics.groupby("scenario", sort=False):
+        values, models = _cube(part, value)
+        pairs = list(itertools.combinations(range(len(models)), 2))
+        if not pairs:
+            continue
+        # pair by pair, as the full arrays of all pairs may be large
+        per_seed = np.stack([mean_defined(values[a] - values[b], axis=-1) for a, b in pairs])  # (P, S, C)
+        resampled = resampled_means(per_seed, resamples, seed)
+        rows = []
+        for p, (a, b) in enumerate(pairs):
+            cases = mean_defined(per_seed[p], axis=0)
+            # differences that are equal on paper are to be equal here: ties count in the test, and so does "none"
+            differences = np.round(cases[~np.isnan(cases)], 12)
+            both = ~np.isnan(values[a] - values[b])
+            n = len(differences)
+            effect = effect_size(differences)
+            difference = float(mean_defined(cases, 0))
+            low, high = bootstrap_interval(difference, resampled[:, p], n, confidence)
+            effect_low, effect_high = effect_interval(effect, n, confidence)
+            rows.append(
+                {
+                    "scenario": scenario, "model_a": models[a], "model_b": models[b], **_counts(per_seed[p]),
+                    "mean_a": _mean(values[a], both), "mean_b": _mean(values[b], both),
+                    "difference": difference, "low": low, "high": high,
+                    "effect": effect, "effect_low": effect_low, "effect_high": effect_high,
+                    "p": wilcoxon_p(differences) if n else np.nan,
+                }
+            )  # fmt: skip
+        table = pd.DataFrame(rows)
+        table["p_holm"] = holm(table["p"].to_numpy())
+        table["significant"] = table["p_holm"] < ALPHA
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=_PAIR_COLUMNS)
+
+
+def rank_stability(
+    metrics: pd.DataFrame,
+    value: str = "dice",
+    higher_is_better: bool = True,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Return how often each model takes each rank when cases and seeds are drawn again (bootstrap).
+
+    A ranking that other cases would turn round is no ranking (Maier-Hein et al. 2018, Nature Communications 9, 5217;
+    Wiesenfarth et al. 2021, Scientific Reports 11, 2369, whose bootstrap of ranks this is). Models are ranked by their
+    mean over cases. Only values that all models of the scenario have for the same seed, case and label count.
+
+    Parameters
+    ----------
+    metrics, value
+        Tidy rows (see the module) and the column to rank by.
+    higher_is_better
+        False for distances.
+    resamples, seed
+        Of the bootstrap.
+
+    Returns
+    -------
+    pd.DataFrame
+        ``scenario, model, n_cases, n_seeds, mean`` and ``rank_1, rank_2, ...``, shares that add up to 1 over ranks and
+        over models; the best mean first. Models with equal means share their ranks. NaN where the models of a scenario
+        have no value in common, and for ranks that a smaller scenario does not have.
+    """
+    tables = []
+    for scenario, part in metrics.groupby("scenario", sort=False):
+        values, models = _cube(part, value)
+        values = np.where(np.isnan(values).any(axis=0), np.nan, values)
+        per_seed = mean_defined(values, axis=-1)  # (M, S, C)
+        sign = 1 if higher_is_better else -1
+        shares = rank_shares(sign * resampled_means(per_seed, resamples, seed))
+        rows = [
+            {
+                "scenario": scenario, "model": model, **_counts(per_seed[m]),
+                "mean": float(mean_defined(mean_defined(per_seed[m], 0), 0)),
+                **{f"rank_{r}": share for r, share in enumerate(shares[m], start=1)},
+            }
+            for m, model in enumerate(models)
+        ]  # fmt: skip
+        tables.append(pd.DataFrame(rows).sort_values("mean", ascending=not higher_is_better, kind="stable"))
+    return pd.concat(tables, ignore_index=True)
+
+
+def cases_table(comparison: pd.DataFrame, alpha: float = ALPHA, power: float = POWER) -> pd.DataFrame:
+    """Return how many cases a new study would need to see the differences that this one observed.
+
+    Parameters
+    ----------
+    comparison
+        From `paired_comparison`.
+    alpha, power
+        Level and power of the two-sided paired t test.
+
+    Returns
+    -------
+    pd.DataFrame
+        ``scenario, model_a, model_b, n_cases, difference, effect``; ``cases_needed`` for a test of this pair alone,
+        and ``cases_needed_corrected`` for one at alpha over the number of the scenario's pairs, the strictest step of
+        Holm's correction. Infinite where there is no difference, NaN with fewer than two cases; see
+        `effects.cases_needed`.
+    """
+    columns = ["scenario", "model_a", "model_b", "n_cases", "difference", "effect"]
+    if comparison.empty:
+        return pd.DataFrame(columns=[*columns, "cases_needed", "cases_needed_corrected"])
+    pairs = comparison["p"].notna().groupby(comparison["scenario"]).transform("sum")
+    return comparison[columns].assign(
+        cases_needed=[cases_needed(e, alpha, power) for e in comparison["effect"]],
+        cases_needed_corrected=[
+            cases_needed(e, alpha / max(m, 1), power) for e, m in zip(comparison["effect"], pairs, strict=True)
+        ],
+    )
+
+
+def holm(p: np.ndarray) -> np.ndarray:
+    """Return p values corrected for their number by Holm's step-down method (Holm 1979, Scand. J. Statist. 6, 65-70).
+
+    Valid whatever the dependence of the tests, and never less powerful than Bonferroni's. NaN is left out and stays.
+    """
+    corrected = np.full(len(p), np.nan)
+    order = np.argsort(p)[: np.count_nonzero(~np.isnan(p))]  # NaN is sorted to the end
+    steps = np.asarray(p)[order] * np.arange(len(order), 0, -1)
+    corrected[order] = np.minimum(np.maximum.accumulate(steps), 1)
+    return corrected
+
+
+def _cube(part: pd.DataFrame, value: str) -> tuple[np.ndarray, list[str]]:
+    """Return the values of one scenario as (models, seeds, cases, labels), NaN where no row is, and the models."""
+    if np.isinf(part[value].to_numpy(dtype=float)).any():
+        raise UserError(
+            f"'{value}' has infinite values; give them a finite worst value first (left out, they would favour models "
+            "that predict nothing)"
+        )
+    if part.duplicated(list(KEY)).any():
+        row = part.loc[part.duplicated(list(KEY)), list(KEY)].iloc[0]
+        raise UserError(f"two rows for {', '.join(f'{name} {cell}' for name, cell in row.items())}")
+    codes = [
+        part.groupby(names, sort=False, dropna=False).ngroup().to_numpy()
+        for names in (["model"], ["seed"], ["cohort", "case"], ["label"])
+    ]
+    values = np.full([1 + code.max() for code in codes], np.nan)
+    values[tuple(codes)] = part[value]
+    return values, [str(model) for model in dict.fromkeys(part["model"])]
+
+
+def _mean(values: np.ndarray, counted: np.ndarray) -> float:
+    """Return the mean over labels, then seeds, then cases of (S, C, L) values where they count."""
+    kept = np.where(counted, values, np.nan)
+    return float(mean_defined(mean_defined(mean_defined(kept, 2), 0), 0))
+
+
+def _counts(per_seed: np.ndarray) -> dict[str, int]:
+    """Return how many cases and seeds of (S, C) values have any."""
+    defined = ~np.isnan(per_seed)
+    return {"n_cases": int(defined.any(axis=0).sum()), "n_seeds": int(defined.any(axis=1).sum())}

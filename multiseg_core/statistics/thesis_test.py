@@ -1,0 +1,70 @@
+"""The means and the test of the thesis. `case_statistics` has the sound comparison, with the case as its unit.
+
+All functions take the tidy rows of a study's ``metrics.csv``: ``scenario, model, seed, cohort, case, label`` and Dice.
+
+Undefined values follow one rule here, in `case_statistics`, in the ledger of findings and in ``multiseg compare``. The
+Dice of a label is undefined (NaN) in a case where it is neither in the target nor predicted. Such a value is left out,
+neither 0 nor 1. Where models are compared, a value that one of them lacks (for the same seed, case and label) is left
+out for all that are compared: both models of a pair, all models in a ranking. The one exception is `thesis_test`, which
+counts an undefined Dice as 0, as the thesis did.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from .effect_sizes import ALPHA
+
+
+def thesis_test(metrics: pd.DataFrame) -> pd.DataFrame:
+    """Compare all pairs of models as the thesis does (6.1).
+
+    Wilcoxon's signed-rank test on the Dice of all (image, label) pairs, Bonferroni-corrected over the pairs of models
+    of a scenario; several seeds are averaged first. Labels of one image are not independent, so its n is inflated and
+    its p values are too small; see `case_statistics.paired_comparison` for the sound comparison.
+
+    Parameters
+    ----------
+    metrics
+        Tidy rows with ``scenario, model, seed, cohort, case, label, dice``. An undefined Dice counts as 0, the thesis's
+        rule; a row that only one model of a pair has is left out.
+
+    Returns
+    -------
+    pd.DataFrame
+        ``scenario, model_a, model_b, n, mean_a, mean_b, difference, p, p_corrected, significant``.
+    """
+    rows = []
+    for scenario, part in metrics.assign(dice=metrics["dice"].fillna(0)).groupby("scenario", sort=False):
+        values = part.set_index(["seed", "cohort", "case", "label", "model"])["dice"].unstack("model")
+        pairs = list(itertools.combinations(dict.fromkeys(part["model"]), 2))
+        for a, b in pairs:
+            both = values[[a, b]].dropna().groupby(level=["cohort", "case", "label"], sort=False).mean()
+            difference = (both[a] - both[b]).to_numpy()
+            p = wilcoxon_p(difference)
+            rows.append(
+                {
+                    "scenario": scenario,
+                    "model_a": a,
+                    "model_b": b,
+                    "n": len(both),
+                    "mean_a": both[a].mean(),
+                    "mean_b": both[b].mean(),
+                    "difference": difference.mean() if len(difference) else np.nan,
+                    "p": p,
+                    "p_corrected": min(p * len(pairs), 1.0),
+                    "significant": p * len(pairs) < ALPHA,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def wilcoxon_p(difference: np.ndarray) -> float:
+    """Two-sided p of Wilcoxon's signed-rank test; 1 if there is no difference at all, or nothing to compare."""
+    if not np.any(difference):
+        return 1.0
+    return float(stats.wilcoxon(difference).pvalue)

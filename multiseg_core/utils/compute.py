@@ -1,0 +1,64 @@
+"""Training of one network: seeded, checkpointed, the best weights by validation (thesis 4 and 6.1).
+
+The state at any step follows from the seed and the checkpoint: batches and dropout draw from (seed, step), so a
+training that was killed goes on from its last checkpoint and ends with the same weights, bit for bit on a CPU.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .errors import UserError
+
+
+@dataclass(frozen=True)
+class Compute:
+    """Where and how numbers are computed; changes results by rounding only.
+
+    Attributes
+    ----------
+    device
+        A torch device.
+    bf16
+        Run the network under bfloat16 autocast. The loss stays in float32.
+    """
+
+    device: torch.device
+    bf16: bool
+
+    @classmethod
+    def resolve(cls, device: str, precision: str) -> Compute:
+        """Resolve the params' ``device`` and ``precision``. Raises `UserError` if CUDA is asked for and missing."""
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        if device.startswith("cuda") and not torch.cuda.is_available():
+            raise UserError(f"device: '{device}' was asked for, but torch finds no CUDA device")
+        try:
+            at = torch.device(device)
+        except RuntimeError:
+            raise UserError(f"device: '{device}' is not a device of torch") from None
+        if precision not in ("auto", "float32", "bf16"):
+            raise UserError(f"precision: '{precision}' is not one of auto, float32, bf16")
+        if precision == "auto":
+            # without hardware support bfloat16 is emulated, several times slower than float32
+            fast = (
+                torch.cuda.is_bf16_supported(including_emulation=False)
+                if at.type == "cuda"
+                else torch.cpu._is_avx512_bf16_supported()
+            )
+        else:
+            fast = precision == "bf16"
+        return cls(at, fast)
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """Return the context in which the network runs."""
+        return torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else nullcontext()
+
+    def place(self, tensor: Tensor) -> Tensor:
+        """Move a batch (N, C, X, Y, Z) to the device, channels last (faster convolutions)."""
+        return tensor.to(self.device, memory_format=torch.channels_last_3d)

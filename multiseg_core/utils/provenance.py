@@ -1,0 +1,54 @@
+"""Where numbers come from: commit, package versions, hardware."""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import os
+import platform
+import subprocess
+from pathlib import Path
+
+import torch
+
+PACKAGES = ("multiseg", "torch", "monai", "nibabel", "nilearn", "numpy", "scipy", "pandas", "matplotlib", "seaborn")
+
+
+@functools.lru_cache(maxsize=1)
+def commit() -> str:
+    """Return the commit of the checkout that this package runs from, with ``-dirty`` for uncommitted changes."""
+    root = Path(__file__).resolve().parent.parent.parent
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=10", "--exclude", "*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+
+
+@functools.lru_cache(maxsize=1)
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def provenance(device: torch.device | None = None) -> dict[str, object]:
+    """Return what is needed to say where a number comes from, as plain values."""
+    versions = {}
+    for name in PACKAGES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {
+        "commit": commit(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": versions,
+        "cpu": _cpu_name(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name(device) if device is not None and device.type == "cuda" else "cpu",
+    }

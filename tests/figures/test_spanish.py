@@ -1,0 +1,127 @@
+"""Every text that figure code can draw has a translation."""
+
+import itertools
+import re
+from collections.abc import Iterator
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from multiseg_core.models import MODELS as ALL_MODELS
+from multiseg_core.exploration import cohort_tables, domain_distance
+from multiseg_core.figures import cohort_charts, result_charts, slices, spanish, style
+from multiseg_core.statistics import model_comparison, thesis_test
+from multiseg_core.study.study import Study
+
+LABELS = [*style.LABEL_NAMES]
+MODELS = [*ALL_MODELS]
+
+
+@pytest.fixture(autouse=True)
+def in_spanish() -> Iterator[None]:
+    style.use_style("es")
+    yield
+    style.use_style()
+    plt.close("all")
+
+
+def draw_everything(study: Study) -> Iterator[Figure]:
+    """Draw every figure of the study, with all models and labels."""
+    rng = np.random.default_rng(0)
+    metrics = pd.DataFrame(
+        [
+            {"scenario": "s", "model": model, "seed": 0, "cohort": "c", "case": f"case{i}", "label": label,
+             "dice": rng.uniform()}
+            for model, i, label in itertools.product(MODELS, range(3), LABELS)
+        ]
+    )  # fmt: skip
+    single = pd.DataFrame({"model": style.SINGLE_TASK, "label": LABELS, "dice": 0.5})
+    yield result_charts.dice_boxes(pd.concat([single, metrics]), LABELS)
+    yield result_charts.significance_axis(thesis_test.thesis_test(metrics), metrics.groupby("model")["dice"].mean())
+    yield result_charts.difference_intervals(model_comparison.paired_comparison(metrics, resamples=20))
+    yield result_charts.shift_figure(
+        pd.DataFrame(
+            [{"model": "multi_unet", "cohort": "mrbrains13", "test_cohort": "mrbrains18", "label": label,
+              "divergence": 0.01, "loss": 0.1} for label in LABELS]
+        )
+    )  # fmt: skip
+    losses = {"network": 0, "seed": 0, "step": 1, "training_loss": 1.0, "validation_loss": 1.0}
+    yield result_charts.training_curves(pd.DataFrame([{"model": model, **losses} for model in MODELS]))
+
+    explored = cohort_tables.open_cases(study)
+    case = explored["mrbrains18"][0]
+    nothing = np.zeros(case.target.shape, dtype=np.uint8)
+    yield slices.prediction_panel(case, dict.fromkeys(MODELS, nothing), LABELS, "FLAIR")[0]
+    yield slices.naive_panel([case], [nothing], LABELS, "FLAIR")[0]
+    yield cohort_charts.divergence_figure(*domain_distance.divergences(study, explored))
+    yield cohort_charts.cohort_slices([case], study.labels)[0]
+    yield cohort_charts.modalities_figure(explored)[0]
+    for found in (
+        cohort_charts.multi_task_example(explored, study.labels), cohort_charts.protocol_figure(explored, "csf")
+    ):  # fmt: skip
+        assert found is not None
+        yield found[0]
+    volumes = cohort_tables.volumes(study, explored)
+    coarse = volumes[:1].assign(label=cohort_tables.describe_set(frozenset({"oedema", "tumour"}), LABELS))
+    yield cohort_charts.volume_figure(pd.concat([volumes, coarse]))
+    yield cohort_charts.intensity_histograms(cohort_tables.intensities(study, explored))
+
+
+def texts(figure: Figure) -> list[str]:
+    return [text.get_text() for text in figure.findobj(Text) if text.get_text().strip()]
+
+
+def test_nothing_is_drawn_that_was_not_translated(smoke: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With translations in brackets, what stands outside of them are names of cohorts and modalities, and numbers."""
+    monkeypatch.setattr(spanish, "SPANISH", {english: f"[[{text}]]" for english, text in spanish.SPANISH.items()})
+    names = {*smoke.cohorts, *(m for c in smoke.cohorts.values() for m in c.modalities)}
+    left, drawn = set(), 0
+    for figure in draw_everything(smoke):
+        for text in texts(figure):
+            drawn += text.count("[[")
+            while "[[" in text:  # brackets in brackets: the name of a model in a sentence
+                text = re.sub(r"\[\[(?:(?!\[\[|\]\]).)*\]\]", "", text, flags=re.DOTALL)
+            left |= {word for word in re.findall(r"[A-Za-z]\w*", text) if word not in names}
+    assert left == set()
+    assert drawn > 100
+
+
+def test_no_english_is_left_in_spanish_figures(smoke: Study) -> None:
+    english = {e.replace("\n", " ") for e, s in spanish.SPANISH.items() if e != s and "{" not in e and e != " or "}
+    found = [text.replace("\n", " ") for figure in draw_everything(smoke) for text in texts(figure)]
+    assert english & set(found) == set()
+    for text in ("Entropía cruzada selectiva", "Edema", "Mono-tarea", "Modelo Naive", "Edema o Tumor", "paso"):
+        assert text in found
+
+
+def test_every_phrase_is_drawn(smoke: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: set[str] = set()
+
+    class Table(dict[str, str]):
+        def __getitem__(self, phrase: str) -> str:
+            asked.add(phrase)
+            return super().__getitem__(phrase)
+
+    monkeypatch.setattr(spanish, "SPANISH", Table(spanish.SPANISH))
+    for _ in draw_everything(smoke):
+        pass
+    assert set(spanish.SPANISH) - asked == set()
+
+
+def test_translations_hold_the_same_values() -> None:
+    for english, text in spanish.SPANISH.items():
+        assert re.findall(r"{(\w+)", english) == re.findall(r"{(\w+)", text), english
+
+
+def test_a_phrase_without_a_translation_is_an_error() -> None:
+    assert spanish.say("{percent:.0f} % of the slice", percent=3.4) == "3 % del corte"
+    for language in spanish.LANGUAGES:
+        spanish.use_language(language)
+        with pytest.raises(KeyError, match="lacks 'mean dice'"):
+            spanish.say("mean dice")
+    with pytest.raises(ValueError, match="no language 'fr'; there are en, es"):
+        spanish.use_language("fr")

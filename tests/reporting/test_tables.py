@@ -1,0 +1,62 @@
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from multiseg_core.reporting import tables
+
+
+def test_surface_distances_are_medians_that_bear_missed_labels() -> None:
+    """HD95 of 1, 3 and a miss (infinite): 3; two misses of three: infinite; a case without the label does not count."""
+    inf, nan = np.inf, np.nan
+    rows = [
+        ("dice", "wmh", 1.0, 0.5), ("dice", "wmh", inf, inf), ("dice", "wmh", 3.0, 1.0),
+        ("dice", "gm", 2.0, 1.0), ("dice", "gm", nan, nan), ("dice", "gm", 4.0, 2.0),
+        ("cross_entropy", "wmh", inf, inf), ("cross_entropy", "wmh", inf, inf), ("cross_entropy", "wmh", 1.0, 0.2),
+    ]  # fmt: skip
+    metrics = pd.DataFrame(rows, columns=["model", "label", "hd95_mm", "assd_mm"]).assign(scenario="s")
+    table = tables.surface_distances(metrics)
+    assert list(table.index) == [("s", "dice"), ("s", "cross_entropy")]
+    assert table.loc[("s", "dice")].to_dict() == {
+        ("wmh", "HD95"): 3.0, ("wmh", "ASSD"): 1.0, ("gm", "HD95"): 3.0, ("gm", "ASSD"): 1.5
+    }  # fmt: skip
+    assert table.loc[("s", "cross_entropy"), ("wmh", "HD95")] == inf
+    assert np.isnan(table.loc[("s", "cross_entropy"), ("gm", "ASSD")])
+
+
+def test_saved_tables_are_csv_html_and_latex(tmp_path: Path) -> None:
+    index = pd.MultiIndex.from_product([["anatomy_wmh"], ["dice", "oracle"]], names=["scenario", "model"])
+    table = pd.DataFrame({"gm": [1 / 3, 0.5], "wmh": [np.nan, 0.25]}, index=index)
+    assert tables.save(table, tmp_path, "anatomy_wmh_mean_dice") is table
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        f"anatomy_wmh_mean_dice.{ending}" for ending in ("csv", "html", "tex")
+    ]
+    stem = tmp_path / "anatomy_wmh_mean_dice"
+    read = pd.read_csv(stem.with_suffix(".csv"))
+    assert read.columns.tolist() == ["scenario", "model", "gm", "wmh"] and read["gm"].tolist() == [1 / 3, 0.5]
+    page = stem.with_suffix(".html").read_text(encoding="utf-8")
+    assert "<h1>Mean Dice on the test cases (anatomy_wmh)</h1>" in page and "<td>0.333</td>" in page
+    assert 'href="anatomy_wmh_mean_dice.csv"' in page and 'href="anatomy_wmh_mean_dice.tex"' in page
+    latex = stem.with_suffix(".tex").read_text(encoding="utf-8")
+    assert r"\caption{Mean Dice on the test cases (anatomy\_wmh)}" in latex and r"\toprule" in latex
+    assert r"oracle & 0.500 & 0.250" in latex
+
+
+def test_a_table_without_columns_leaves_no_files(tmp_path: Path) -> None:
+    assert tables.save(pd.DataFrame(), tmp_path, "predicted_volumes").empty
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_table_without_rows_is_a_header(tmp_path: Path) -> None:
+    tables.save(pd.DataFrame(columns=["scenario", "p"]), tmp_path, "thesis_test")
+    assert (tmp_path / "thesis_test.csv").read_text() == "scenario,p\n"
+    assert "scenario & p" in (tmp_path / "thesis_test.tex").read_text()
+    assert "<th>scenario</th>" in (tmp_path / "thesis_test.html").read_text()
+
+
+def test_titles_name_the_scenario() -> None:
+    assert (
+        tables.title("thesis_test") == "The thesis's test: Wilcoxon on pairs of image and label, Bonferroni-corrected"
+    )
+    assert tables.title("ibsr_wmh_predicted_volumes") == "Mean predicted volume (ml) on validation images (ibsr_wmh)"
+    assert tables.title("my_own") == "my own"

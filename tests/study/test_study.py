@@ -1,0 +1,399 @@
+import dataclasses
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+
+from multiseg_core.inference import Model
+from multiseg_core.models import MODELS
+from multiseg_core.study import finished_runs, runs
+from multiseg_core.study.plan import plan_run
+from multiseg_core.study.study import Study, find_params_file
+from multiseg_core.utils.errors import UserError
+
+from ..conftest import ROOT, save
+
+
+def test_label_order_and_spaces(toy_study: Callable[..., Path]) -> None:
+    study = Study(toy_study({"models: [cross_entropy,": "models: [multi_unet, cross_entropy,"}))
+    assert study.labels == ("csf", "gm", "wm", "wmh")
+    assert study.tasks("both") == [("anatomy",), ("lesion",)]
+    multi = study.find_run("both/multi_unet/0")
+    # one network per task, which knows the classes of its task only; lesions last, so that they win
+    assert [n.labels for n in multi.networks] == [("csf", "gm", "wm"), ("wmh",)]
+    single = study.find_run("both/selective_cross_entropy/0").networks[0]
+    assert study.label_space(single).sets == (frozenset({"background", "csf", "gm", "wm"}),)
+
+
+def test_split_by_manifest_and_by_seed(toy_study: Callable[..., Path]) -> None:
+    file = toy_study()
+    study = Study(file)
+    train, validation = study.split("anatomy")
+    assert [c.name for c in train] == ["anatomy0", "anatomy1"] and [c.name for c in validation] == ["anatomy2"]
+    assert [c.name for c in study.test_cases("both")] == ["anatomy3"]
+    manifest = file.parent / "data" / "anatomy.csv"
+    manifest.write_text(manifest.read_text().replace("validation", "train"))
+    train, validation = Study(file).split("anatomy")
+    assert len(train) == 2 and len(validation) == 1  # 20 % of three, at least one
+    assert {c.name for c in train + validation} == {"anatomy0", "anatomy1", "anatomy2"}
+
+
+def test_networks_are_shared_between_runs_that_need_the_same(toy_study: Callable[..., Path]) -> None:
+    more = """    models: [cross_entropy, selective_cross_entropy]
+  mono:
+    train: [lesion]
+    test: lesion
+    modalities: [T1, FLAIR]
+    models: [cross_entropy]
+  again:
+    train: [anatomy, lesion]
+    test: lesion
+    modalities: [T1, FLAIR]
+    models: [multi_unet]
+"""
+    study = Study(toy_study({"    models: [cross_entropy, selective_cross_entropy]\n": more}))
+    mono, again = study.find_run("mono/cross_entropy/0"), study.find_run("again/multi_unet/0")
+    # the lesion network of MultiUNet is the mono-task network
+    assert mono.networks[0].key == again.networks[1].key
+    assert len(study.networks(study.runs)) == 2 + 1 + 1
+
+
+def test_run_keys_cover_what_changes_numbers(toy_study: Callable[..., Path]) -> None:
+    base = {run.name: run.key for run in Study(toy_study()).runs}
+    for replace in (
+        {"steps: 4": "steps: 5"},
+        {"base_filters: 2": "base_filters: 4"},
+        {"spacing_mm: 1": "spacing_mm: 2"},
+        {"absent: [wmh]": "absent: []"},
+        {"modalities: [T1, FLAIR]": "modalities: [FLAIR, T1]"},
+        {"precision: float32": "precision: bf16"},
+    ):
+        other = {run.name: run.key for run in Study(toy_study(replace)).runs}
+        assert other.keys() == base.keys() and not set(other.values()) & set(base.values()), replace
+    # titles and the number of workers change no number
+    for replace in (
+        {"precision: float32": "precision: float32\nworkers: 1"},
+        {"test: anatomy": "test: anatomy\n    title: x"},
+    ):
+        assert {run.name: run.key for run in Study(toy_study(replace)).runs} == base
+
+
+def test_uniform_sampling_is_another_network(toy_study: Callable[..., Path]) -> None:
+    study = Study(toy_study({"selective_cross_entropy]": "selective_cross_entropy, selective_cross_entropy_uniform]"}))
+    usual, uniform = (study.find_run(f"both/selective_cross_entropy{x}/0").networks[0] for x in ("", "_uniform"))
+    assert usual.key != uniform.key and dataclasses.replace(
+        uniform, key="", name="", uniform_sampling=False
+    ) == dataclasses.replace(usual, key="", name="")
+    for network in (usual, uniform):
+        runs.train_network(study, network)
+    a, b = (torch.load(study.network_folder(n) / "model.pt", weights_only=True) for n in (usual, uniform))
+    assert not all(torch.equal(a[name], b[name]) for name in a)
+
+
+def complete_study(toy_study: Callable[..., Path], replace: dict[str, str] | None = None) -> Path:
+    """The toy study with complete labels: those of anatomy are the drawn ones, those of lesion show all as gm (20)."""
+    codes = {
+        "    codes: {1: csf, 2: gm, 3: wm}\n": (
+            "    codes: {1: csf, 2: gm, 3: wm}\n    complete_codes: {1: csf, 2: gm, 3: wm}\n"
+        ),
+        "    codes: {1: wmh}\n": "    codes: {1: wmh}\n    complete_codes: {1: wmh, 20: gm}\n",
+        "selective_cross_entropy]": "oracle]",
+    }
+    file = toy_study({**codes, **(replace or {})})
+    for cohort in ("anatomy", "lesion"):
+        manifest = file.parent / "data" / f"{cohort}.csv"
+        header, *rows = manifest.read_text().splitlines()
+        lines = [header + ",complete_labels"]
+        for i, row in enumerate(rows):
+            name = f"{cohort}{i}_labels.nii.gz"
+            if cohort == "lesion":
+                labels = nib.load(file.parent / "data" / name)
+                volume = np.asarray(labels.dataobj)
+                brain = np.asarray(nib.load(file.parent / "data" / f"{cohort}{i}_T1.nii.gz").dataobj) > 0
+                name = f"{cohort}{i}_complete.nii.gz"
+                save(file.parent / "data" / name, np.where(brain & (volume == 0), 20, volume).astype(np.uint8))
+            lines.append(f"{row},{name}")
+        manifest.write_text("\n".join(lines) + "\n")
+    return file
+
+
+def test_oracle_learns_from_complete_labels(toy_study: Callable[..., Path]) -> None:
+    study = Study(complete_study(toy_study))
+    run = study.find_run("both/oracle/0")
+    (network,) = run.networks
+    space = study.label_space(network)
+    assert network.complete and space.rows == tuple(frozenset([c]) for c in ("background", "csf", "gm", "wm", "wmh"))
+    data = runs.training_data(study, "lesion", network, space)
+    case = data.train[0]
+    rows = data.lookup[case.target]
+    # what lesion draws as background is gm within the brain, and background outside
+    assert np.array_equal(rows == 4, study.store.open(study.split("lesion")[0][0], study.cohorts["lesion"]).target == 1)
+    assert (rows[case.mask & (rows != 4)] == 2).all() and (rows[~case.mask] == 0).all()
+    # and the sampler aims at both
+    assert sorted(int(data.lookup[position]) for position in case.voxels) == [2, 4]
+    runs.train_network(study, network)
+    folder = runs.evaluate_run(study, run)
+    # evaluated on what is drawn, as any other model
+    assert set(finished_runs.read_metrics(folder / "metrics.csv")["label"]) == {"csf", "gm", "wm"}
+
+
+def test_complete_labels_are_part_of_the_oracles_key_only(toy_study: Callable[..., Path]) -> None:
+    file = complete_study(toy_study)
+    before = {run.model: run.networks[0].key for run in Study(file).runs}
+    path = file.parent / "data" / "lesion0_complete.nii.gz"
+    save(path, np.where(np.asarray(nib.load(path).dataobj) == 20, 0, 1).astype(np.uint8))
+    after = {run.model: run.networks[0].key for run in Study(file).runs}
+    assert before["cross_entropy"] == after["cross_entropy"] and before["oracle"] != after["oracle"]
+
+
+def test_labels_outside_the_scenario_teach_the_oracle_nothing(toy_study: Callable[..., Path]) -> None:
+    file = complete_study(toy_study, {"train: [anatomy, lesion]": "train: [lesion]", "test: anatomy": "test: lesion"})
+    study = Study(file)
+    network = study.find_run("both/oracle/0").networks[0]
+    space = study.label_space(network)
+    assert network.labels == ("wmh",) and space.sets == (frozenset({"background", "wmh"}),)
+    lookup = runs.training_data(study, "lesion", network, space).lookup
+    sets = study.cohorts["lesion"].complete_map.sets
+    assert {min(s): int(lookup[i]) for i, s in enumerate(sets)} == {"background": 0, "wmh": 1, "gm": 2}
+
+
+def test_oracle_without_complete_labels(toy_study: Callable[..., Path]) -> None:
+    with pytest.raises(
+        UserError, match="both.models: oracle needs complete labels, which cohort anatomy does not have"
+    ):
+        Study(toy_study({"selective_cross_entropy]": "oracle]"}))
+    file = complete_study(toy_study)
+    manifest = file.parent / "data" / "lesion.csv"
+    text = manifest.read_text()
+    manifest.write_text(text.replace("lesion1_complete.nii.gz", ""))
+    with pytest.raises(UserError, match="which case 001 of cohort lesion does not have"):
+        Study(file)
+    manifest.write_text(text)
+    file.write_text(file.read_text().replace("20: gm", "20: gn"))
+    with pytest.raises(UserError, match=r"cohorts.lesion.complete_codes: .*unknown label 'gn' \(did you mean 'gm'"):
+        Study(file)
+    with pytest.raises(UserError, match="cohorts.lesion.complete_codes: needed with a column 'complete_labels' in the"):
+        Study(toy_study({"codes: {1: wmh}": "codes: {1: wmh}\n    complete_codes: {1: wmh}"}))
+
+
+def test_the_complete_truth_of_phantoms(tmp_path: Path) -> None:
+    text, test = (ROOT / "params" / "smoke.yaml").read_text(), "    test: mrbrains18\n"
+    (tmp_path / "x.yaml").write_text(text.replace(test, test + "    models: [oracle]\n"))
+    study = Study(tmp_path / "x.yaml")
+    assert study.find_run("anatomy_wmh/oracle/0").networks[0].complete
+    cohort = study.cohorts["mrbrains17"]
+    stored = study.store.open(cohort.cases[0], cohort)
+    complete = stored.completed()
+    wmh = complete.sets.index(frozenset({"wmh"}))
+    assert np.array_equal(complete.target == wmh, stored.target == stored.sets.index(frozenset({"wmh"})))
+    assert {label for position in complete.voxels for label in complete.sets[position]} == {"csf", "gm", "wm", "wmh"}
+    # all of the brain is labelled, but for its rim, where grids of labels and mask round in different ways
+    assert np.mean(complete.target[stored.mask] > 0) > 0.9
+    assert np.array_equal(complete.images, stored.images)
+
+
+def test_runs_with_the_same_network_are_still_two_runs(toy_study: Callable[..., Path]) -> None:
+    one_task = {"train: [anatomy, lesion]": "train: [anatomy]", "models: [cross": "models: [multi_unet, cross"}
+    study = Study(toy_study(one_task))
+    multi, single = study.find_run("both/multi_unet/0"), study.find_run("both/cross_entropy/0")
+    assert multi.networks[0].key == single.networks[0].key and multi.key != single.key
+
+
+def test_renamed_cases_are_evaluated_again_but_not_trained_again(toy_study: Callable[..., Path]) -> None:
+    file = toy_study()
+    before = Study(file).runs
+    manifest = file.parent / "data" / "anatomy.csv"
+    manifest.write_text(manifest.read_text().replace("anatomy3,", "renamed,"))
+    after = Study(file).runs
+    for a, b in zip(before, after, strict=True):
+        assert a.key != b.key and [n.key for n in a.networks] == [n.key for n in b.networks]
+
+
+def test_a_new_cohort_leaves_the_networks_of_others_alone(toy_study: Callable[..., Path]) -> None:
+    before = {n.name: n.key for n in Study(toy_study()).networks(Study(toy_study()).runs)}
+    new = """  tumours:
+    source: table
+    manifest: data/lesion.csv
+    codes: {1: tumour}
+preprocessing:"""
+    study = Study(toy_study({"preprocessing:": new}))
+    assert "tumour" in study.labels and {n.name: n.key for n in study.networks(study.runs)} == before
+
+
+MONO = """scenarios:
+  mono:
+    train: [lesion]
+    test: lesion
+    modalities: [T1, FLAIR]
+    models: [cross_entropy]
+"""
+
+
+def unmarked(file: Path, cohort: str) -> Study:
+    """Take all marks from a manifest."""
+    manifest = file.parent / "data" / f"{cohort}.csv"
+    manifest.write_text(re.sub(",(train|validation|test)$", ",", manifest.read_text(), flags=re.M))
+    return Study(file)
+
+
+def test_a_single_cohort_without_test_cases_is_tested_on_its_validation_cases(toy_study: Callable[..., Path]) -> None:
+    default = unmarked(toy_study({"scenarios:\n": MONO}), "lesion")
+    assert default.tests_on_validation("mono") and not default.tests_on_validation("both")
+    assert default.test_cases("mono") == default.split("lesion")[1] and len(default.test_cases("mono")) == 1
+    # 60/40 of four cases: 1.6 is 2, in this scenario only
+    forty = MONO.replace("models:", "validation_fraction: 0.4\n    models:")
+    study = unmarked(toy_study({"scenarios:\n": forty}), "lesion")
+    assert [len(part) for part in study.scenario_split("mono", "lesion")] == [2, 2]
+    assert study.test_cases("mono") == study.validation_cases("mono") == study.scenario_split("mono", "lesion")[1]
+    assert [len(part) for part in study.scenario_split("both", "lesion")] == [3, 1]
+    for name, same in (("mono/cross_entropy/0", False), ("both/cross_entropy/0", True)):
+        ours, other = study.find_run(name), default.find_run(name)
+        assert (ours.key == other.key) == same and (ours.networks[0].key == other.networks[0].key) == same
+    # marks win over shares
+    assert Study(toy_study({"scenarios:\n": forty})).scenario_split("mono", "lesion")[1][0].name == "002"
+
+
+def test_a_case_that_validates_and_tests_is_evaluated_once(toy_study: Callable[..., Path]) -> None:
+    study = unmarked(toy_study({"scenarios:\n": MONO}), "lesion")
+    run = study.find_run("mono/cross_entropy/0")
+    runs.train_network(study, run.networks[0])
+    folder = runs.evaluate_run(study, run)
+    tables = [finished_runs.read_metrics(folder / f"{name}.csv") for name in ("metrics", "validation")]
+    assert tables[0]["case"].tolist() == [study.test_cases("mono")[0].name] and tables[0].equals(tables[1])
+
+
+def test_several_cohorts_need_test_cases(toy_study: Callable[..., Path]) -> None:
+    with pytest.raises(UserError, match="scenarios.both.test: cohort anatomy has no case to test on"):
+        unmarked(toy_study(), "anatomy")
+
+
+def test_the_anatomical_network_of_multi_unet_is_the_single_task_network(toy_study: Callable[..., Path]) -> None:
+    def study(mono: str) -> Study:
+        other = {"test: anatomy": "test: lesion", "[cross_entropy, sel": "[multi_unet, sel"}
+        return unmarked(toy_study({**other, "scenarios:\n": mono}), "anatomy")
+
+    def keys(study: Study) -> tuple[str, str]:
+        mono, multi = study.find_run("mono/cross_entropy/0"), study.find_run("both/multi_unet/0")
+        return mono.networks[0].key, multi.networks[0].key
+
+    text = MONO.replace("lesion", "anatomy")
+    same = study(text)
+    assert same.tests_on_validation("mono") and len(set(keys(same))) == 1
+    assert len(same.networks(same.runs)) == 3  # two of MultiUNet, one of them the single task's; selective
+    assert len(set(keys(study(text.replace("models:", "validation_fraction: 0.4\n    models:"))))) == 2
+    assert len(set(keys(study(text.replace("[T1, FLAIR]", "[T1]"))))) == 2
+
+
+def test_networks_of_multi_unet_may_see_modalities_of_their_own(toy_study: Callable[..., Path]) -> None:
+    replace = {
+        "test: anatomy": "test: lesion",
+        "[T1, FLAIR]": "[T1]",
+        "[cross_entropy, sel": "[multi_unet, cross_entropy, sel",
+    }
+    file = toy_study(replace)
+    for cohort in ("anatomy", "lesion"):  # anatomy without FLAIR, lesion with FLAIR before T1
+        manifest = file.parent / "data" / f"{cohort}.csv"
+        rows = [line.split(",") for line in manifest.read_text().splitlines()]
+        order = [0, 1, 3, 4] if cohort == "anatomy" else [0, 2, 1, 3, 4]
+        manifest.write_text("\n".join(",".join(row[i] for i in order) for row in rows) + "\n")
+    shared = Study(file)
+    file.write_text(file.read_text().replace("modalities:", "own_modalities: true\n    modalities:"))
+    own = Study(file)
+    networks = own.find_run("both/multi_unet/0").networks
+    assert [n.modalities for n in networks] == [("T1",), ("FLAIR", "T1")]
+    before = shared.find_run("both/multi_unet/0").networks
+    assert [n.modalities for n in before] == [("T1",), ("T1",)]
+    assert [a.key == b.key for a, b in zip(networks, before, strict=True)] == [True, False]
+    for model in ("cross_entropy", "selective_cross_entropy"):
+        a, b = (study.find_run(f"both/{model}/0") for study in (shared, own))
+        assert b.networks[0].modalities == ("T1",) and a.key == b.key
+    run = own.find_run("both/multi_unet/0")
+    for network in networks:
+        runs.train_network(own, network)
+    folder = runs.evaluate_run(own, run)
+    # anatomy's validation case has no FLAIR: the lesion network is left out, and sees no lesion there
+    assert set(finished_runs.read_metrics(folder / "validation.csv")["cohort"]) == {"anatomy", "lesion"}
+    assert finished_runs.load_prediction(own, run, own.split("anatomy")[1][0]).max() <= 3
+    assert Model.load(folder / "model.pt").modalities == ("T1", "FLAIR")
+
+
+def test_validation_cases_are_drawn_from_those_without_a_mark(toy_study: Callable[..., Path]) -> None:
+    file = toy_study({"test: anatomy": "test: lesion"})
+    manifest = file.parent / "data" / "anatomy.csv"
+    text = manifest.read_text().replace(",validation", ",").replace(",test", ",")
+    manifest.write_text(text)
+    for seed in range(5):
+        file.write_text(file.read_text().replace("  steps:", f"  split_seed: {seed}\n  steps:"))
+        study = Study(file)
+        assert {c.name for c in study.split("lesion")[1]} == {"002"}  # marked
+        assert {c.name for c in study.split("anatomy")[1]} <= {"anatomy2", "anatomy3"}
+        file.write_text(file.read_text().replace(f"  split_seed: {seed}\n", ""))
+
+
+def test_unknown_names(toy_study: Callable[..., Path]) -> None:
+    study = Study(toy_study())
+    with pytest.raises(UserError, match=r"no scenario 'bothh' \(did you mean 'both'\?\)"):
+        study.scenario("bothh")
+    with pytest.raises(UserError, match="no run 'both/cross_entropy/7'"):
+        study.find_run("both/cross_entropy/7")
+
+
+def test_reports_folder(tmp_path: Path, toy_study: Callable[..., Path]) -> None:
+    assert Study(toy_study()).folder == tmp_path / "reports" / "toy"
+    (tmp_path / "params").mkdir()
+    (tmp_path / "params" / "x.yaml").write_text((ROOT / "params" / "smoke.yaml").read_text())
+    assert Study(tmp_path / "params" / "x.yaml").folder == tmp_path / "reports" / "x"
+
+
+def test_params_file_is_found_from_the_notebooks_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT / "notebooks")
+    assert find_params_file(Path("params/quick.yaml")) == ROOT / "params" / "quick.yaml"
+    assert find_params_file(Path("params/none.yaml")) == Path("params/none.yaml")
+
+
+def test_the_five_models_of_the_thesis() -> None:
+    assert list(MODELS)[:5] == ["multi_unet", "cross_entropy", "selective_cross_entropy", "dice", "selective_dice"]
+
+
+EMBEDDED = sorted(file for file in (ROOT / "params").glob("*.yaml") if file.stem != "thesis")
+
+
+@pytest.mark.parametrize("file", EMBEDDED, ids=lambda p: p.name)
+def test_params_files_of_the_project_are_valid(file: Path) -> None:
+    study = Study(file)
+    assert study.params.scenarios
+
+
+def test_multi_unet_with_shared_inputs_is_made_of_the_teachers_of_pseudo_labels() -> None:
+    """In the IBSR scenario the lesion network of MultiUNet sees FLAIR too; this one does not, and costs no training."""
+    study = Study(ROOT / "params" / "smoke.yaml")
+    scenario = dataclasses.replace(study.params.scenarios["anatomy_wmh"], modalities=["T1"], own_modalities=True)
+    study.params = dataclasses.replace(study.params, scenarios={"anatomy_wmh": scenario})
+    plans = {
+        model: plan_run(study, "anatomy_wmh", model, 0)
+        for model in ("multi_unet", "multi_unet_shared", "pseudo_labels")
+    }
+    shared = plans["multi_unet_shared"].networks
+    assert [network.modalities for network in shared] == [("T1",), ("T1",)]
+    assert [n.modalities[-1] for n in plans["multi_unet"].networks] == ["FLAIR", "FLAIR"]
+    assert [n.key for n in shared] == [n.key for n in plans["pseudo_labels"].networks[0].teachers]
+
+
+def test_the_thesis_asks_for_its_data(tmp_path: Path) -> None:
+    (tmp_path / "params").mkdir()
+    file = shutil.copy(ROOT / "params" / "thesis.yaml", tmp_path / "params")
+    with pytest.raises(UserError) as raised:
+        Study(file)
+    lines = str(raised.value).splitlines()
+    providers = {
+        "ibsr": "NITRC", **dict.fromkeys(("mrbrains13", "mrbrains17", "mrbrains18"), "DataverseNL"),
+        "brainweb": "the McConnell", "brats12": "the MIDAS archive", "tumorsim": "your own simulations",
+    }  # fmt: skip
+    for (name, provider), line in zip(providers.items(), lines, strict=True):
+        assert f"thesis.yaml: cohorts.{name}.folder: no such folder: {tmp_path / 'data' / name}; " in line
+        assert f"is obtained from {provider}" in line

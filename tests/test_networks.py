@@ -1,0 +1,129 @@
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from multiseg_core.networks import UNet, build_network, count_parameters
+from multiseg_core.utils.errors import UserError
+
+
+def test_number_of_parameters_is_the_thesis_networks() -> None:
+    """Counted by hand for base b = 2, 1 channel in, 3 classes out, 2 levels."""
+    down = 27 * 1 * 2 + 27 * 2 * 2 + 2 * (2 + 2)  # two convolutions, two normalisations
+    bottom = 27 * 2 * 4 + 27 * 4 * 4 + 2 * (4 + 4)
+    up = 8 * 4 * 2 + 2
+    merge = 27 * 2 * 2 + 27 * 2 * 2 + 2 * (2 + 2)  # skips are added: 2 filters in, not 4
+    head = 2 * 3 + 3
+    assert count_parameters(UNet(1, 3, base_filters=2, levels=2)) == down + bottom + up + merge + head
+
+
+def test_filters_of_every_level_can_be_chosen() -> None:
+    same = UNet(2, 3, filters=[2, 4, 8])
+    assert count_parameters(same) == count_parameters(UNet(2, 3, base_filters=2, levels=3))
+    network = UNet(1, 2, filters=[3, 8, 5])
+    assert network.size_divisor == 4
+    assert [network.down[0][0].out_channels, network.down[1][0].out_channels, network.bottom[0].out_channels] == [
+        3,
+        8,
+        5,
+    ]
+    assert network(torch.zeros(1, 1, 8, 4, 12)).shape == (1, 2, 8, 4, 12)
+    # one convolution per block at the first level: 27 * 2 * 2 weights and 2 * 2 of normalisation less, twice
+    fewer = UNet(2, 3, filters=[2, 4, 8], convolutions=[1, 2, 2])
+    assert count_parameters(fewer) == count_parameters(same) - 2 * (27 * 2 * 2 + 2 * 2)
+
+
+@pytest.mark.parametrize("convolutions", [[2, 2], [2, 2, 2], [2, 2, 2, 2], [1, 3, 2]])
+def test_reach_is_the_farthest_input_that_a_voxel_sees(convolutions: list[int]) -> None:
+    filters = [1] * len(convolutions)
+    network = UNet(1, 1, filters=filters, convolutions=convolutions, spatial_dims=2, dropout=0).double().eval()
+    for name, parameter in network.named_parameters():
+        nn.init.constant_(parameter, 0 if name.endswith("bias") else 0.1)  # nothing cancels, every ReLU is open
+    d, reach = network.size_divisor, network.reach
+    size = -(-(2 * reach + 2 * d) // d) * d
+    farthest = 0
+    for centre in range(size // 2, size // 2 + d):  # every position in a pooling window
+        for order in (1, -1):  # max-pooling passes one voxel of a window on: let it be the one at either end
+            ramp = 1 + 1e-6 * order * torch.arange(size, dtype=torch.float64)
+            x = (ramp[:, None] * torch.ones(1, d, dtype=torch.float64))[None, None].requires_grad_()
+            network(x)[0, 0, centre, d // 2].backward()
+            seen = x.grad[0, 0].abs().sum(1).nonzero().flatten()
+            farthest = max(farthest, (seen - centre).abs().max().item())
+    assert farthest == reach
+
+
+@pytest.mark.parametrize("spatial", [(16, 24), (16, 8, 24)])
+def test_output_has_the_input_grid(spatial: tuple[int, ...]) -> None:
+    network = UNet(2, 5, base_filters=2, spatial_dims=len(spatial))
+    assert network(torch.zeros(1, 2, *spatial)).shape == (1, 5, *spatial)
+    assert network.size_divisor == 8
+
+
+def test_dropout_stands_before_the_deepest_block_only() -> None:
+    network = UNet(1, 2, base_filters=2, dropout=0.3)
+    assert [m.p for m in network.modules() if isinstance(m, nn.Dropout)] == [0.3]
+    seen = []
+    network.dropout.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].shape))
+    network(torch.zeros(1, 1, 16, 16, 16))
+    assert seen == [(1, 8, 2, 2, 2)]  # base 2, third level's filters, three poolings
+
+
+def test_running_statistics_average_over_many_batches() -> None:
+    """As in Keras: new = 0.99 old + 0.01 batch."""
+    network = UNet(1, 2, base_filters=2, levels=2)
+    norm = network.down[0][1]
+    norm(torch.full((1, 2, 4, 4, 4), 3.0))
+    assert torch.allclose(norm.running_mean, torch.tensor(0.01 * 3.0))
+
+
+def test_initial_weights_have_he_variance() -> None:
+    torch.manual_seed(0)
+    weight = UNet(2, 2, base_filters=32).bottom[3].weight
+    # a normal distribution cut at two standard deviations keeps 0.88 of the standard deviation
+    assert weight.std().item() == pytest.approx(0.8796 * math.sqrt(2 / (256 * 27)), rel=0.01)
+
+
+def test_monai_networks_by_name() -> None:
+    network = build_network(
+        {"name": "monai.SegResNet", "init_filters": 8, "blocks_down": [1, 1], "blocks_up": [1]}, 2, 3
+    )
+    assert network(torch.zeros(1, 2, 32, 32, 32)).shape == (1, 3, 32, 32, 32)
+    assert network.size_divisor == 32
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ({"name": "unett"}, r"network: unknown name 'unett' \(did you mean 'unet'\?\)"),
+        ({"name": "unet", "base_filter": 8}, r"unet has no option 'base_filter' \(did you mean 'base_filters'\?\)"),
+        ({"name": "monai.SegResNett"}, r"MONAI has no 'monai.SegResNett' \(did you mean 'monai.SegResNet'\?\)"),
+        ({"name": "unet", "dropout": 1.5}, r"dropout must lie in \[0, 1\), got 1.5"),
+        ({"name": "unet", "base_filters": 2.5}, "whole numbers of filters"),
+        ({"name": "unet", "filters": [8]}, "two levels or more"),
+        ({"name": "unet", "filters": "8, 16"}, "filters must be a list of whole numbers"),
+        ({"name": "unet", "convolutions": [1, 2]}, "convolutions must be a whole number above 0, or a list of one per"),
+        ({"name": "unet", "norm": "layer"}, "norm must be batch or instance, got 'layer'"),
+        ({"name": "unet", "spatial_dims": 4}, "spatial_dims must be 2 or 3, got 4"),
+    ],
+)
+def test_bad_descriptions(spec: dict, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        build_network(spec, 1, 2)
+
+
+@pytest.mark.parametrize("spec", [{"name": "unet"}, {"name": "monai.UNet", "channels": [32, 32], "strides": [1]}])
+@pytest.mark.parametrize("size", [(2, 2, 2), (2, 4, 4), (3, 3, 3)])
+def test_weight_gradients_in_bf16_where_torch_is_wrong(spec: dict, size: tuple[int, int, int]) -> None:
+    """torch's CPU library returns garbage for 3-wide convolutions of inputs whose first size is 2."""
+    network = build_network(spec, 2, 3)
+    found = [m for m in network.modules() if isinstance(m, torch.nn.Conv3d) and m.in_channels == 32]
+    conv = next(m for m in found if m.kernel_size == (3, 3, 3) and m.stride == (1, 1, 1))
+    torch.manual_seed(0)
+    x = torch.randn(8, 32, *size)
+    with torch.autocast("cpu", torch.bfloat16):
+        y = conv(x)
+    upstream = torch.randn(y.shape)
+    y.float().backward(upstream)
+    expected = torch.nn.grad.conv3d_weight(x, conv.weight.shape, upstream, padding=1)
+    assert (conv.weight.grad - expected).norm() < 0.01 * expected.norm()

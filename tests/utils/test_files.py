@@ -1,0 +1,55 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from multiseg_core.utils.files import atomic_folder, atomic_path, remove_leftovers
+from multiseg_core.utils.fingerprints import code_fingerprint, file_fingerprint, fingerprint
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "a.txt"
+    with atomic_path(path) as part:
+        part.write_text("old")
+    with pytest.raises(KeyboardInterrupt), atomic_path(path) as part:
+        part.write_text("half")
+        raise KeyboardInterrupt
+    assert path.read_text() == "old" and list(path.parent.iterdir()) == [path]
+    assert part.suffix == ".txt"  # nibabel and others look at the ending
+
+
+def test_a_folder_appears_whole_and_the_first_one_stays(tmp_path: Path) -> None:
+    folder = tmp_path / "a"
+    for text in ("first", "second"):
+        with atomic_folder(folder) as part:
+            (part / "x").write_text(text)
+    assert (folder / "x").read_text() == "first" and list(tmp_path.iterdir()) == [folder]
+
+
+def test_leftovers_of_killed_processes_are_removed_when_old(tmp_path: Path) -> None:
+    for name in (".part-old", ".part-new", "kept"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "kept" / ".part-old.csv").write_text("x")
+    for old in (tmp_path / ".part-old", tmp_path / "kept" / ".part-old.csv"):
+        os.utime(old, (1, 1))
+    remove_leftovers(tmp_path)
+    assert sorted(p.name for p in tmp_path.rglob("*")) == [".part-new", "kept"]
+
+
+def test_fingerprints(tmp_path: Path) -> None:
+    assert fingerprint({"a": 1, "b": [2]}) == fingerprint({"b": [2], "a": 1}) != fingerprint({"a": 1, "b": [3]})
+    (tmp_path / "x").write_text("abc")
+    # sha256 of "abc" (FIPS 180-2, appendix B.1)
+    assert file_fingerprint(tmp_path / "x") == "ba7816bf8f01"
+    assert code_fingerprint("labels") != code_fingerprint("losses")
+
+
+def test_code_fingerprint_ignores_comments_and_docstrings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import multiseg_core
+
+    monkeypatch.setattr(multiseg_core, "__path__", [*multiseg_core.__path__, str(tmp_path)])
+    prints = []
+    for i, text in enumerate(('"""Doc."""\nx = 1  # why\n', "x = 1\n", "x = 2\n")):
+        (tmp_path / f"toy{i}.py").write_text(text)
+        prints.append(code_fingerprint(f"toy{i}"))
+    assert prints[0] == prints[1] != prints[2]

@@ -1,0 +1,77 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from multiseg_core.study import runs
+from multiseg_core.study.study import Study
+from multiseg_core.utils.errors import UserError
+from multiseg_core.utils.workers import Job, Report, run_jobs
+
+from ..test_training import same, weights
+
+
+def double(x: int, report: Report) -> int:
+    report(0.5, "half")
+    return 2 * x
+
+
+def fail(report: Report) -> None:
+    raise UserError("this file is bad")
+
+
+def die(report: Report) -> None:
+    report(0, "dying")
+    time.sleep(1)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_results_come_back_in_order() -> None:
+    assert run_jobs([Job(str(x), double, (x,)) for x in range(5)], "doubling", 2) == [0, 2, 4, 6, 8]
+    assert run_jobs([], "nothing", 2) == []
+
+
+def test_errors_of_a_job_reach_the_caller() -> None:
+    with pytest.raises(UserError, match="this file is bad"):
+        run_jobs([Job("a", double, (1,)), Job("b", fail, ())], "failing", 1)
+
+
+def test_a_killed_worker_is_one_line() -> None:
+    with pytest.raises(
+        UserError, match="a worker process was killed while working on network A; run the command again"
+    ):
+        run_jobs([Job("network A", die, ())], "dying", 1)
+
+
+def test_kill_9_on_the_parent_stops_the_workers_and_the_next_call_goes_on(toy_study: Callable[..., Path]) -> None:
+    long = {"steps: 4": "steps: 600", "validation_every: 2": "validation_every: 20"}
+    whole = Study(toy_study({**long, "precision: float32": "precision: float32\nreports_dir: whole"}))
+    for run in whole.runs:
+        runs.train_network(whole, run.networks[0])
+
+    file = toy_study({**long, "precision: float32": "precision: float32\nreports_dir: killed"})
+    killed = Study(file)
+    networks = [run.networks[0] for run in killed.runs]
+    code = f"from multiseg_core import runs, study; runs.finish_runs(study.Study({str(file)!r}))"
+    command = [sys.executable, "-c", code]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    checkpoints = [killed.network_folder(n) / "checkpoint.pt" for n in networks]
+    deadline = time.monotonic() + 120
+    while not any(c.exists() for c in checkpoints) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    time.sleep(2)  # the workers look for their parent twice a second
+    steps = [torch.load(c, weights_only=True)["step"] if c.exists() else 0 for c in checkpoints]
+    time.sleep(1)
+    assert steps == [torch.load(c, weights_only=True)["step"] if c.exists() else 0 for c in checkpoints]
+
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=120)
+    for network in networks:
+        assert same(weights(whole, network), weights(killed, network))
