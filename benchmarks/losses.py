@@ -6,8 +6,7 @@ import torch
 from monai.losses import DiceLoss
 from torch.nn import functional as F
 
-from multiseg_core.losses import SelectiveCrossEntropy
-from multiseg_core.losses import SelectiveDice, SoftDice
+from multiseg_core.losses import SelectiveCrossEntropy, SelectiveDice, SoftDice
 
 from .common import Table, peak_allocated_mb, scaled, time_all
 

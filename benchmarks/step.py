@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from multiseg_core.labels import LabelSpace
 from multiseg_core.losses import SelectiveCrossEntropy
-from multiseg_core.networks import UNet, count_parameters
+from multiseg_core.networks import UNet, build_network, count_parameters
 from multiseg_core.params import TrainingParams
 from multiseg_core.samplers import PatchSampler, SamplingCohort
-from multiseg_core.training import Trainer, TrainingData, learning_rate
+from multiseg_core.training import Trainer, learning_rate
 from multiseg_core.utils.compute import Compute
 
 from .common import Table, available, scaled, time_all
@@ -122,13 +122,16 @@ def curves(table: Table, compute: Compute) -> None:
 def overhead(table: Table, compute: Compute) -> None:
     """Measure what a step of `Trainer` does besides network, loss and optimiser."""
     cases = stored_cases()
-    data = [TrainingData(cases, cases, SPACE.lookup(cases[0].sets), cases[0].channels(MODALITIES))]
+    data = [SamplingCohort(cases, SPACE.lookup(cases[0].sets), cases[0].channels(MODALITIES))]
     params = TrainingParams(batch_size=BATCH, patch_size=list(PATCH))
-    trainer, other = (
-        Trainer(Path("never written"), data, SPACE, "SelectiveCrossEntropy", {"name": "unet", "base_filters": 8},
-                params, 0, compute, {})
-        for _ in range(2)
-    )  # fmt: skip
+    samplers = PatchSampler(data, PATCH, BATCH, 0), PatchSampler(data, params.validation_patch_size, 1, 1)
+
+    def make() -> Trainer:
+        network = build_network({"name": "unet", "base_filters": 8}, len(MODALITIES), SPACE.n_classes)
+        loss = SelectiveCrossEntropy(torch.from_numpy(SPACE.membership()))
+        return Trainer(Path("never written"), network, loss, samplers, params, seed=0, compute=compute, facts={})
+
+    trainer, other = make(), make()
     images, target = trainer.train_sampler.batch(0)
     images = compute.place(images)
 

@@ -50,7 +50,7 @@ def table_study(spacing_mm: float) -> Study:
 
 def ours(study: Study, workers: int) -> None:
     """Build all cases as `multiseg prepare` does."""
-    runs.prepare_study(study, study.cohorts["bench"].cases, workers)
+    runs.prepare(study, study.cohorts["bench"].cases, workers)
 
 
 def monai(study: Study, workers: int) -> None:

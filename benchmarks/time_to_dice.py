@@ -15,6 +15,7 @@ one run; the evaluation does not count.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ import torch
 import yaml
 
 from multiseg_core.figures.style import use_style
-from multiseg_core.inference import Member, Model
+from multiseg_core.inference import Member, Segmenter
 from multiseg_core.labels import LabelSpace
 from multiseg_core.metrics import label_metrics
 from multiseg_core.params import PreprocessingParams
@@ -147,14 +148,10 @@ def make_study(variant: Variant) -> Study:
 def make_trainer(variant: Variant, seed: int) -> tuple[Trainer, LabelSpace, dict[str, list[StoredCase]]]:
     """Return the trainer of a variant, its label space and the held-out cases."""
     study = make_study(variant)
-    runs.prepare_study(study, [case for cohort in study.cohorts.values() for case in cohort.cases])
-    network = study.runs[0].networks[0]
-    space = study.label_space(network)
-    data = [runs.training_data(study, cohort, network, space) for cohort in network.cohorts]
-    trainer = Trainer(
-        FOLDER / "never written", data, space, network.loss, study.params.network, study.params.training, seed,
-        Compute.resolve("cpu", study.params.precision), {},
-    )  # fmt: skip
+    runs.prepare(study, [case for cohort in study.cohorts.values() for case in cohort.cases])
+    network = dataclasses.replace(study.runs[0].networks[0], folder=FOLDER / "never written", seed=seed)
+    space = network.space
+    trainer = runs.make_trainer(network, study.store, study.params, Compute.resolve("cpu", study.params.precision))
     held_out = {n: [study.store.open(case, study.cohorts[n]) for case in study.cohorts[n].cases] for n in HELD_OUT}
     return trainer, space, held_out
 
@@ -162,7 +159,7 @@ def make_trainer(variant: Variant, seed: int) -> tuple[Trainer, LabelSpace, dict
 def evaluate(trainer: Trainer, space: LabelSpace, held_out: dict[str, list[StoredCase]]) -> dict[str, float]:
     """Return the mean Dice per label over the held-out cases, as ``own_csf`` ... ``new_wmh``, and their means."""
     member = Member(trainer.network, {}, space.labels, ("T1", "FLAIR"))
-    model = Model([member], space.labels, PreprocessingParams(spacing_mm=2))
+    model = Segmenter([member], space.labels, PreprocessingParams(spacing_mm=2))
     found: dict[str, list[float]] = {}
     for name, cases in held_out.items():
         for case in cases:

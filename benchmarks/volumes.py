@@ -45,7 +45,7 @@ def stored_cases() -> list[StoredCase]:
     cohort = study.cohorts["bench"]
     if not all(study.store.path(case, cohort).exists() for case in cohort.cases):
         started = time.perf_counter()
-        runs.prepare_study(study, cohort.cases)
+        runs.prepare(study, cohort.cases)
         print(f"made {CASES} phantoms at 1 mm in {time.perf_counter() - started:.0f} s", flush=True)
     return [study.store.open(case, cohort) for case in cohort.cases]
 

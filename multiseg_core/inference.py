@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ FORMAT = 1
 
 @dataclass
 class Member:
-    """One network of a model.
+    """One network of a segmenter.
 
     Attributes
     ----------
@@ -51,7 +51,7 @@ class Member:
 
 
 @dataclass
-class Model:
+class Segmenter:
     """A finished run: one or several networks that together give every voxel a label.
 
     Attributes
@@ -73,17 +73,17 @@ class Model:
         """All modalities that some network needs, each once."""
         return tuple(dict.fromkeys(m for member in self.members for m in member.modalities))
 
-    def seeing(self, modalities: Sequence[str]) -> Model:
-        """Return the part of this model that needs no other modalities than some."""
+    def seeing(self, modalities: Sequence[str]) -> Segmenter:
+        """Return the part of it that needs no other modalities than some."""
         members = [member for member in self.members if set(member.modalities) <= set(modalities)]
-        return Model(members, self.labels, self.preprocessing)
+        return Segmenter(members, self.labels, self.preprocessing)
 
     def save(self, path: Path) -> None:
         """Write everything that `load` needs into one file of tensors and plain values."""
         content = {
             "format": FORMAT,
             "labels": list(self.labels),
-            "preprocessing": asdict(self.preprocessing),
+            "preprocessing": self.preprocessing.model_dump(),
             "members": [
                 {
                     "weights": {name: t.cpu() for name, t in m.network.state_dict().items()},
@@ -98,7 +98,7 @@ class Model:
             torch.save(content, part)
 
     @classmethod
-    def load(cls, path: Path) -> Model:
+    def load(cls, path: Path) -> Segmenter:
         """Read a model file. Raises `UserError` if it is missing or not one."""
         if not path.is_file():
             raise UserError(f"{path}: no such model; is the run finished?")
@@ -144,13 +144,17 @@ class Model:
         np.ndarray
             (X, Y, Z) uint8 class numbers.
         """
+        return self.merged(self.class_maps(images, modalities, compute, memory_gib))
+
+    def class_maps(
+        self, images: np.ndarray, modalities: Sequence[str], compute: Compute, memory_gib: float
+    ) -> list[np.ndarray]:
+        """Return what each network says of a preprocessed volume, (X, Y, Z) uint8 in its own classes; see `segment`."""
         outside = self.preprocessing.outside_value
-        return self._merge(
-            [
-                predict(m.ready, images[_channels(m, modalities)], compute, outside, memory_gib, labels_only=True)
-                for m in self.members
-            ]
-        )
+        return [
+            predict(m.ready, images[_channels(m, modalities)], compute, outside, memory_gib, labels_only=True)
+            for m in self.members
+        ]
 
     def segment_native(
         self,
@@ -165,9 +169,9 @@ class Model:
             images = prepared.images[_channels(member, modalities)]
             p = predict(member.ready, images, compute, self.preprocessing.outside_value, memory_gib, labels_only=False)
             maps.append(to_native(p, prepared.affine, prepared.native_shape, prepared.native_affine))
-        return self._merge(maps)
+        return self.merged(maps)
 
-    def _merge(self, maps: list[np.ndarray]) -> np.ndarray:
+    def merged(self, maps: list[np.ndarray]) -> np.ndarray:
         """Paint the class maps of the networks over each other in order of rising priority (thesis 3.2.2)."""
         merged = np.zeros(maps[0].shape, dtype=np.uint8)
         for member, class_map in zip(self.members, maps, strict=True):

@@ -170,20 +170,38 @@ class _SoundConv3d(nn.Conv3d):
         return super().forward(x)
 
 
+NETWORKS: Mapping[str, type[nn.Module]] = {"unet": UNet}
+"""Networks by the name that a params file gives; those of MONAI are found by theirs."""
+
+
+def network_class(name: str) -> type[nn.Module]:
+    """Return a class of `NETWORKS`, or with ``monai.NAME`` one of `monai.networks.nets`. Raises `UserError`."""
+    if name in NETWORKS:
+        return NETWORKS[name]
+    if not name.startswith("monai."):
+        raise UserError(f"network: unknown name '{name}'{suggest(name, [*NETWORKS, 'monai.UNet'])}")
+    from monai.networks import nets  # slow to import, and most studies do without
+
+    found = getattr(nets, name.removeprefix("monai."), None)
+    if not (inspect.isclass(found) and issubclass(found, nn.Module)):
+        raise UserError(f"network: MONAI has no '{name}'{suggest(name, ['monai.' + n for n in dir(nets)])}")
+    return found
+
+
 def build_network(spec: Mapping[str, Any], in_channels: int, out_channels: int) -> nn.Module:
     """Build a network from its description in the params file.
 
     Parameters
     ----------
     spec
-        ``name`` and keyword arguments. ``unet`` is `UNet`; ``monai.NAME`` is a class of `monai.networks.nets`.
+        ``name``, see `network_class`, and keyword arguments.
     in_channels, out_channels
         Number of modalities and of classes.
 
     Returns
     -------
     nn.Module
-        With an attribute `size_divisor`: inputs are padded to multiples of it.
+        See `finished`.
 
     Raises
     ------
@@ -192,23 +210,18 @@ def build_network(spec: Mapping[str, Any], in_channels: int, out_channels: int) 
     """
     options = dict(spec)
     name = str(options.pop("name", "unet"))
-    if name == "unet":
-        network_class: type[nn.Module] = UNet
-    elif name.startswith("monai."):
-        from monai.networks import nets  # slow to import, and most studies do without
-
-        found = getattr(nets, name.removeprefix("monai."), None)
-        if not (inspect.isclass(found) and issubclass(found, nn.Module)):
-            raise UserError(f"network: MONAI has no '{name}'{suggest(name, ['monai.' + n for n in dir(nets)])}")
-        network_class = found
+    made_by = network_class(name)
+    if name not in NETWORKS:
         options.setdefault("spatial_dims", 3)
-    else:
-        raise UserError(f"network: unknown name '{name}'{suggest(name, ['unet', 'monai.UNet'])}")
-    known = set(inspect.signature(network_class).parameters) - {"in_channels", "out_channels"}
+    known = set(inspect.signature(made_by).parameters) - {"in_channels", "out_channels"}
     for key in options:
         if key not in known:
             raise UserError(f"network: {name} has no option '{key}'{suggest(key, known)}")
-    network = network_class(in_channels=in_channels, out_channels=out_channels, **options)
+    return finished(made_by(in_channels=in_channels, out_channels=out_channels, **options))
+
+
+def finished(network: nn.Module) -> nn.Module:
+    """Return a network with sound convolutions and an attribute `size_divisor`: inputs are padded to multiples of it."""
     for module in network.modules():
         if type(module) is nn.Conv3d:
             module.__class__ = _SoundConv3d

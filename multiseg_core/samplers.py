@@ -22,6 +22,7 @@ import numpy as np
 import torch
 
 from .preprocessing.store import StoredCase
+from .utils.compute import Compute
 from .utils.errors import UserError
 
 NOISE_POOL = 2**22
@@ -303,3 +304,15 @@ class ResidentSampler(PatchSampler):
             images = images + self._device_noise[noise.view(-1, 1, 1, 1, 1) + self._in_patch]
         target = torch.where(inside, self._targets[index], self._background[cohort.view(-1, 1, 1, 1)])
         return images, target.long()
+
+
+def make_sampler(compute: Compute, cohorts: Sequence[SamplingCohort], *arguments: Any, **options: Any) -> PatchSampler:
+    """Return the sampler for a device: one with the data on the GPU, if they take less than half of its free memory.
+
+    Takes the arguments of `PatchSampler`. Both samplers give the same batches.
+    """
+    if compute.device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(compute.device)
+        if ResidentSampler.bytes_needed(cohorts) < free / 2:
+            return ResidentSampler(cohorts, *arguments, device=compute.device, **options)
+    return PatchSampler(cohorts, *arguments, **options)

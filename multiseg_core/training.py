@@ -10,21 +10,15 @@ import copy
 import csv
 import math
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import filelock
 import torch
 from torch import Tensor, nn
 
-from . import losses
-from .labels import LabelSpace
-from .networks import build_network
 from .params import TrainingParams
-from .preprocessing.store import StoredCase
-from .samplers import PatchSampler, ResidentSampler, SamplingCohort
+from .samplers import PatchSampler
 from .utils.compute import Compute
 from .utils.errors import UserError
 from .utils.files import atomic_path, write_json
@@ -37,28 +31,6 @@ READ_LOSS_EVERY = 25
 """Steps on a GPU between two looks at the loss, for each of which the GPU has to finish all that it was given."""
 
 HISTORY_COLUMNS = ("step", "training_loss", "validation_loss", "learning_rate", "seconds")
-
-
-@dataclass(frozen=True)
-class TrainingData:
-    """Stored cases of one training cohort: `train` and `validation`, with the table from its label sets to rows."""
-
-    train: Sequence[StoredCase]
-    validation: Sequence[StoredCase]
-    lookup: Any
-    channels: Sequence[int]
-
-
-def make_sampler(compute: Compute, cohorts: Sequence[SamplingCohort], *arguments: Any) -> PatchSampler:
-    """Return the sampler for a device: one with the data on the GPU, if they take less than half of its free memory.
-
-    Takes the arguments of `PatchSampler`. Both samplers give the same batches.
-    """
-    if compute.device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(compute.device)
-        if ResidentSampler.bytes_needed(cohorts) < free / 2:
-            return ResidentSampler(cohorts, *arguments, device=compute.device)
-    return PatchSampler(cohorts, *arguments)
 
 
 def weights_and_the_rest(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
@@ -95,55 +67,40 @@ class Trainer:
     ----------
     folder
         Gets ``checkpoint.pt`` while training, then ``model.pt``, ``history.csv`` and ``network.json``.
-    data
-        Training cohorts.
-    space
-        The network's label space.
-    loss, network, params, seed
-        What to train, see `multiseg_core.study.NetworkSpec`.
+    network, loss
+        What to train and what to minimise; they are moved to the device.
+    samplers
+        Of training batches, and of the validation patches that choose the best weights, one a batch.
+    params
+        How to train.
+    seed
+        Of dropout; that of the samplers and of the initial weights is the caller's.
     compute
         Where to train.
     facts
         Written to ``network.json`` with the measurements.
-    outside_value
-        Value of images outside the brain, used for padding.
-    uniform_sampling
-        Training patches lie anywhere in the brain. Validation patches are those of the usual sampling all the same.
     """
 
     def __init__(
         self,
         folder: Path,
-        data: Sequence[TrainingData],
-        space: LabelSpace,
-        loss: str,
-        network: dict[str, Any],
+        network: nn.Module,
+        loss: nn.Module,
+        samplers: tuple[PatchSampler, PatchSampler],
         params: TrainingParams,
+        *,
         seed: int,
         compute: Compute,
-        facts: dict[str, Any],
-        outside_value: float = -4.0,
-        uniform_sampling: bool = False,
+        facts: Mapping[str, Any],
     ) -> None:
         self.folder = folder
         self.params = params
         self.seed = seed
         self.compute = compute
         self.facts = facts
-        self.train_sampler = make_sampler(
-            compute, [SamplingCohort(d.train, d.lookup, d.channels) for d in data],
-            params.patch_size, params.batch_size, seed, params.flip, params.noise_sd, outside_value,
-            uniform_sampling,
-        )  # fmt: skip
-        # the same patches at every validation, without augmentation, and never the training's random numbers
-        self.validation_sampler = make_sampler(
-            compute, [SamplingCohort(d.validation, d.lookup, d.channels) for d in data],
-            params.validation_patch_size, 1, seed + 2**31, False, 0.0, outside_value,
-        )  # fmt: skip
-        torch.manual_seed(seed)
-        self.network = build_network(network, len(data[0].channels), space.n_classes).to(compute.device)
-        self.network = self.network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-        self.loss: nn.Module = getattr(losses, loss)(torch.from_numpy(space.membership())).to(compute.device)
+        self.train_sampler, self.validation_sampler = samplers
+        self.network = network.to(compute.device).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        self.loss = loss.to(compute.device)
         self.optimiser = torch.optim.Adam(
             weights_and_the_rest(self.network, params.weight_decay), lr=params.learning_rate, fused=True
         )
@@ -195,26 +152,23 @@ class Trainer:
             If the loss is not a finite number.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        with filelock.FileLock(self.folder / ".lock"):
-            if is_trained(self.folder):
-                return
-            self._resume()
-            losses: list[float] = []
-            unread: list[Tensor] = []
-            started = time.perf_counter() - self.seconds
-            while not self._finished():
-                unread.append(self.train_step())
-                at_validation = self.step % self.params.validation_every == 0 or self.step == self.params.steps
-                if at_validation or self.compute.device.type == "cpu" or len(unread) == READ_LOSS_EVERY:
-                    losses += self._read(unread)
-                    unread.clear()
-                    progress(self.step, self.params.steps, losses[-1])
-                if at_validation:
-                    self.seconds = time.perf_counter() - started
-                    self._record(sum(losses) / len(losses))
-                    losses.clear()
-                    self._save_checkpoint()
-            self._save_result()
+        self._resume()
+        losses: list[float] = []
+        unread: list[Tensor] = []
+        started = time.perf_counter() - self.seconds
+        while not self._finished():
+            unread.append(self.train_step())
+            at_validation = self.step % self.params.validation_every == 0 or self.step == self.params.steps
+            if at_validation or self.compute.device.type == "cpu" or len(unread) == READ_LOSS_EVERY:
+                losses += self._read(unread)
+                unread.clear()
+                progress(self.step, self.params.steps, losses[-1])
+            if at_validation:
+                self.seconds = time.perf_counter() - started
+                self._record(sum(losses) / len(losses))
+                losses.clear()
+                self._save_checkpoint()
+        self._save_result()
 
     def _read(self, losses: list[Tensor]) -> list[float]:
         """Return the losses of the last steps as numbers, all finite."""

@@ -64,7 +64,7 @@ def test_prepare_then_train_one_run(toy_study: Callable[..., Path], capsys: pyte
     assert out.startswith("0 cases prepared, 7 were there") and len(out.splitlines()) == 1
     assert cli.main(["train", str(file), "--run", "both/cross_entropy/0"]) == 0
     study = Study(file)
-    folder = study.run_folder(study.find_run("both/cross_entropy/0"))
+    folder = study.find_run("both/cross_entropy/0").folder
     assert {p.name for p in folder.iterdir()} >= {"run.json", "history.csv", "metrics.csv", "model.pt", "predictions"}
     metrics = pd.read_csv(study.folder / "metrics.csv")
     assert list(metrics.columns[:7]) == ["scenario", "model", "seed", "cohort", "case", "label", "dice"]
@@ -90,8 +90,8 @@ def test_case_names_that_look_like_numbers(toy_study: Callable[..., Path]) -> No
 
     study = Study(toy_study({"test: anatomy": "test: lesion"}))
     runs.finish_runs(study)
-    assert set(runs.collect_metrics(study)["case"]) == {"003"}
-    table = runs.collect_metrics(study).assign(case="NA")
+    assert set(finished_runs.metrics(study)["case"]) == {"003"}
+    table = finished_runs.metrics(study).assign(case="NA")
     files.write_table(study.folder / "x.csv", table)
     assert finished_runs.read_metrics(study.folder / "x.csv").equals(table)
     case, predictions = tables.example_predictions(study, "both")
@@ -100,7 +100,7 @@ def test_case_names_that_look_like_numbers(toy_study: Callable[..., Path]) -> No
 
 def test_predict_returns_to_the_grid_of_the_input(smoke: Study, tmp_path: Path) -> None:
     run = smoke.find_run("anatomy_wmh/multi_unet/0")
-    case = smoke.test_cases("anatomy_wmh")[0]
+    case = smoke.scenario("anatomy_wmh").test_cases[0]
     # the same head, stored with other axes, an oblique affine and other voxel sizes
     images = []
     for modality in ("T1", "FLAIR"):
@@ -111,7 +111,7 @@ def test_predict_returns_to_the_grid_of_the_input(smoke: Study, tmp_path: Path) 
         )
         images.append(f"{modality}={save(tmp_path / f'{modality}.nii.gz', volume, affine)}")
     out = tmp_path / "seg.nii.gz"
-    arguments = ["predict", str(smoke.run_folder(run)), "--image", images[0], "--image", images[1], "-o", str(out)]
+    arguments = ["predict", str(run.folder), "--image", images[0], "--image", images[1], "-o", str(out)]
     assert cli.main(arguments) == 0
     segmentation, source = nib.load(out), nib.load(tmp_path / "T1.nii.gz")
     assert segmentation.shape == source.shape and np.allclose(segmentation.affine, source.affine)
@@ -121,13 +121,13 @@ def test_predict_returns_to_the_grid_of_the_input(smoke: Study, tmp_path: Path) 
 
 def test_predict_on_the_case_itself_agrees_with_the_evaluation(smoke: Study, tmp_path: Path) -> None:
     run = smoke.find_run("anatomy_wmh/multi_unet/0")
-    case = smoke.test_cases("anatomy_wmh")[0]
+    case = smoke.scenario("anatomy_wmh").test_cases[0]
     out = tmp_path / "seg.nii.gz"
     images = [word for m in ("FLAIR", "T1") for word in ("--image", f"{m}={case.images[m]}")]
     mask = ["--brain-mask", str(case.brain_mask), "--device", "cpu", "--precision", "float32"]
-    assert cli.main(["predict", str(smoke.run_folder(run)), *images, *mask, "-o", str(out)]) == 0
+    assert cli.main(["predict", str(run.folder), *images, *mask, "-o", str(out)]) == 0
     ours = np.asarray(nib.load(out).dataobj)
-    evaluated = finished_runs.load_prediction(smoke, run, case)
+    evaluated = finished_runs.prediction(run, case)
     # the grids have the same spacing and axes; the store is cropped to the brain
     assert np.array_equal(np.bincount(ours.ravel(), minlength=5)[1:], np.bincount(evaluated.ravel(), minlength=5)[1:])
     assert (ours > 0).any()
@@ -135,7 +135,7 @@ def test_predict_on_the_case_itself_agrees_with_the_evaluation(smoke: Study, tmp
 
 def test_predict_finds_the_brain_of_whole_heads_with_robex(smoke: Study, tmp_path: Path, robex: RobexStandIn) -> None:
     run = smoke.find_run("anatomy_wmh/multi_unet/0")
-    case = smoke.test_cases("anatomy_wmh")[0]
+    case = smoke.scenario("anatomy_wmh").test_cases[0]
     images = []
     for modality in ("T1", "FLAIR"):
         image = nib.load(case.images[modality])
@@ -146,7 +146,7 @@ def test_predict_finds_the_brain_of_whole_heads_with_robex(smoke: Study, tmp_pat
             f"{modality}={save(tmp_path / f'{modality}.nii.gz', head.astype(np.float32), image.affine)}",
         ]
     out = tmp_path / "seg.nii.gz"
-    assert cli.main(["predict", str(smoke.run_folder(run)), *images, "-o", str(out)]) == 0
+    assert cli.main(["predict", str(run.folder), *images, "-o", str(out)]) == 0
     assert nib.load(out).shape == nib.load(tmp_path / "T1.nii.gz").shape
     assert len(robex.images) == 1
 
@@ -169,7 +169,7 @@ def test_predict_finds_the_brain_of_whole_heads_with_robex(smoke: Study, tmp_pat
 def test_bad_predict_arguments(
     smoke: Study, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = smoke.run_folder(smoke.find_run("anatomy_wmh/dice/0"))
+    folder = smoke.find_run("anatomy_wmh/dice/0").folder
     assert cli.main(["predict", str(folder), "-o", "x.nii.gz", *arguments]) == 1
     assert re.search(message, capsys.readouterr().err)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from multiseg_core.inference import Member, Model
+from multiseg_core.inference import Member, Segmenter
 from multiseg_core.networks import UNet, build_network
 from multiseg_core.params import PreprocessingParams
 from multiseg_core.study import finished_runs
@@ -20,10 +20,10 @@ def member(labels: tuple[str, ...]) -> Member:
 
 
 def test_merge_paints_later_networks_over_earlier_ones() -> None:
-    model = Model([member(("gm", "wm")), member(("wmh",))], ("gm", "wm", "wmh"), PreprocessingParams())
+    model = Segmenter([member(("gm", "wm")), member(("wmh",))], ("gm", "wm", "wmh"), PreprocessingParams())
     anatomy = np.array([[[0, 1, 2, 2]]], np.uint8)
     lesion = np.array([[[0, 0, 1, 0]]], np.uint8)
-    assert model._merge([anatomy, lesion]).tolist() == [[[0, 1, 3, 2]]]
+    assert model.merged([anatomy, lesion]).tolist() == [[[0, 1, 3, 2]]]
 
 
 def test_each_network_gets_its_own_channels() -> None:
@@ -37,7 +37,7 @@ def test_each_network_gets_its_own_channels() -> None:
             return torch.stack([-x, x], dim=1)
 
     members = [Member(Sign(), {}, ("gm",), ("T1",)), Member(Sign(), {}, ("wmh",), ("FLAIR", "T1"))]
-    model = Model(members, ("gm", "wmh"), PreprocessingParams())
+    model = Segmenter(members, ("gm", "wmh"), PreprocessingParams())
     assert model.modalities == ("T1", "FLAIR")
     t1 = np.array([1, 1, -1, -1], np.float32).reshape(4, 1, 1)
     flair = np.array([1, -1, 1, -1], np.float32).reshape(4, 1, 1)
@@ -49,36 +49,39 @@ def test_each_network_gets_its_own_channels() -> None:
 
 def test_a_model_file_gives_the_same_segmentation(smoke: Study, tmp_path: Path) -> None:
     run = smoke.find_run("anatomy_wmh/multi_unet/0")
-    case = smoke.test_cases("anatomy_wmh")[0]
+    case = smoke.scenario("anatomy_wmh").test_cases[0]
     stored = smoke.store.open(case, smoke.cohorts[case.cohort])
-    loaded = Model.load(smoke.run_folder(run) / "model.pt")
+    loaded = Segmenter.load(run.folder / "model.pt")
     assert loaded.labels == ("csf", "gm", "wm", "wmh") and loaded.modalities == ("T1", "FLAIR")
     again = loaded.segment(np.asarray(stored.images), stored.modalities, CPU)
-    assert np.array_equal(again, finished_runs.load_prediction(smoke, run, case))
+    assert np.array_equal(again, finished_runs.prediction(run, case))
 
 
 def test_preprocessing_is_part_of_a_model_file(tmp_path: Path) -> None:
     spec = {"name": "unet", "base_filters": 2, "levels": 2}
     network = build_network(spec, 1, 2)
-    params = PreprocessingParams("world", None, "nearest", "none", False, -5.0, False)
-    Model([Member(network, spec, ("gm",), ("T1",))], ("gm",), params).save(tmp_path / "model.pt")
-    assert Model.load(tmp_path / "model.pt").preprocessing == params
+    params = PreprocessingParams(
+        orientation="world", spacing_mm=None, label_interpolation="nearest", brain_extraction="none", z_score=False,
+        outside_value=-5.0, crop=False,
+    )  # fmt: skip
+    Segmenter([Member(network, spec, ("gm",), ("T1",))], ("gm",), params).save(tmp_path / "model.pt")
+    assert Segmenter.load(tmp_path / "model.pt").preprocessing == params
     # files of before these steps could be chosen know two of them
     content = torch.load(tmp_path / "model.pt", weights_only=True)
     torch.save({**content, "preprocessing": {"spacing_mm": 2.0, "outside_value": -3.0}}, tmp_path / "old.pt")
-    old = Model.load(tmp_path / "old.pt").preprocessing
+    old = Segmenter.load(tmp_path / "old.pt").preprocessing
     assert old == PreprocessingParams(spacing_mm=2.0, outside_value=-3.0)
 
 
 def test_bad_model_files(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="model.pt: no such model; is the run finished?"):
-        Model.load(tmp_path / "model.pt")
+        Segmenter.load(tmp_path / "model.pt")
     (tmp_path / "model.pt").write_text("x")
     with pytest.raises(UserError, match="model.pt: not a model of this program"):
-        Model.load(tmp_path / "model.pt")
+        Segmenter.load(tmp_path / "model.pt")
 
 
 def test_pickled_code_is_refused(tmp_path: Path) -> None:
     torch.save({"members": [UNet(1, 2, base_filters=2)]}, tmp_path / "model.pt")
     with pytest.raises(UserError, match="not a model of this program .UnpicklingError"):
-        Model.load(tmp_path / "model.pt")
+        Segmenter.load(tmp_path / "model.pt")

@@ -13,15 +13,15 @@ import torch
 from multiseg_core.networks import UNet
 from multiseg_core.params import TrainingParams
 from multiseg_core.study import finished_runs, runs
-from multiseg_core.study.plan import NetworkSpec
+from multiseg_core.study.plan import NetworkPlan
 from multiseg_core.study.study import Study
 from multiseg_core.training import learning_rate, weights_and_the_rest
 from multiseg_core.utils.compute import Compute
 from multiseg_core.utils.errors import UserError
 
 
-def weights(study: Study, network: NetworkSpec) -> dict[str, torch.Tensor]:
-    return torch.load(study.network_folder(network) / "model.pt", weights_only=True)
+def weights(network: NetworkPlan) -> dict[str, torch.Tensor]:
+    return torch.load(network.folder / "model.pt", weights_only=True)
 
 
 def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
@@ -40,8 +40,8 @@ def test_training_is_repeatable_and_depends_on_the_seed(toy_study: Callable[...,
     def train(text: str) -> dict[str, torch.Tensor]:
         study = Study(toy_study({"precision: float32": text}))
         run = study.find_run(f"both/selective_cross_entropy/{study.params.seeds[0]}")
-        runs.train_network(study, run.networks[0])
-        return weights(study, run.networks[0])
+        runs.train_network(run.networks[0], study.store, study.params)
+        return weights(run.networks[0])
 
     first = train("precision: float32\nreports_dir: a")
     assert same(first, train("precision: float32\nreports_dir: b"))
@@ -63,50 +63,52 @@ def test_an_interrupted_training_ends_with_the_same_weights(toy_study: Callable[
 
     whole = Study(toy_study({**long, "precision: float32": "precision: float32\nreports_dir: whole"}))
     network = whole.find_run("both/cross_entropy/0").networks[0]
-    runs.train_network(whole, network)
+    runs.train_network(network, whole.store, whole.params)
     broken = Study(toy_study({**long, "precision: float32": "precision: float32\nreports_dir: broken"}))
+    other = broken.find_run("both/cross_entropy/0").networks[0]
     for step in (2, 5, 10):  # before the first checkpoint, and between others
         with pytest.raises(Stop):
-            runs.train_network(broken, network, stop_at(step))
-    runs.train_network(broken, network)
-    assert same(weights(whole, network), weights(broken, network))
+            runs.train_network(other, broken.store, broken.params, stop_at(step))
+    runs.train_network(other, broken.store, broken.params)
+    assert same(weights(network), weights(other))
     # and with the same history, but for the time it took
     histories = [
-        pd.read_csv(s.network_folder(network) / "history.csv").drop(columns="seconds") for s in (whole, broken)
+        pd.read_csv(n.folder / "history.csv").drop(columns="seconds") for n in (network, other)
     ]
     assert histories[0].equals(histories[1]) and histories[0]["step"].tolist() == [3, 6, 9, 11]
-    assert not (broken.network_folder(network) / "checkpoint.pt").exists()
+    assert not (other.folder / "checkpoint.pt").exists()
 
 
 def test_kill_9_and_go_on(toy_study: Callable[..., Path]) -> None:
     long = {"steps: 4": "steps: 400", "validation_every: 2": "validation_every: 10"}
     whole = Study(toy_study({**long, "precision: float32": "precision: float32\nreports_dir: whole"}))
     run = whole.find_run("both/selective_cross_entropy/0")
-    runs.train_network(whole, run.networks[0])
+    runs.train_network(run.networks[0], whole.store, whole.params)
 
     file = toy_study({**long, "precision: float32": "precision: float32\nreports_dir: killed"})
     killed = Study(file)
     command = [sys.executable, "-m", "multiseg_core.cli", "train", str(file), "--run", run.name]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    checkpoint = killed.network_folder(run.networks[0]) / "checkpoint.pt"
+    other = killed.find_run(run.name)
+    checkpoint = other.networks[0].folder / "checkpoint.pt"
     deadline = time.monotonic() + 120
     while not checkpoint.exists() and time.monotonic() < deadline:
         time.sleep(0.02)
     os.kill(process.pid, signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     assert torch.load(checkpoint, weights_only=True)["step"] < 400
-    assert not finished_runs.is_finished(killed, run)
+    assert not finished_runs.is_finished(other)
 
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    assert finished_runs.is_finished(killed, run)
-    assert same(weights(whole, run.networks[0]), weights(killed, run.networks[0]))
+    assert finished_runs.is_finished(other)
+    assert same(weights(run.networks[0]), weights(other.networks[0]))
 
 
 def test_early_stopping_and_best_weights(toy_study: Callable[..., Path]) -> None:
     study = Study(toy_study({"steps: 4": "steps: 200", "patience: null": "patience: 2\n  learning_rate: 0.05"}))
     network = study.find_run("both/cross_entropy/0").networks[0]
-    runs.train_network(study, network)
-    losses = pd.read_csv(study.network_folder(network) / "history.csv")["validation_loss"].tolist()
+    runs.train_network(network, study.store, study.params)
+    losses = pd.read_csv(network.folder / "history.csv")["validation_loss"].tolist()
     best = losses.index(min(losses))
     assert len(losses) < 100
     assert len(losses) - 1 - best == 2  # two validations without a new minimum
@@ -118,7 +120,7 @@ def test_a_loss_that_is_not_finite_is_an_error(toy_study: Callable[..., Path]) -
     with pytest.raises(
         UserError, match=r"both/cross_entropy/0: the loss became nan at step \d; lower training.learning"
     ):
-        runs.train_network(study, network)
+        runs.train_network(network, study.store, study.params)
 
 
 def test_the_penalty_is_for_the_weights_of_convolutions_only() -> None:

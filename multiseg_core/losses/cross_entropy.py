@@ -1,10 +1,4 @@
-"""Losses for targets that hold label sets.
-
-Every loss is called as ``loss(logits, target)`` with logits of shape (N, C, *spatial) and an int64 target of
-shape (N, *spatial) that holds row numbers of a boolean membership matrix (R, C). The first C rows are the
-identity, so a target of plain class numbers is a valid target, and the naive models of the thesis are the same
-losses on such targets. All spatial ranks work. Computation is in float32, or float64 for float64 logits.
-"""
+"""Cross-entropy on label sets: -log of the summed probability of a voxel's set (thesis eq. 13 to 15)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Losses for targets that hold label sets.
+"""What all losses on label sets share: the membership matrix, and the check of every call.
 
 Every loss is called as ``loss(logits, target)`` with logits of shape (N, C, *spatial) and an int64 target of
 shape (N, *spatial) that holds row numbers of a boolean membership matrix (R, C). The first C rows are the

@@ -14,9 +14,6 @@ from ..utils.errors import UserError, suggest
 from ..utils.files import write_json
 from ..utils.fingerprints import code_fingerprint, file_fingerprint, fingerprint
 
-
-
-
 # -- executing -----------------------------------------------------------------------------------------------------
 
 

@@ -1,73 +1,128 @@
-"""Making runs: build the store, train the networks, evaluate, collect.
-
-Every product is made once, and made whole: a second call finds it, a killed one goes on.
-"""
+"""Reading what `runs` has made: trained networks, metrics, histories, predictions. Nothing here writes."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import nibabel as nib
 import numpy as np
 import pandas as pd
 import torch
 
-from ..cohorts.loading import Case
-from ..inference import Member, Model, load_network
+from ..cohorts.base import Case
+from ..inference import Member, Segmenter, load_network
 from ..metrics import METRICS
+from ..params import PreprocessingParams
 from ..training import is_trained
-from .plan import NetworkSpec, Run
-from .study import Study
+from ..utils.errors import UserError
+from .plan import NetworkPlan, Run, networks_of
+
+if TYPE_CHECKING:
+    from .study import Study
 
 METRICS_COLUMNS = ("scenario", "model", "seed", "cohort", "case", "label", *METRICS)
+SINGLE_COLUMNS = METRICS_COLUMNS[:7]
 
 
-# -- evaluation ------------------------------------------------------------------------------------------------
-
-
-def is_finished(study: Study, run: Run) -> bool:
+def is_finished(run: Run) -> bool:
     """Whether a run is trained and evaluated."""
-    return (study.run_folder(run) / "run.json").exists()
+    return (run.folder / "run.json").exists()
 
 
-def state(study: Study, run: Run) -> str:
+def state(run: Run) -> str:
     """Return ``finished``, ``begun`` (a network or a checkpoint is there) or ``missing``."""
-    if is_finished(study, run):
+    if is_finished(run):
         return "finished"
-    folders = [study.network_folder(network) for network in study.networks([run])]
+    folders = [network.folder for network in networks_of([run])]
     return "begun" if any(is_trained(f) or (f / "checkpoint.pt").exists() for f in folders) else "missing"
 
 
-def load_member(study: Study, network: NetworkSpec) -> Member:
+# -- networks ----------------------------------------------------------------------------------------------------
+
+
+def load_member(network: NetworkPlan) -> Member:
     """Read a trained network."""
-    weights = torch.load(study.network_folder(network) / "model.pt", map_location="cpu", weights_only=True)
-    spec = dict(study.params.network)
+    weights = torch.load(network.folder / "model.pt", map_location="cpu", weights_only=True)
+    spec = dict(network.network)
     built = load_network(spec, weights, len(network.modalities), 1 + len(network.labels))
     return Member(built, spec, network.labels, network.modalities)
 
 
-def load_model(study: Study, run: Run) -> Model:
+def load_segmenter(run: Run, preprocessing: PreprocessingParams) -> Segmenter:
     """Put the trained networks of a run together."""
-    members = [load_member(study, network) for network in run.networks]
-    return Model(members, study.scenario_labels(run.scenario), study.params.preprocessing)
+    return Segmenter([load_member(network) for network in run.networks], run.labels, preprocessing)
 
 
-def _history(study: Study, run: Run) -> pd.DataFrame:
+def network_facts(networks: Iterable[NetworkPlan]) -> list[dict[str, Any]]:
+    """Return what is written of those networks that are trained: settings, seconds, provenance."""
+    files = [network.folder / "network.json" for network in networks]
+    return [json.loads(file.read_text(encoding="utf-8")) for file in files if file.exists()]
+
+
+def network_histories(run: Run) -> pd.DataFrame:
+    """Return the losses of all networks of a run by step, with ``network``: the labels that it learns."""
     parts = []
     for network in run.networks:
-        table = pd.read_csv(study.network_folder(network) / "history.csv")
+        table = pd.read_csv(network.folder / "history.csv")
         table.insert(0, "network", "+".join(network.labels))
         parts.append(table)
     return pd.concat(parts, ignore_index=True)
 
 
-def read_metrics(path: Path) -> pd.DataFrame:
+def history(runs: Sequence[Run]) -> pd.DataFrame:
+    """Return the training histories of finished runs with ``model`` and ``seed``."""
+    parts = []
+    for run in runs:
+        table = pd.read_csv(run.folder / "history.csv")
+        table.insert(0, "model", run.model)
+        table.insert(1, "seed", run.seed)
+        parts.append(table)
+    return pd.concat(parts, ignore_index=True)
+
+
+# -- results -----------------------------------------------------------------------------------------------------
+
+
+def metrics(study: Study) -> pd.DataFrame:
+    """Return the metrics of all finished runs of a study on their test cases. Raises `UserError` if none is finished."""
+    tables = [read_metrics(run.folder / "metrics.csv") for run in study.runs if is_finished(run)]
+    if not tables:
+        raise UserError(f"{study.params_file}: no run is finished yet")
+    return pd.concat(tables, ignore_index=True)
+
+
+def validation(runs: Iterable[Run]) -> pd.DataFrame:
+    """Return the metrics of finished runs on the validation cases of their training cohorts."""
+    return pd.concat([read_metrics(run.folder / "validation.csv") for run in runs], ignore_index=True)
+
+
+def single_tasks(runs: Iterable[Run]) -> pd.DataFrame:
+    """Return what the network of each task reaches alone, on validation images of its own cohorts.
+
+    These are the networks of runs with inputs of their own before they are merged: the performance on a single task that
+    the thesis shows beside the models (figures 26, 29 and 34). Weights were chosen on the same images, so the numbers
+    are a little too good.
+
+    Returns
+    -------
+    pd.DataFrame
+        ``scenario, model, seed, cohort, case, label, dice``, with the model `models.SINGLE_TASK`. No rows for other runs.
+    """
+    files = [run.folder / "single_task.csv" for run in runs if run.has_own_inputs]
+    parts = [read_metrics(file, float_precision="round_trip") for file in files]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(SINGLE_COLUMNS))
+
+
+def read_metrics(path: Path, **options: Any) -> pd.DataFrame:
     """Read a table of metrics; names stay texts, also names such as 007 or NA."""
     names = dict.fromkeys(("scenario", "model", "cohort", "case", "label"), str)
-    return pd.read_csv(path, dtype=names, keep_default_na=False, na_values=[""])
+    return pd.read_csv(path, dtype=names, keep_default_na=False, na_values=[""], **options)
 
 
-def load_prediction(study: Study, run: Run, case: Case) -> np.ndarray:
+def prediction(run: Run, case: Case) -> np.ndarray:
     """Return a finished run's prediction of a test or validation case, (X, Y, Z) uint8 on the grid of the store."""
-    path = study.run_folder(run) / "predictions" / case.cohort / f"{case.name}.nii.gz"
+    path = run.folder / "predictions" / case.cohort / f"{case.name}.nii.gz"
     return np.asarray(nib.load(path).dataobj)

@@ -1,26 +1,47 @@
 """Plans: what each run trains, and the keys that name its products.
 
-A *run* is one (scenario, model, seed). It has one network, or several whose predictions are merged (MultiUNet). The key
-of a run or network is a fingerprint of everything that can change its numbers.
+A *run* is one (scenario, model, seed). It has one network, or several whose predictions are merged. The key of a run or
+network is a fingerprint of everything that can change its numbers: data, settings, and the code that it depends on.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
 
-from ..models import MODELS, ModelSpec
+from ..cohorts.base import Case, Cohort
+from ..labels import CodeMap, LabelSet, LabelSpace, completed_sets
+from ..models import SEPARATE, Model
+from ..params import Params, TrainingParams
+from ..preprocessing.store import Store
 from ..utils.fingerprints import code_fingerprint, fingerprint
+from .scenarios import Scenario
 
-if TYPE_CHECKING:
-    from .study import Study
-
-_TRAINING = ("training.Trainer", "preprocessing.store.write_labels")
-_EVALUATION = ("study.runs.evaluate_run",)
+_TRAINING = ("training.Trainer", "samplers.make_sampler", "networks.finished")
+_EVALUATION = ("study.runs.evaluate_case",)
+_COMPLETION = ("study.pseudo_labels.complete_case",)
 
 
 @dataclass(frozen=True)
-class NetworkSpec:
+class PlannedCohort:
+    """A training cohort as one network sees it: its cases, and the label sets of their targets."""
+
+    cohort: Cohort
+    train: tuple[Case, ...]
+    validation: tuple[Case, ...]
+    sets: tuple[LabelSet, ...]
+
+    @property
+    def cases(self) -> tuple[Case, ...]:
+        """Its training cases, then its validation cases."""
+        return self.train + self.validation
+
+
+@dataclass(frozen=True)
+class NetworkPlan:
     """One network to train: everything that determines its weights.
 
     Attributes
@@ -29,160 +50,235 @@ class NetworkSpec:
         Fingerprint of all the rest.
     name
         For people: scenario, model, task and seed of the first run that needs it.
+    folder
+        Where it is trained.
     labels
         Its foreground labels in class order.
     modalities
         Its input channels.
     cohorts
-        Names of its training cohorts.
-    loss, naive, uniform_sampling, complete
-        See `ModelSpec`.
+        What it learns from.
+    model
+        How: targets, loss and sampling count here.
+    network, training
+        Settings of the params file, or those of the model.
     seed
         Seed of initial weights, sampling and dropout.
-    validation_fraction
-        See `Study.split`.
     teachers
         Networks that must be trained before, in order of rising priority: they complete the labels of its cases.
     """
 
     key: str
     name: str
+    folder: Path
     labels: tuple[str, ...]
     modalities: tuple[str, ...]
-    cohorts: tuple[str, ...]
-    loss: str
-    naive: bool
+    cohorts: tuple[PlannedCohort, ...]
+    model: Model
+    network: Mapping[str, Any]
+    training: TrainingParams
     seed: int
-    validation_fraction: float | None = None
-    uniform_sampling: bool = False
-    complete: bool = False
-    teachers: tuple[NetworkSpec, ...] = ()
+    teachers: tuple[NetworkPlan, ...] = ()
+
+    @property
+    def space(self) -> LabelSpace:
+        """Its classes and the label sets of its cohorts."""
+        return LabelSpace.covering(self.labels, [members for planned in self.cohorts for members in planned.sets])
+
+    def facts(self) -> dict[str, Any]:
+        """Return what people want to know of it, as plain values."""
+        return {
+            "key": self.key, "name": self.name, "labels": self.labels, "modalities": self.modalities,
+            "cohorts": [planned.cohort.name for planned in self.cohorts], "seed": self.seed,
+            **self.model.model_dump(include={"targets", "loss", "sampling"}),
+            "network": dict(self.network), "training": self.training.model_dump(),
+            "teachers": [teacher.key for teacher in self.teachers],
+        }  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Run:
-    """One (scenario, model, seed), with the networks it needs in order of rising priority."""
+    """One (scenario, model, seed).
+
+    Attributes
+    ----------
+    key
+        Fingerprint of all the rest.
+    scenario, model, seed
+        Which run: names, as in the params file.
+    networks
+        What it needs, in order of rising priority.
+    labels
+        All foreground labels of its predictions.
+    test_cases, validation_cases, cohorts
+        What it is evaluated on, and the cohorts of these cases by name.
+    folder
+        Where its results go.
+    """
 
     key: str
     scenario: str
     model: str
     seed: int
-    networks: tuple[NetworkSpec, ...]
+    networks: tuple[NetworkPlan, ...]
+    labels: tuple[str, ...]
+    test_cases: tuple[Case, ...]
+    validation_cases: tuple[Case, ...]
+    cohorts: Mapping[str, Cohort]
+    folder: Path
 
     @property
     def name(self) -> str:
         """``scenario/model/seed``, the name of the run on the command line."""
         return f"{self.scenario}/{self.model}/{self.seed}"
 
-
-def plan_run(study: Study, scenario: str, model: str, seed: int) -> Run:
-    """Return a run with its networks. Reads the cases' files to fingerprint them."""
-    spec = MODELS[model]
-    s = study.scenario(scenario)
-    groups = study.tasks(scenario) if spec.per_task else [tuple(s.train)]
-    teachers = _plan_teachers(study, scenario, seed) if spec.pseudo_labels else ()
-    networks = tuple(_plan_network(study, scenario, model, spec, group, seed, teachers) for group in groups)
-    key = fingerprint(
-        {
-            "run": [scenario, model, seed],
-            "networks": [(n.key, n.labels) for n in networks],
-            "cases": [
-                (case.cohort, case.name, study.store.key(case, study.cohorts[case.cohort]))
-                for case in [*study.test_cases(scenario), *study.validation_cases(scenario)]
-            ],
-            "space": study.scenario_labels(scenario),
-            "inference": asdict(study.params.inference),
-            "code": code_fingerprint(*_EVALUATION),
-        }
-    )
-    return Run(key, scenario, model, seed, networks)
+    @property
+    def has_own_inputs(self) -> bool:
+        """Whether each task has a network of its own, with the inputs that its own cohorts have."""
+        return len(self.networks) > 1 and self.networks[0].model.inputs == "own"
 
 
-def _plan_teachers(study: Study, scenario: str, seed: int) -> tuple[NetworkSpec, ...]:
-    """Return MultiUNet's networks, all with the scenario's modalities, for they must read the others' cases."""
-    groups = study.tasks(scenario)
-    if len(groups) < 2:
-        return ()
-    spec = MODELS["multi_unet"]
-    modalities = tuple(study.scenario(scenario).modalities)
-    return tuple(
-        _plan_network(study, scenario, "multi_unet", spec, group, seed, modalities=modalities) for group in groups
-    )
+def networks_of(runs: Iterable[Run]) -> list[NetworkPlan]:
+    """Return the networks that some runs need, each once, and after its teachers."""
+    found: dict[str, NetworkPlan] = {}
+    for network in (n for run in runs for planned in run.networks for n in (*planned.teachers, planned)):
+        found.setdefault(network.key, network)
+    return list(found.values())
 
 
-def _plan_network(
-    study: Study,
-    scenario: str,
-    model: str,
-    spec: ModelSpec,
-    cohorts: tuple[str, ...],
-    seed: int,
-    teachers: tuple[NetworkSpec, ...] = (),
-    modalities: tuple[str, ...] | None = None,
-) -> NetworkSpec:
-    labels = tuple(
-        label
-        for label in study.scenario_labels(scenario)
-        if any(label in study.cohorts[c].code_map.annotates for c in cohorts)
-    )
-    s = study.scenario(scenario)
-    if modalities is None:
-        own = spec.per_task and not spec.shared_modalities
-        modalities = study.modalities(scenario, cohorts) if own else tuple(s.modalities)
-    name = f"{scenario}/{model}/{seed}" + (f" ({'+'.join(labels)})" if spec.per_task else "")
-    network = NetworkSpec(
-        key="",
-        name=name,
-        labels=labels,
-        modalities=modalities,
-        cohorts=cohorts,
-        loss=spec.loss,
-        naive=spec.naive,
-        seed=seed,
-        validation_fraction=s.validation_fraction,
-        uniform_sampling=spec.uniform_sampling,
-        complete=spec.complete,
-        teachers=teachers,
-    )
-    return replace(network, key=_network_key(study, network))
+@dataclass(frozen=True)
+class Planner:
+    """Plans the runs of a study.
 
+    Attributes
+    ----------
+    params, models
+        The study's params, and all models by name.
+    store
+        Where prepared cases lie; fingerprints their files.
+    folder
+        The study's folder.
+    """
 
-def _network_key(study: Study, network: NetworkSpec) -> str:
-    """Return the fingerprint of everything that determines a network's weights, whatever its scenario is called."""
-    space = study.label_space(network)
-    cases = []
-    for name in network.cohorts:
-        cohort = study.cohorts[name]
-        code_map = study.code_map(network, name)
-        rows = space.lookup(study.sets(network, name), naive=network.naive)
-        split = study.split(name, network.validation_fraction)
-        parts = [[study.store.content(case, cohort) for case in part] for part in split]
-        if network.complete:
-            parts += [[study.store.complete_content(case) for case in part] for part in split]
-        # what each code teaches this network, rather than the label sets of the whole study: a cohort that is
-        # added to the study must not change the networks that do not see it
-        cases.append([parts, [(code, at == 0, int(rows[at])) for code, at in sorted(code_map.code_to_set.items())]])
-    facts: dict[str, Any] = {
-        "cases": cases,
-        "labels": network.labels,
-        "membership": space.membership().tolist(),
-        "modalities": network.modalities,
-        "loss": network.loss,
-        "naive": network.naive,
-        "network": study.params.network,
-        "training": asdict(study.params.training),
-        "seed": network.seed,
-        "compute": [study.params.device, study.params.precision, study.params.threads],
-        "code": code_fingerprint(*_TRAINING),
-    }
-    if network.uniform_sampling:
-        facts["uniform_sampling"] = True
-    if network.teachers:
-        facts["teachers"] = [teacher.key for teacher in network.teachers]
-        # what may hide in which background, and how it is looked for
-        facts["hidden"] = [
-            sorted(study.cohorts[name].code_map.sets[0] & set(network.labels)) for name in network.cohorts
+    params: Params
+    models: Mapping[str, Model]
+    store: Store
+    folder: Path
+
+    def run(self, scenario: Scenario, name: str, seed: int) -> Run:
+        """Plan a run of the model called `name`, with its networks. Reads the cases' files to fingerprint them."""
+        model = self.models[name]
+        title = f"{scenario.name}/{name}/{seed}"
+        teachers = self._teachers(scenario, seed) if model.targets == "pseudo" else ()
+        if model.networks == "per_task":
+            networks = tuple(self._network(scenario, model, title, task, seed) for task in scenario.tasks)
+        else:
+            networks = (self._network(scenario, model, title, scenario.train, seed, teachers),)
+        cohorts = scenario.cohorts
+        key = fingerprint(
+            {
+                "run": [scenario.name, name, seed],
+                "networks": [(n.key, n.labels) for n in networks],
+                "cases": [
+                    (case.cohort, case.name, self.store.key(case, cohorts[case.cohort]))
+                    for case in [*scenario.test_cases, *scenario.validation_cases]
+                ],
+                "space": scenario.labels,
+                "inference": self.params.inference.model_dump(),
+                "code": code_fingerprint(*_EVALUATION),
+            }
+        )
+        folder = self.folder / "runs" / f"{scenario.name}-{name}-{seed}-{key}"
+        cases = scenario.test_cases, scenario.validation_cases
+        return Run(key, scenario.name, name, seed, networks, scenario.labels, *cases, cohorts, folder)
+
+    def _teachers(self, scenario: Scenario, seed: int) -> tuple[NetworkPlan, ...]:
+        """Return a network per task, all with the scenario's modalities, for they must read the others' cases."""
+        if len(scenario.tasks) < 2:
+            return ()
+        model = self.models[SEPARATE].model_copy(update={"inputs": "shared"})
+        name = f"{scenario.name}/{SEPARATE}/{seed}"
+        return tuple(self._network(scenario, model, name, task, seed) for task in scenario.tasks)
+
+    def _network(
+        self,
+        scenario: Scenario,
+        model: Model,
+        name: str,
+        cohorts: Sequence[Cohort],
+        seed: int,
+        teachers: tuple[NetworkPlan, ...] = (),
+    ) -> NetworkPlan:
+        labels = tuple(label for label in scenario.labels if any(label in c.code_map.annotates for c in cohorts))
+        per_task = model.networks == "per_task"
+        planned = [
+            PlannedCohort(c, *scenario.split(c.name), completed_sets(sets, labels) if teachers else sets)
+            for c in cohorts
+            for sets in [_code_map(c, model).sets]
         ]
-        facts["inference"] = asdict(study.params.inference)
-        facts["completion"] = code_fingerprint("study.pseudo_labels.complete_case")
-    return fingerprint(facts)
+        network = NetworkPlan(
+            key="",
+            name=name + (f" ({'+'.join(labels)})" if per_task else ""),
+            folder=self.folder,
+            labels=labels,
+            modalities=scenario.inputs(cohorts) if per_task and model.inputs == "own" else scenario.modalities,
+            cohorts=tuple(planned),
+            model=model,
+            network=self.params.network_for(model),
+            training=self.params.training_for(model),
+            seed=seed,
+            teachers=teachers,
+        )
+        key = self.network_key(network)
+        return replace(network, key=key, folder=self.folder / "networks" / key)
+
+    def network_key(self, network: NetworkPlan) -> str:
+        """Return the fingerprint of everything that determines a network's weights, whatever its scenario is called."""
+        from ..networks import network_class  # torch is slow to import
+
+        space, model = network.space, network.model
+        cases = []
+        for planned in network.cohorts:
+            rows = space.lookup(planned.sets, naive=model.targets == "naive")
+            parts = [
+                [self.store.content(case, planned.cohort) for case in part]
+                for part in (planned.train, planned.validation)
+            ]
+            if model.targets == "complete":
+                parts += [[self.store.complete_content(case) for case in planned.cases]]
+            # what each code teaches this network, rather than the label sets of the whole study: a cohort that is
+            # added to the study must not change the networks that do not see it
+            codes = sorted(_code_map(planned.cohort, model).code_to_set.items())
+            cases.append([parts, [(code, at == 0, int(rows[at])) for code, at in codes]])
+        made_by = network_class(str(network.network.get("name", "unet")))
+        is_ours = made_by.__module__ == network_class.__module__
+        network_code = [f"networks.{made_by.__name__}"] if is_ours else []
+        monai = None if is_ours else version("monai")
+        facts: dict[str, Any] = {
+            "cases": cases,
+            "labels": network.labels,
+            "membership": space.membership().tolist(),
+            "modalities": network.modalities,
+            "loss": model.loss.model_dump(),
+            "sampling": model.sampling,
+            "network": dict(network.network),
+            "training": network.training.model_dump(),
+            "seed": network.seed,
+            "compute": [self.params.device, self.params.precision, self.params.threads],
+            "code": code_fingerprint(*_TRAINING, f"losses.{model.loss.name}", *network_code),
+            "monai": monai,
+        }
+        if network.teachers:
+            facts["teachers"] = [teacher.key for teacher in network.teachers]
+            # what may hide in which background, and how it is looked for
+            facts["hidden"] = [sorted(p.cohort.code_map.sets[0] & set(network.labels)) for p in network.cohorts]
+            facts["inference"] = self.params.inference.model_dump()
+            facts["completion"] = code_fingerprint(*_COMPLETION)
+        return fingerprint(facts)
+
+
+def _code_map(cohort: Cohort, model: Model) -> CodeMap:
+    """Return what the labels that a model's networks see of a cohort mean: the drawn ones, or the complete ones."""
+    found = cohort.complete_map if model.targets == "complete" else cohort.code_map
+    assert found is not None  # see Study
+    return found

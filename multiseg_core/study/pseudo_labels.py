@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..inference import Member, Model
+from ..inference import Member, Segmenter
 from ..labels import LabelSet, completed_sets
 from ..params import PreprocessingParams
 from ..preprocessing.store import StoredCase, write_labels
@@ -49,6 +49,11 @@ def complete_target(
     return result
 
 
+def completed_folder(network_folder: Path, case: StoredCase) -> Path:
+    """Return where the completed labels of a case lie, in the folder of the network that learns from them."""
+    return network_folder / "completed" / f"{case.cohort}-{case.name}"
+
+
 def complete_case(
     folder: Path,
     case: StoredCase,
@@ -71,14 +76,14 @@ def complete_case(
     teachers
         Networks in order of rising priority; those that know no label that may hide in the background are not asked.
     preprocessing, compute, memory_gib
-        See `Model`.
+        See `Segmenter`.
     """
     if folder.exists():
         return
     seen = []
     for teacher in teachers:
         if set(teacher.labels) & case.sets[0]:
-            model = Model([teacher], teacher.labels, preprocessing)
+            model = Segmenter([teacher], teacher.labels, preprocessing)
             class_map = model.segment(np.asarray(case.images), case.modalities, compute, memory_gib)
             seen.append((teacher.labels, class_map))
     target = complete_target(np.asarray(case.target), case.sets, labels, seen)

@@ -1,15 +1,15 @@
-"""Making runs: build the store, train the networks, evaluate, collect.
+"""Making runs: build the store, train the networks, evaluate, collect. Nothing else in the package makes products.
 
 Every product is made once, and made whole: a second call finds it, a killed one goes on.
 """
 
 from __future__ import annotations
 
-import functools
+import graphlib
 import time
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import filelock
 import nibabel as nib
@@ -17,26 +17,31 @@ import numpy as np
 import pandas as pd
 import torch
 
-from ..cohorts.loading import Case
-from ..labels import LabelSpace
+from ..cohorts.base import Case, Cohort
+from ..inference import Segmenter
+from ..losses import build_loss
 from ..metrics import label_metrics
-from ..preprocessing.store import StoredCase
-from ..training import Trainer, TrainingData, is_trained
-from ..utils.compute import Compute
-from ..utils.errors import UserError
+from ..models import SINGLE_TASK
+from ..networks import build_network
+from ..params import Params
+from ..preprocessing.store import Store, StoredCase
+from ..samplers import SamplingCohort, make_sampler
+from ..training import Trainer, is_trained
+from ..utils.compute import Compute, default_workers
 from ..utils.files import atomic_path, remove_leftovers, write_json, write_table
 from ..utils.provenance import provenance
 from ..utils.workers import Job, Report, run_jobs
-from .finished_runs import METRICS_COLUMNS, _history, is_finished, load_member, load_model, read_metrics
-from .plan import NetworkSpec, Run
-from .pseudo_labels import complete_case
-from .study import Study, default_workers
+from . import finished_runs
+from .finished_runs import METRICS_COLUMNS, SINGLE_COLUMNS, is_finished
+from .network_shapes import try_volumes
+from .plan import NetworkPlan, PlannedCohort, Run, networks_of
+from .pseudo_labels import complete_case, completed_folder
 
+if TYPE_CHECKING:
+    from .study import Study
 
-@functools.lru_cache(maxsize=2)
-def _study(params_file: str) -> Study:
-    """Load a study once per worker process."""
-    return Study(params_file)
+Metrics = dict[str, dict[str, float]]
+"""Label -> metric -> value."""
 
 
 def _no_report(fraction: float, text: str) -> None:
@@ -46,158 +51,214 @@ def _no_report(fraction: float, text: str) -> None:
 # -- store -----------------------------------------------------------------------------------------------------
 
 
-def prepare_study(study: Study, cases: Sequence[Case] | None = None, workers: int | None = None) -> int:
+def prepare(study: Study, cases: Sequence[Case] | None = None, workers: int | None = None) -> int:
     """Build the store of a study, or of some of its cases, in parallel. Return how many were missing."""
     cases = study.needed_cases() if cases is None else cases
     # a generated case whose files are gone is still in the store; nothing to do
     missing = [case for case in cases if not study.store.path(case, study.cohorts[case.cohort]).exists()]
     jobs = [
-        Job(f"{case.cohort}/{case.name}", _build_job, (str(study.params_file), case.cohort, case.name))
+        Job(f"{case.cohort}/{case.name}", build_case, (study.store, case, study.cohorts[case.cohort]))
         for case in missing
     ]
     if missing:
         remove_leftovers(study.store.folder)
-    run_jobs(jobs, "preparing cases", workers or default_workers(study.params, "cpu"))
+    run_jobs(jobs, "preparing cases", workers or default_workers(study.params.workers, study.params.threads))
     return len(missing)
 
 
-def _build_job(params_file: str, cohort: str, name: str, report: Report) -> None:
+def build_case(store: Store, case: Case, cohort: Cohort, report: Report = _no_report) -> None:
+    """Build one case of a store."""
     report(0, "…")
-    study = _study(params_file)
     torch.set_num_threads(1)
-    case = next(case for case in study.cohorts[cohort].cases if case.name == name)
-    study.store.build(case, study.cohorts[cohort])
+    store.build(case, cohort)
 
 
 # -- training --------------------------------------------------------------------------------------------------
 
 
-def train_network(study: Study, network: NetworkSpec, report: Report = _no_report) -> Path:
-    """Train a network unless it is trained, its teachers first; return its folder."""
-    folder = study.network_folder(network)
-    if is_trained(folder):
-        return folder
-    for teacher in network.teachers:
-        train_network(study, teacher, report)
-    torch.set_num_threads(study.params.threads)
-    compute = Compute.resolve(study.params.device, study.params.precision)
-    space = study.label_space(network)
-    complete_labels(study, network, compute, report)
-    trainer = Trainer(
-        folder,
-        [training_data(study, cohort, network, space) for cohort in network.cohorts],
-        space,
-        network.loss,
-        study.params.network,
-        study.params.training,
-        network.seed,
-        compute,
-        {**asdict(network), "network": study.params.network, "training": asdict(study.params.training)},
-        study.params.preprocessing.outside_value,
-        network.uniform_sampling,
+def train_network(network: NetworkPlan, store: Store, params: Params, report: Report = _no_report) -> Path:
+    """Train a network unless it is trained, its teachers first; return its folder.
+
+    Parameters
+    ----------
+    network
+        What to train.
+    store, params
+        Of its study.
+    report
+        Called with the progress.
+    """
+    for teacher in () if is_trained(network.folder) else network.teachers:
+        train_network(teacher, store, params, report)
+    report(0, "starting")
+    network.folder.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(network.folder / ".lock"):
+        if is_trained(network.folder):
+            return network.folder
+        torch.set_num_threads(params.threads)
+        compute = Compute.resolve(params.device, params.precision)
+        complete_labels(network, store, params, compute, report)
+        trainer = make_trainer(network, store, params, compute)
+        trainer.run(lambda step, steps, loss: report(step / steps, f"step {step}/{steps}"))
+    return network.folder
+
+
+def make_trainer(network: NetworkPlan, store: Store, params: Params, compute: Compute) -> Trainer:
+    """Put together what trains a network: its samplers, itself with its initial weights, and its loss."""
+    t, outside = network.training, params.preprocessing.outside_value
+    uniform = network.model.sampling == "uniform"
+    cohorts = [sampling_cohorts(network, planned, store) for planned in network.cohorts]
+    train, validation = ([pair[part] for pair in cohorts] for part in (0, 1))
+    samplers = (
+        make_sampler(
+            compute, train, t.patch_size, t.batch_size, network.seed, t.flip, t.noise_sd, outside, uniform=uniform
+        ),
+        # the same patches at every validation, around labels, without augmentation, and never the training's numbers
+        make_sampler(compute, validation, t.validation_patch_size, 1, network.seed + 2**31, False, 0.0, outside),
     )
-    trainer.run(lambda step, steps, loss: report(step / steps, f"step {step}/{steps}"))
-    return folder
+    torch.manual_seed(network.seed)
+    built = build_network(network.network, len(network.modalities), network.space.n_classes)
+    loss = network.model.loss
+    membership = torch.from_numpy(network.space.membership())
+    return Trainer(
+        network.folder, built, build_loss(loss.name, membership, loss.options), samplers, t,
+        seed=network.seed, compute=compute, facts=network.facts(),
+    )  # fmt: skip
 
 
-def complete_labels(study: Study, network: NetworkSpec, compute: Compute, report: Report = _no_report) -> None:
+def sampling_cohorts(
+    network: NetworkPlan, planned: PlannedCohort, store: Store
+) -> tuple[SamplingCohort, SamplingCohort]:
+    """Return what a network samples of a cohort, for training and for validation."""
+    lookup = network.space.lookup(planned.sets, naive=network.model.targets == "naive")
+    found = []
+    for cases in (planned.train, planned.validation):
+        stored = [_labelled(network, store.open(case, planned.cohort)) for case in cases]
+        found.append(SamplingCohort(stored, lookup, stored[0].channels(network.modalities)))
+    return found[0], found[1]
+
+
+def _labelled(network: NetworkPlan, case: StoredCase) -> StoredCase:
+    """Return a case with the labels that a network learns from."""
+    if network.teachers:
+        return case.relabelled(completed_folder(network.folder, case))
+    return case.completed() if network.model.targets == "complete" else case
+
+
+def complete_labels(
+    network: NetworkPlan, store: Store, params: Params, compute: Compute, report: Report = _no_report
+) -> None:
     """Let the trained teachers of a network complete the labels of its cases; those that are complete stay."""
     if not network.teachers:
         return
-    teachers = [load_member(study, teacher) for teacher in network.teachers]
-    cases = [
-        (name, case)
-        for name in network.cohorts
-        for part in study.split(name, network.validation_fraction)
-        for case in part
-    ]
-    for i, (name, case) in enumerate(cases):
+    teachers = [finished_runs.load_member(teacher) for teacher in network.teachers]
+    cases = [(planned.cohort, case) for planned in network.cohorts for case in planned.cases]
+    for i, (cohort, case) in enumerate(cases):
         report(0, f"completing labels {i}/{len(cases)}")
-        stored = study.store.open(case, study.cohorts[name])
-        complete_case(
-            _completed_folder(study, network, stored),
-            stored,
-            network.labels,
-            teachers,
-            study.params.preprocessing,
-            compute,
-            study.params.inference.memory_gib,
-        )
+        stored = store.open(case, cohort)
+        folder = completed_folder(network.folder, stored)
+        memory = params.inference.memory_gib
+        complete_case(folder, stored, network.labels, teachers, params.preprocessing, compute, memory)
 
 
-def _completed_folder(study: Study, network: NetworkSpec, case: StoredCase) -> Path:
-    return study.network_folder(network) / "completed" / f"{case.cohort}-{case.name}"
+# -- evaluation ------------------------------------------------------------------------------------------------
 
 
-def training_data(study: Study, cohort_name: str, network: NetworkSpec, space: LabelSpace) -> TrainingData:
-    cohort = study.cohorts[cohort_name]
-    split = study.split(cohort_name, network.validation_fraction)
-    train, validation = ([study.store.open(case, cohort) for case in part] for part in split)
-    if network.complete:
-        train, validation = ([case.completed() for case in part] for part in (train, validation))
-    if network.teachers:
-        train, validation = (
-            [case.relabelled(_completed_folder(study, network, case)) for case in part] for part in (train, validation)
-        )
-    lookup = space.lookup(study.sets(network, cohort_name), naive=network.naive)
-    return TrainingData(train, validation, lookup, train[0].channels(network.modalities))
+def evaluate_case(
+    segmenter: Segmenter, case: StoredCase, compute: Compute, memory_gib: float, alone: Sequence[bool]
+) -> tuple[np.ndarray, Metrics, list[Metrics]]:
+    """Segment a stored case and measure the result against its labels.
+
+    Parameters
+    ----------
+    segmenter
+        The networks of a run. Those that need a modality that the case lacks are left out.
+    case
+        The case.
+    compute, memory_gib
+        See `Segmenter.segment`.
+    alone
+        For each network, whether to measure as well what it says without the others.
+
+    Returns
+    -------
+    prediction, metrics, metrics_alone
+        (X, Y, Z) uint8 class numbers; the metrics of all labels; and for each network those of its own labels, none
+        if not asked for.
+    """
+    seeing = segmenter.seeing(case.modalities)
+    maps = seeing.class_maps(np.asarray(case.images), case.modalities, compute, memory_gib)
+    prediction = seeing.merged(maps)
+    metrics = label_metrics(case.target, prediction, case.sets, segmenter.labels, case.spacing_mm)
+    seen = [member in seeing.members for member in segmenter.members]
+    own = iter(maps)
+    of_member = [next(own) if there else None for there in seen]
+    metrics_alone = [
+        label_metrics(case.target, class_map, case.sets, member.labels, case.spacing_mm)
+        if wanted and class_map is not None
+        else {}
+        for member, class_map, wanted in zip(segmenter.members, of_member, alone, strict=True)
+    ]
+    return prediction, metrics, metrics_alone
 
 
-def _train_job(params_file: str, key: str, report: Report) -> None:
-    report(0, "starting")
-    study = _study(params_file)
-    network = next(n for n in study.networks(study.runs) if n.key == key)
-    train_network(study, network, report)
-
-
-def evaluate_run(study: Study, run: Run, report: Report = _no_report) -> Path:
+def evaluate_run(run: Run, store: Store, params: Params, report: Report = _no_report) -> Path:
     """Evaluate a trained run on its test cohort and on the validation cases of its training cohorts.
 
-    A validation case that lacks a modality of some of MultiUNet's networks is segmented by the others.
-
-    Writes into the run's folder: ``metrics.csv`` (test cases), ``validation.csv`` (validation cases), ``predictions/``
-    (class numbers on the grid of the store), ``model.pt``, ``history.csv`` and, last, ``run.json``.
+    Writes into the run's folder: ``metrics.csv`` (test cases), ``validation.csv`` (validation cases), ``single_task.csv``
+    (each of several networks alone, on the validation cases of its own cohorts), ``predictions/`` (class numbers on the
+    grid of the store), ``model.pt``, ``history.csv`` and, last, ``run.json``.
     """
-    folder = study.run_folder(run)
-    folder.mkdir(parents=True, exist_ok=True)
-    with filelock.FileLock(folder / ".lock"):
-        if is_finished(study, run):
-            return folder
+    report(0, "starting")
+    run.folder.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(run.folder / ".lock"):
+        if is_finished(run):
+            return run.folder
         started = time.perf_counter()
-        torch.set_num_threads(study.params.threads)
-        compute = Compute.resolve(study.params.device, study.params.precision)
-        model = load_model(study, run)
-        parts = {"metrics": study.test_cases(run.scenario), "validation": study.validation_cases(run.scenario)}
-        rows: dict[str, list[dict[str, object]]] = {name: [] for name in parts}
-        # a case may be both, see `Study.test_cases`
+        torch.set_num_threads(params.threads)
+        compute = Compute.resolve(params.device, params.precision)
+        segmenter = finished_runs.load_segmenter(run, params.preprocessing)
+        parts = {"metrics": run.test_cases, "validation": run.validation_cases}
+        rows: dict[str, list[tuple[object, ...]]] = {name: [] for name in parts}
+        single: list[tuple[int, tuple[object, ...]]] = []
+        # a case may be both, see `scenarios.cases_to_test`
         cases = {(case.cohort, case.name): case for part in parts.values() for case in part}
         for i, case in enumerate(cases.values()):
             report(i / len(cases), f"evaluating {case.name}")
-            stored = study.store.open(case, study.cohorts[case.cohort])
-            memory = study.params.inference.memory_gib
-            prediction = model.seeing(stored.modalities).segment(
-                np.asarray(stored.images), stored.modalities, compute, memory
+            stored = store.open(case, run.cohorts[case.cohort])
+            alone = [_is_own(network, case, run) for network in run.networks]
+            prediction, metrics, metrics_alone = evaluate_case(
+                segmenter, stored, compute, params.inference.memory_gib, alone
             )
-            _save_prediction(folder, stored, prediction)
-            for label, values in label_metrics(
-                stored.target, prediction, stored.sets, model.labels, stored.spacing_mm
-            ).items():
-                place = (run.scenario, run.model, run.seed, case.cohort, case.name, label)
-                row = dict(zip(METRICS_COLUMNS, (*place, *values.values()), strict=True))
-                for name, part in parts.items():
-                    rows[name] += [row] if case in part else []
+            _save_prediction(run.folder, stored, prediction)
+            place = (run.scenario, run.model, run.seed, case.cohort, case.name)
+            found = [(*place, label, *values.values()) for label, values in metrics.items()]
+            for name, part in parts.items():
+                rows[name] += found if case in part else []
+            for n, own in enumerate(metrics_alone):
+                single += [
+                    (n, (run.scenario, SINGLE_TASK, *place[2:], label, v["dice"])) for label, v in own.items()
+                ]
         for name, table in rows.items():
-            write_table(folder / f"{name}.csv", pd.DataFrame(table, columns=list(METRICS_COLUMNS)))
-        write_table(folder / "history.csv", _history(study, run))
-        model.save(folder / "model.pt")
-        info = {
-            **asdict(run),
-            "labels": model.labels,
-            "evaluation_seconds": time.perf_counter() - started,
-            "provenance": provenance(compute.device),
-        }
-        write_json(folder / "run.json", info)
-    return folder
+            write_table(run.folder / f"{name}.csv", pd.DataFrame(table, columns=list(METRICS_COLUMNS)))
+        if len(run.networks) > 1:
+            in_order = [row for _, row in sorted(single, key=lambda pair: pair[0])]
+            write_table(run.folder / "single_task.csv", pd.DataFrame(in_order, columns=list(SINGLE_COLUMNS)))
+        write_table(run.folder / "history.csv", finished_runs.network_histories(run))
+        segmenter.save(run.folder / "model.pt")
+        facts = {
+            "key": run.key, "scenario": run.scenario, "model": run.model, "seed": run.seed, "labels": run.labels,
+            "networks": [network.key for network in run.networks],
+            "evaluation_seconds": time.perf_counter() - started, "provenance": provenance(compute.device),
+        }  # fmt: skip
+        write_json(run.folder / "run.json", facts)
+    return run.folder
+
+
+def _is_own(network: NetworkPlan, case: Case, run: Run) -> bool:
+    """Whether a case validated a network of a run that has several."""
+    own = [planned for planned in network.cohorts if planned.cohort.name == case.cohort]
+    return len(run.networks) > 1 and any(case in planned.validation for planned in own)
 
 
 def _save_prediction(folder: Path, stored: StoredCase, prediction: np.ndarray) -> None:
@@ -206,27 +267,41 @@ def _save_prediction(folder: Path, stored: StoredCase, prediction: np.ndarray) -
         nib.save(nib.Nifti1Image(prediction, stored.affine), part)
 
 
-def _evaluate_job(params_file: str, name: str, report: Report) -> None:
-    report(0, "starting")
-    study = _study(params_file)
-    evaluate_run(study, study.find_run(name), report)
-
-
 # -- all of it -------------------------------------------------------------------------------------------------
 
 
-def training_rounds(study: Study, runs: Sequence[Run]) -> list[list[NetworkSpec]]:
+def training_rounds(runs: Iterable[Run]) -> list[list[NetworkPlan]]:
     """Return the networks that some runs still need, in rounds: teachers come before those that learn from them."""
-    untrained = {n.key for n in study.networks(list(runs)) if not is_trained(study.network_folder(n))}
+    runs = list(runs)
+    untrained = {n.key: n for n in networks_of(runs) if not is_trained(n.folder)}
     roots = [n for run in runs for n in run.networks if n.key in untrained]
-    needed = {n.key for root in roots for n in (*root.teachers, root)} & untrained
-    networks = [n for n in study.networks(list(runs)) if n.key in needed]
-    first = [n for n in networks if not n.teachers]
-    return [part for part in (first, [n for n in networks if n.teachers]) if part]
+    graph = {root.key: [t.key for t in root.teachers if t.key in untrained] for root in roots}
+    sorter = graphlib.TopologicalSorter(graph)
+    sorter.prepare()
+    rounds = []
+    while sorter.is_active():
+        ready = set(sorter.get_ready())
+        rounds.append([network for key, network in untrained.items() if key in ready])
+        sorter.done(*ready)
+    return rounds
+
+
+def check_volumes(runs: Iterable[Run], store: Store, params: Params) -> None:
+    """Find networks that could not predict the volumes that they are to be evaluated on. Raises `UserError`."""
+    compute = Compute.resolve(params.device, params.precision)
+    tried: list[object] = []
+    for run in runs:
+        cases = [*run.test_cases, *run.validation_cases]
+        shapes = sorted({store.open(case, run.cohorts[case.cohort]).shape for case in cases}, key=np.prod)
+        for network in networks_of([run]):
+            what = (network.network, len(network.modalities), [shapes[0], shapes[-1]])
+            if what not in tried:
+                try_volumes(*what, compute, params.inference.memory_gib)
+                tried.append(what)
 
 
 def finish_runs(study: Study, runs: Sequence[Run] | None = None) -> None:
-    """Train and evaluate what is missing of some runs (default: all), in parallel.
+    """Train and evaluate what is missing of some runs (default: all), in parallel, and write the study's metrics.
 
     Raises
     ------
@@ -234,24 +309,32 @@ def finish_runs(study: Study, runs: Sequence[Run] | None = None) -> None:
         As raised by a worker; everything finished before stays.
     """
     runs = study.runs if runs is None else list(runs)
-    missing = [run for run in runs if not is_finished(study, run)]
+    missing = [run for run in runs if not is_finished(run)]
     if missing:
+        study.require_writable()
+        study.check_networks()
         remove_leftovers(study.folder)
-        compute = Compute.resolve(study.params.device, study.params.precision)
-        workers = default_workers(study.params, compute.device.type)
-        prepare_study(study, study.needed_cases(list(dict.fromkeys(run.scenario for run in missing))))
-        file = str(study.params_file)
-        for networks in training_rounds(study, missing):
-            run_jobs([Job(n.name, _train_job, (file, n.key)) for n in networks], "training networks", workers)
-        run_jobs([Job(run.name, _evaluate_job, (file, run.name)) for run in missing], "evaluating runs", workers)
-    collect_metrics(study)
+        params, store = study.params, study.store
+        on = Compute.resolve(params.device, params.precision).device.type
+        workers = default_workers(params.workers, params.threads, on)
+        prepare(study, study.needed_cases(dict.fromkeys(run.scenario for run in missing)))
+        check_volumes(missing, store, params)
+        for networks in training_rounds(missing):
+            jobs = [Job(n.name, train_network, (n, store, params)) for n in networks]
+            run_jobs(jobs, "training networks", workers)
+        jobs = [Job(run.name, evaluate_run, (run, store, params)) for run in missing]
+        run_jobs(jobs, "evaluating runs", workers)
+    write_metrics(study)
 
 
-def collect_metrics(study: Study) -> pd.DataFrame:
-    """Gather the metrics of all finished runs of a study into its ``metrics.csv`` and return them."""
-    tables = [read_metrics(study.run_folder(run) / "metrics.csv") for run in study.runs if is_finished(study, run)]
-    if not tables:
-        raise UserError(f"{study.params_file}: no run is finished yet")
-    table = pd.concat(tables, ignore_index=True)
-    write_table(study.folder / "metrics.csv", table)
-    return table
+def write_metrics(study: Study) -> None:
+    """Gather the metrics of all finished runs of a study into its ``metrics.csv``.
+
+    Jobs that end together take turns, so that none writes what it read before another had finished.
+    """
+    study.folder.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(study.folder / ".metrics.lock"):
+        path, table = study.folder / "metrics.csv", finished_runs.metrics(study)
+        text = table.to_csv(index=False)
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            write_table(path, table)

@@ -1,11 +1,8 @@
-"""Training of one network: seeded, checkpointed, the best weights by validation (thesis 4 and 6.1).
-
-The state at any step follows from the seed and the checkpoint: batches and dropout draw from (seed, step), so a
-training that was killed goes on from its last checkpoint and ends with the same weights, bit for bit on a CPU.
-"""
+"""Where and how numbers are computed: device, precision, threads."""
 
 from __future__ import annotations
 
+import os
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -62,3 +59,13 @@ class Compute:
     def place(self, tensor: Tensor) -> Tensor:
         """Move a batch (N, C, X, Y, Z) to the device, channels last (faster convolutions)."""
         return tensor.to(self.device, memory_format=torch.channels_last_3d)
+
+
+def default_workers(workers: int | None, threads: int, device: str = "cpu") -> int:
+    """Return how many trainings run at a time, of some threads each: as many as asked for, or as the device takes."""
+    if workers is not None:
+        return workers
+    if device != "cpu":
+        return 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    return max(cores // threads, 1)

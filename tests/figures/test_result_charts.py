@@ -7,8 +7,8 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch
 
-from multiseg_core.models import MODELS
 from multiseg_core.figures import result_charts, style
+from multiseg_core.models import MODELS
 from multiseg_core.statistics.thesis_test import thesis_test
 from multiseg_core.study.study import Study
 

@@ -11,9 +11,9 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from multiseg_core.models import MODELS as ALL_MODELS
 from multiseg_core.exploration import cohort_tables, domain_distance
 from multiseg_core.figures import cohort_charts, result_charts, slices, spanish, style
+from multiseg_core.models import MODELS as ALL_MODELS
 from multiseg_core.statistics import model_comparison, thesis_test
 from multiseg_core.study.study import Study
 

@@ -6,12 +6,15 @@ import numpy as np
 import pytest
 import torch
 
+from multiseg_core.inference import Segmenter
 from multiseg_core.labels import CodeMap, completed_sets
-from multiseg_core.study import finished_runs, plan, runs
+from multiseg_core.study import finished_runs, runs
+from multiseg_core.study.finished_runs import load_member
+from multiseg_core.study.plan import Planner
 from multiseg_core.study.pseudo_labels import complete_target
 from multiseg_core.study.study import Study
 from multiseg_core.training import is_trained
-from multiseg_core.utils import compute
+from multiseg_core.utils.compute import Compute
 from multiseg_core.utils.fingerprints import fingerprint
 
 from ..test_training import same, weights
@@ -51,16 +54,17 @@ def test_teachers_are_the_networks_of_multi_unet(study: Study) -> None:
     (network,) = pseudo.networks
     assert [n.key for n in network.teachers] == [n.key for n in multi.networks]
     assert [n.key for n in study.networks(study.runs)] == [*(n.key for n in multi.networks), network.key]
-    assert [[n.key for n in part] for part in runs.training_rounds(study, [pseudo])] == [
+    assert [[n.key for n in part] for part in runs.training_rounds([pseudo])] == [
         [n.key for n in multi.networks],
         [network.key],
     ]
     # wmh are known to be absent from anatomy, and nothing else hides there
-    assert study.sets(network, "lesion")[0] == frozenset({"background"})
-    assert study.label_space(network).sets == ()
+    assert network.cohorts[1].sets[0] == frozenset({"background"})
+    assert network.space.sets == ()
+    planner = Planner(study.params, study.models, study.store, study.folder)
     other = dataclasses.replace(network.teachers[0], key=fingerprint("another"))
     changed = dataclasses.replace(network, teachers=(other, network.teachers[1]))
-    assert plan._network_key(study, network) == network.key != plan._network_key(study, changed)
+    assert planner.network_key(network) == network.key != planner.network_key(changed)
 
 
 def test_one_task_has_no_teachers(toy_study: Callable[..., Path]) -> None:
@@ -83,36 +87,34 @@ def test_completed_labels_are_what_the_teachers_say_and_outlive_a_kill(
             raise Killed
 
     with pytest.raises(Killed):
-        runs.train_network(study, network, stop)
-    folder = study.network_folder(network)
-    assert all(is_trained(study.network_folder(teacher)) for teacher in network.teachers) and not is_trained(folder)
+        runs.train_network(network, study.store, study.params, stop)
+    folder = network.folder
+    assert all(is_trained(teacher.folder) for teacher in network.teachers) and not is_trained(folder)
     made = {path: path.stat().st_mtime_ns for path in folder.glob("completed/*/target.npy")}
-    assert len(made) == 4 and finished_runs.state(study, run) == "begun"
-    assert [[n.key for n in part] for part in runs.training_rounds(study, study.runs)] == [[network.key]]
-    runs.train_network(study, network)
+    assert len(made) == 4 and finished_runs.state(run) == "begun"
+    assert [[n.key for n in part] for part in runs.training_rounds(study.runs)] == [[network.key]]
+    runs.train_network(network, study.store, study.params)
     assert all(path.stat().st_mtime_ns == before for path, before in made.items())
     assert len(list(folder.glob("completed/*"))) == 6
 
-    space = study.label_space(network)
-    data = runs.training_data(study, "lesion", network, space)
-    teacher = finished_runs.load_model(study, dataclasses.replace(run, networks=network.teachers[:1]))
-    here = compute.Compute(torch.device("cpu"), False)
-    for case, drawn in zip(data.train, study.split("lesion")[0], strict=True):
-        stored = study.store.open(drawn, study.cohorts["lesion"])
+    data, anatomy_data = (runs.sampling_cohorts(network, planned, study.store)[0] for planned in network.cohorts[::-1])
+    (teacher,) = (Segmenter([load_member(n)], n.labels, study.params.preprocessing) for n in network.teachers[:1])
+    here = Compute(torch.device("cpu"), False)
+    for case, drawn in zip(data.cases, study.scenario("both").split("lesion")[0], strict=True):
+        stored = study.open(drawn)
         anatomy = teacher.segment(np.asarray(stored.images), stored.modalities, here)
         expected = np.where(stored.target == 1, 4, anatomy)  # csf, gm, wm are 1, 2, 3; wmh is 4
         assert np.array_equal(data.lookup[case.target], expected)
-    anatomy_data = runs.training_data(study, "anatomy", network, space)
-    for case, drawn in zip(anatomy_data.train, study.split("anatomy")[0], strict=True):
-        assert np.array_equal(case.target, study.store.open(drawn, study.cohorts["anatomy"]).target)
-    assert set(finished_runs.read_metrics(runs.evaluate_run(study, run) / "metrics.csv")["model"]) == {"pseudo_labels"}
+    for case, drawn in zip(anatomy_data.cases, study.scenario("both").split("anatomy")[0], strict=True):
+        assert np.array_equal(case.target, study.open(drawn).target)
+    assert set(finished_runs.read_metrics(runs.evaluate_run(run, study.store, study.params) / "metrics.csv")["model"]) == {"pseudo_labels"}
 
 
 def test_workers_train_teachers_first(toy_study: Callable[..., Path], study: Study) -> None:
     runs.finish_runs(study, [study.find_run("both/pseudo_labels/0")])
     network = study.find_run("both/pseudo_labels/0").networks[0]
-    assert finished_runs.is_finished(study, study.find_run("both/pseudo_labels/0"))
-    assert runs.training_rounds(study, study.runs) == []  # MultiUNet's networks are there
+    assert finished_runs.is_finished(study.find_run("both/pseudo_labels/0"))
+    assert runs.training_rounds(study.runs) == []  # MultiUNet's networks are there
     alone = Study(
         toy_study(
             {
@@ -121,5 +123,6 @@ def test_workers_train_teachers_first(toy_study: Callable[..., Path], study: Stu
             }
         )
     )
-    runs.train_network(alone, network)
-    assert same(weights(study, network), weights(alone, network))
+    other = alone.find_run("both/pseudo_labels/0").networks[0]
+    runs.train_network(other, alone.store, alone.params)
+    assert same(weights(network), weights(other))

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from multiseg_core.inference import Model
+from multiseg_core.inference import Segmenter
 from multiseg_core.models import MODELS
 from multiseg_core.study import finished_runs, runs
-from multiseg_core.study.plan import plan_run
+from multiseg_core.study.plan import Planner
+from multiseg_core.study.scenarios import Scenario
 from multiseg_core.study.study import Study, find_params_file
 from multiseg_core.utils.errors import UserError
 
@@ -22,23 +23,23 @@ from ..conftest import ROOT, save
 def test_label_order_and_spaces(toy_study: Callable[..., Path]) -> None:
     study = Study(toy_study({"models: [cross_entropy,": "models: [multi_unet, cross_entropy,"}))
     assert study.labels == ("csf", "gm", "wm", "wmh")
-    assert study.tasks("both") == [("anatomy",), ("lesion",)]
+    assert [[c.name for c in task] for task in study.scenario("both").tasks] == [["anatomy"], ["lesion"]]
     multi = study.find_run("both/multi_unet/0")
     # one network per task, which knows the classes of its task only; lesions last, so that they win
     assert [n.labels for n in multi.networks] == [("csf", "gm", "wm"), ("wmh",)]
     single = study.find_run("both/selective_cross_entropy/0").networks[0]
-    assert study.label_space(single).sets == (frozenset({"background", "csf", "gm", "wm"}),)
+    assert single.space.sets == (frozenset({"background", "csf", "gm", "wm"}),)
 
 
 def test_split_by_manifest_and_by_seed(toy_study: Callable[..., Path]) -> None:
     file = toy_study()
     study = Study(file)
-    train, validation = study.split("anatomy")
+    train, validation = study.scenario("both").split("anatomy")
     assert [c.name for c in train] == ["anatomy0", "anatomy1"] and [c.name for c in validation] == ["anatomy2"]
-    assert [c.name for c in study.test_cases("both")] == ["anatomy3"]
+    assert [c.name for c in study.scenario("both").test_cases] == ["anatomy3"]
     manifest = file.parent / "data" / "anatomy.csv"
     manifest.write_text(manifest.read_text().replace("validation", "train"))
-    train, validation = Study(file).split("anatomy")
+    train, validation = Study(file).scenario("both").split("anatomy")
     assert len(train) == 2 and len(validation) == 1  # 20 % of three, at least one
     assert {c.name for c in train + validation} == {"anatomy0", "anatomy1", "anatomy2"}
 
@@ -86,12 +87,12 @@ def test_run_keys_cover_what_changes_numbers(toy_study: Callable[..., Path]) -> 
 def test_uniform_sampling_is_another_network(toy_study: Callable[..., Path]) -> None:
     study = Study(toy_study({"selective_cross_entropy]": "selective_cross_entropy, selective_cross_entropy_uniform]"}))
     usual, uniform = (study.find_run(f"both/selective_cross_entropy{x}/0").networks[0] for x in ("", "_uniform"))
-    assert usual.key != uniform.key and dataclasses.replace(
-        uniform, key="", name="", uniform_sampling=False
-    ) == dataclasses.replace(usual, key="", name="")
+    assert usual.key != uniform.key and usual.model.sampling == "relevant"
+    as_usual = dataclasses.replace(uniform, key=usual.key, name=usual.name, folder=usual.folder, model=usual.model)
+    assert as_usual == usual
     for network in (usual, uniform):
-        runs.train_network(study, network)
-    a, b = (torch.load(study.network_folder(n) / "model.pt", weights_only=True) for n in (usual, uniform))
+        runs.train_network(network, study.store, study.params)
+    a, b = (torch.load(n.folder / "model.pt", weights_only=True) for n in (usual, uniform))
     assert not all(torch.equal(a[name], b[name]) for name in a)
 
 
@@ -126,18 +127,18 @@ def test_oracle_learns_from_complete_labels(toy_study: Callable[..., Path]) -> N
     study = Study(complete_study(toy_study))
     run = study.find_run("both/oracle/0")
     (network,) = run.networks
-    space = study.label_space(network)
-    assert network.complete and space.rows == tuple(frozenset([c]) for c in ("background", "csf", "gm", "wm", "wmh"))
-    data = runs.training_data(study, "lesion", network, space)
-    case = data.train[0]
+    space = network.space
+    assert network.model.targets == "complete" and space.rows == tuple(frozenset([c]) for c in ("background", "csf", "gm", "wm", "wmh"))
+    data, _ = runs.sampling_cohorts(network, network.cohorts[1], study.store)
+    case = data.cases[0]
     rows = data.lookup[case.target]
     # what lesion draws as background is gm within the brain, and background outside
-    assert np.array_equal(rows == 4, study.store.open(study.split("lesion")[0][0], study.cohorts["lesion"]).target == 1)
+    assert np.array_equal(rows == 4, study.open(study.scenario("both").split("lesion")[0][0]).target == 1)
     assert (rows[case.mask & (rows != 4)] == 2).all() and (rows[~case.mask] == 0).all()
     # and the sampler aims at both
     assert sorted(int(data.lookup[position]) for position in case.voxels) == [2, 4]
-    runs.train_network(study, network)
-    folder = runs.evaluate_run(study, run)
+    runs.train_network(network, study.store, study.params)
+    folder = runs.evaluate_run(run, study.store, study.params)
     # evaluated on what is drawn, as any other model
     assert set(finished_runs.read_metrics(folder / "metrics.csv")["label"]) == {"csf", "gm", "wm"}
 
@@ -155,9 +156,9 @@ def test_labels_outside_the_scenario_teach_the_oracle_nothing(toy_study: Callabl
     file = complete_study(toy_study, {"train: [anatomy, lesion]": "train: [lesion]", "test: anatomy": "test: lesion"})
     study = Study(file)
     network = study.find_run("both/oracle/0").networks[0]
-    space = study.label_space(network)
+    space = network.space
     assert network.labels == ("wmh",) and space.sets == (frozenset({"background", "wmh"}),)
-    lookup = runs.training_data(study, "lesion", network, space).lookup
+    lookup = runs.sampling_cohorts(network, network.cohorts[0], study.store)[0].lookup
     sets = study.cohorts["lesion"].complete_map.sets
     assert {min(s): int(lookup[i]) for i, s in enumerate(sets)} == {"background": 0, "wmh": 1, "gm": 2}
 
@@ -185,9 +186,10 @@ def test_the_complete_truth_of_phantoms(tmp_path: Path) -> None:
     text, test = (ROOT / "params" / "smoke.yaml").read_text(), "    test: mrbrains18\n"
     (tmp_path / "x.yaml").write_text(text.replace(test, test + "    models: [oracle]\n"))
     study = Study(tmp_path / "x.yaml")
-    assert study.find_run("anatomy_wmh/oracle/0").networks[0].complete
+    assert study.find_run("anatomy_wmh/oracle/0").networks[0].model.targets == "complete"
     cohort = study.cohorts["mrbrains17"]
-    stored = study.store.open(cohort.cases[0], cohort)
+    runs.prepare(study, cohort.cases[:1])
+    stored = study.open(cohort.cases[0])
     complete = stored.completed()
     wmh = complete.sets.index(frozenset({"wmh"}))
     assert np.array_equal(complete.target == wmh, stored.target == stored.sets.index(frozenset({"wmh"})))
@@ -243,28 +245,28 @@ def unmarked(file: Path, cohort: str) -> Study:
 
 def test_a_single_cohort_without_test_cases_is_tested_on_its_validation_cases(toy_study: Callable[..., Path]) -> None:
     default = unmarked(toy_study({"scenarios:\n": MONO}), "lesion")
-    assert default.tests_on_validation("mono") and not default.tests_on_validation("both")
-    assert default.test_cases("mono") == default.split("lesion")[1] and len(default.test_cases("mono")) == 1
+    assert default.scenario("mono").tests_on_validation and not default.scenario("both").tests_on_validation
+    assert default.scenario("mono").test_cases == default.scenario("both").split("lesion")[1] and len(default.scenario("mono").test_cases) == 1
     # 60/40 of four cases: 1.6 is 2, in this scenario only
     forty = MONO.replace("models:", "validation_fraction: 0.4\n    models:")
     study = unmarked(toy_study({"scenarios:\n": forty}), "lesion")
-    assert [len(part) for part in study.scenario_split("mono", "lesion")] == [2, 2]
-    assert study.test_cases("mono") == study.validation_cases("mono") == study.scenario_split("mono", "lesion")[1]
-    assert [len(part) for part in study.scenario_split("both", "lesion")] == [3, 1]
+    assert [len(part) for part in study.scenario("mono").split("lesion")] == [2, 2]
+    assert study.scenario("mono").test_cases == study.scenario("mono").validation_cases == study.scenario("mono").split("lesion")[1]
+    assert [len(part) for part in study.scenario("both").split("lesion")] == [3, 1]
     for name, same in (("mono/cross_entropy/0", False), ("both/cross_entropy/0", True)):
         ours, other = study.find_run(name), default.find_run(name)
         assert (ours.key == other.key) == same and (ours.networks[0].key == other.networks[0].key) == same
     # marks win over shares
-    assert Study(toy_study({"scenarios:\n": forty})).scenario_split("mono", "lesion")[1][0].name == "002"
+    assert Study(toy_study({"scenarios:\n": forty})).scenario("mono").split("lesion")[1][0].name == "002"
 
 
 def test_a_case_that_validates_and_tests_is_evaluated_once(toy_study: Callable[..., Path]) -> None:
     study = unmarked(toy_study({"scenarios:\n": MONO}), "lesion")
     run = study.find_run("mono/cross_entropy/0")
-    runs.train_network(study, run.networks[0])
-    folder = runs.evaluate_run(study, run)
+    runs.train_network(run.networks[0], study.store, study.params)
+    folder = runs.evaluate_run(run, study.store, study.params)
     tables = [finished_runs.read_metrics(folder / f"{name}.csv") for name in ("metrics", "validation")]
-    assert tables[0]["case"].tolist() == [study.test_cases("mono")[0].name] and tables[0].equals(tables[1])
+    assert tables[0]["case"].tolist() == [study.scenario("mono").test_cases[0].name] and tables[0].equals(tables[1])
 
 
 def test_several_cohorts_need_test_cases(toy_study: Callable[..., Path]) -> None:
@@ -283,7 +285,7 @@ def test_the_anatomical_network_of_multi_unet_is_the_single_task_network(toy_stu
 
     text = MONO.replace("lesion", "anatomy")
     same = study(text)
-    assert same.tests_on_validation("mono") and len(set(keys(same))) == 1
+    assert same.scenario("mono").tests_on_validation and len(set(keys(same))) == 1
     assert len(same.networks(same.runs)) == 3  # two of MultiUNet, one of them the single task's; selective
     assert len(set(keys(study(text.replace("models:", "validation_fraction: 0.4\n    models:"))))) == 2
     assert len(set(keys(study(text.replace("[T1, FLAIR]", "[T1]"))))) == 2
@@ -314,12 +316,12 @@ def test_networks_of_multi_unet_may_see_modalities_of_their_own(toy_study: Calla
         assert b.networks[0].modalities == ("T1",) and a.key == b.key
     run = own.find_run("both/multi_unet/0")
     for network in networks:
-        runs.train_network(own, network)
-    folder = runs.evaluate_run(own, run)
+        runs.train_network(network, own.store, own.params)
+    folder = runs.evaluate_run(run, own.store, own.params)
     # anatomy's validation case has no FLAIR: the lesion network is left out, and sees no lesion there
     assert set(finished_runs.read_metrics(folder / "validation.csv")["cohort"]) == {"anatomy", "lesion"}
-    assert finished_runs.load_prediction(own, run, own.split("anatomy")[1][0]).max() <= 3
-    assert Model.load(folder / "model.pt").modalities == ("T1", "FLAIR")
+    assert finished_runs.prediction(run, own.scenario("both").split("anatomy")[1][0]).max() <= 3
+    assert Segmenter.load(folder / "model.pt").modalities == ("T1", "FLAIR")
 
 
 def test_validation_cases_are_drawn_from_those_without_a_mark(toy_study: Callable[..., Path]) -> None:
@@ -330,8 +332,8 @@ def test_validation_cases_are_drawn_from_those_without_a_mark(toy_study: Callabl
     for seed in range(5):
         file.write_text(file.read_text().replace("  steps:", f"  split_seed: {seed}\n  steps:"))
         study = Study(file)
-        assert {c.name for c in study.split("lesion")[1]} == {"002"}  # marked
-        assert {c.name for c in study.split("anatomy")[1]} <= {"anatomy2", "anatomy3"}
+        assert {c.name for c in study.scenario("both").split("lesion")[1]} == {"002"}  # marked
+        assert {c.name for c in study.scenario("both").split("anatomy")[1]} <= {"anatomy2", "anatomy3"}
         file.write_text(file.read_text().replace(f"  split_seed: {seed}\n", ""))
 
 
@@ -372,12 +374,10 @@ def test_params_files_of_the_project_are_valid(file: Path) -> None:
 def test_multi_unet_with_shared_inputs_is_made_of_the_teachers_of_pseudo_labels() -> None:
     """In the IBSR scenario the lesion network of MultiUNet sees FLAIR too; this one does not, and costs no training."""
     study = Study(ROOT / "params" / "smoke.yaml")
-    scenario = dataclasses.replace(study.params.scenarios["anatomy_wmh"], modalities=["T1"], own_modalities=True)
-    study.params = dataclasses.replace(study.params, scenarios={"anatomy_wmh": scenario})
-    plans = {
-        model: plan_run(study, "anatomy_wmh", model, 0)
-        for model in ("multi_unet", "multi_unet_shared", "pseudo_labels")
-    }
+    params = study.params.scenarios["anatomy_wmh"].model_copy(update={"modalities": ["T1"], "own_modalities": True})
+    scenario = Scenario.resolve("anatomy_wmh", params, study.cohorts, study.labels, study.params.training)
+    planner = Planner(study.params, study.models, study.store, study.folder)
+    plans = {model: planner.run(scenario, model, 0) for model in ("multi_unet", "multi_unet_shared", "pseudo_labels")}
     shared = plans["multi_unet_shared"].networks
     assert [network.modalities for network in shared] == [("T1",), ("T1",)]
     assert [n.modalities[-1] for n in plans["multi_unet"].networks] == ["FLAIR", "FLAIR"]

@@ -53,15 +53,15 @@ def test_kill_9_on_the_parent_stops_the_workers_and_the_next_call_goes_on(toy_st
     long = {"steps: 4": "steps: 600", "validation_every: 2": "validation_every: 20"}
     whole = Study(toy_study({**long, "precision: float32": "precision: float32\nreports_dir: whole"}))
     for run in whole.runs:
-        runs.train_network(whole, run.networks[0])
+        runs.train_network(run.networks[0], whole.store, whole.params)
 
     file = toy_study({**long, "precision: float32": "precision: float32\nreports_dir: killed"})
     killed = Study(file)
     networks = [run.networks[0] for run in killed.runs]
-    code = f"from multiseg_core import runs, study; runs.finish_runs(study.Study({str(file)!r}))"
+    code = f"from multiseg_core.study import runs, study; runs.finish_runs(study.Study({str(file)!r}))"
     command = [sys.executable, "-c", code]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    checkpoints = [killed.network_folder(n) / "checkpoint.pt" for n in networks]
+    checkpoints = [n.folder / "checkpoint.pt" for n in networks]
     deadline = time.monotonic() + 120
     while not any(c.exists() for c in checkpoints) and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -73,5 +73,5 @@ def test_kill_9_on_the_parent_stops_the_workers_and_the_next_call_goes_on(toy_st
     assert steps == [torch.load(c, weights_only=True)["step"] if c.exists() else 0 for c in checkpoints]
 
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=120)
-    for network in networks:
-        assert same(weights(whole, network), weights(killed, network))
+    for ours, theirs in zip(whole.runs, killed.runs, strict=True):
+        assert same(weights(ours.networks[0]), weights(theirs.networks[0]))

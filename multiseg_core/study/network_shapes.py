@@ -1,0 +1,61 @@
+"""What would stop a network in training or prediction is found before, by shapes alone (torch's meta device)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..networks import build_network
+from ..params import TrainingParams
+from ..tiling import plan_tiles
+from ..utils.compute import Compute
+from ..utils.errors import UserError, one_line
+
+
+def _shapes_only(spec: Mapping[str, Any], n_modalities: int) -> nn.Module:
+    try:
+        with torch.device("meta"):
+            return build_network(spec, n_modalities, 2)
+    except UserError:
+        raise
+    except Exception as error:  # networks of other libraries check their options in their own ways
+        raise UserError(f"network: {one_line(error)}") from None
+
+
+def try_network(spec: Mapping[str, Any], n_modalities: int, training: TrainingParams) -> None:
+    """Send the shapes of a training and a validation batch through a network. Raises `UserError` naming the key."""
+    network = _shapes_only(spec, n_modalities)
+    divisor = int(network.size_divisor)  # type: ignore[arg-type]
+    for key, n in (("patch_size", training.batch_size), ("validation_patch_size", 1)):
+        size = getattr(training, key)
+        if any(edge % divisor for edge in size) and spec.get("name", "unet") == "unet":
+            raise UserError(f"training.{key}: {size} must be multiples of {divisor}")
+        network.train(key == "patch_size")
+        try:
+            network(torch.empty(n, n_modalities, *size, device="meta"))
+        except NotImplementedError:
+            continue  # some operation has no shape-only form; training will tell
+        except Exception as error:
+            raise UserError(f"training.{key} {size}, batch of {n}: {one_line(error)}") from None
+
+
+def try_volumes(
+    spec: Mapping[str, Any], n_modalities: int, shapes: Sequence[Sequence[int]], compute: Compute, memory_gib: float
+) -> None:
+    """Plan the prediction of whole volumes, (X, Y, Z) each. Raises `UserError` if a network cannot take one."""
+    network = _shapes_only(spec, n_modalities).eval()
+    divisor = int(network.size_divisor)  # type: ignore[arg-type]
+    for shape in shapes:
+        padded = [n + -n % divisor for n in shape]
+        try:
+            plan_tiles(network, (n_modalities, *padded), compute, memory_gib)
+        except UserError:
+            raise
+        except Exception as error:
+            whole = " x ".join(map(str, padded))
+            raise UserError(
+                f"network: cannot predict a whole volume of {whole} voxels, only patches: {one_line(error)}"
+            ) from None

@@ -1,0 +1,166 @@
+"""Scenarios: what a question trains on and tests on, resolved to cohorts and cases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..cohorts.base import Case, Cohort
+from ..params import ScenarioParams, TrainingParams
+
+Parts = tuple[tuple[Case, ...], tuple[Case, ...]]
+"""Training and validation cases of a cohort."""
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One question of a study.
+
+    Attributes
+    ----------
+    name, params
+        As in the params file.
+    train, test
+        Training cohorts in order of rising priority, and the test cohort.
+    labels
+        The foreground labels that the training cohorts draw, in the study's order.
+    parts
+        Training cohort -> its training and validation cases.
+    test_cases
+        See `cases_to_test`.
+    tests_on_validation
+        Whether they are the validation cases.
+    """
+
+    name: str
+    params: ScenarioParams
+    train: tuple[Cohort, ...]
+    test: Cohort
+    labels: tuple[str, ...]
+    parts: Mapping[str, Parts]
+    test_cases: tuple[Case, ...]
+    tests_on_validation: bool
+
+    @classmethod
+    def resolve(
+        cls,
+        name: str,
+        params: ScenarioParams,
+        cohorts: Mapping[str, Cohort],
+        labels: Sequence[str],
+        training: TrainingParams,
+    ) -> Scenario:
+        """Resolve the params of a scenario.
+
+        Parameters
+        ----------
+        name, params
+            As in the params file; its cohorts exist.
+        cohorts, labels
+            All of the study.
+        training
+            How cohorts are split where neither the manifest nor the scenario says so.
+        """
+        train, test = tuple(cohorts[c] for c in params.train), cohorts[params.test]
+        share = training.validation_fraction if params.validation_fraction is None else params.validation_fraction
+        parts = {cohort.name: split(cohort, share, training.split_seed) for cohort in train}
+        on_validation = params.train == [params.test] and not any(case.split == "test" for case in test.cases)
+        drawn = {label for cohort in train for label in cohort.code_map.annotates}
+        return cls(
+            name=name,
+            params=params,
+            train=train,
+            test=test,
+            labels=tuple(label for label in labels if label in drawn),
+            parts=parts,
+            test_cases=parts[test.name][1] if on_validation else cases_to_test(test, test in train),
+            tests_on_validation=on_validation,
+        )
+
+    @property
+    def title(self) -> str:
+        """Heading in reports."""
+        return self.params.title or self.name
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """What its networks see."""
+        return tuple(self.params.modalities)
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Names of the models to compare."""
+        return tuple(self.params.models)
+
+    @property
+    def cohorts(self) -> dict[str, Cohort]:
+        """All its cohorts by name."""
+        return {cohort.name: cohort for cohort in (*self.train, self.test)}
+
+    @property
+    def validation_cases(self) -> tuple[Case, ...]:
+        """The validation cases of all training cohorts."""
+        return tuple(case for _, validation in self.parts.values() for case in validation)
+
+    @property
+    def cases(self) -> Iterable[Case]:
+        """Every case that it trains, validates or tests on; some may come twice."""
+        return (*(case for parts in self.parts.values() for part in parts for case in part), *self.test_cases)
+
+    def split(self, cohort: str) -> Parts:
+        """Return the training and validation cases of a training cohort."""
+        return self.parts[cohort]
+
+    @property
+    def tasks(self) -> list[tuple[Cohort, ...]]:
+        """The training cohorts grouped by the labels that they draw, in order of rising priority."""
+        groups: dict[tuple[str, ...], list[Cohort]] = {}
+        for cohort in self.train:
+            groups.setdefault(cohort.code_map.annotates, []).append(cohort)
+        return [tuple(members) for members in groups.values()]
+
+    def inputs(self, task: Sequence[Cohort]) -> tuple[str, ...]:
+        """Return what the network of a task sees if it has inputs of its own.
+
+        The scenario's modalities, or with ``own_modalities`` all that the task's cohorts and the test cohort share, in
+        the test cohort's order.
+        """
+        if not self.params.own_modalities:
+            return self.modalities
+        return tuple(m for m in self.test.modalities if all(m in cohort.modalities for cohort in task))
+
+
+def split(cohort: Cohort, validation_fraction: float, seed: int) -> Parts:
+    """Return the training and validation cases of a cohort.
+
+    Cases that the manifest marks ``train`` or ``validation`` go there. If none is marked ``validation``, a share of them
+    is kept for validation, after one shuffle with a fixed seed (thesis 6): of those without a mark, if there are any. A
+    single case serves for both.
+    """
+    cases = tuple(case for case in cohort.cases if case.split != "test")
+    validation = tuple(case for case in cases if case.split == "validation")
+    if validation:
+        return tuple(case for case in cases if case.split != "validation"), validation
+    if len(cases) < 2:
+        return cases, cases
+    free = [i for i, case in enumerate(cases) if case.split is None] or list(range(len(cases)))
+    order = np.random.default_rng(seed).permutation(free)
+    n_validation = max(round(validation_fraction * len(cases)), 1)
+    kept = set(order[: min(n_validation, len(cases) - 1)].tolist())
+    return (
+        tuple(case for i, case in enumerate(cases) if i not in kept),
+        tuple(case for i, case in enumerate(cases) if i in kept),
+    )
+
+
+def cases_to_test(cohort: Cohort, is_trained: bool) -> tuple[Case, ...]:
+    """Return the test cases of a cohort: those marked ``test``; if there are none, all of one that is not trained on.
+
+    A scenario whose only training cohort is its test cohort, and that marks none, tests on its validation cases instead,
+    as in the thesis's single-task study. The weights and the moment to stop were chosen on these cases too, so such
+    results are a little too good.
+    """
+    marked = tuple(case for case in cohort.cases if case.split == "test")
+    return marked if marked or is_trained else cohort.cases
