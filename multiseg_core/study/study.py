@@ -137,7 +137,7 @@ class Study:
                 own = model.networks == "per_task" and model.inputs == "own"
                 inputs = [scenario.inputs(task) for task in scenario.tasks] if own else [scenario.modalities]
                 spec, training = self.params.network_for(model), self.params.training_for(model)
-                for what in [model.loss, *((spec, training, n) for n in sorted(set(map(len, inputs))))]:
+                for what in [model.loss, *((spec, n, training) for n in sorted(set(map(len, inputs))))]:
                     if what in tried:
                         continue
                     tried.append(what)
