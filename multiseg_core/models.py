@@ -1,65 +1,149 @@
-"""Plans: what each run trains, and the keys that name its products.
+"""The models: each is five choices, and a look in figures.
 
-A *run* is one (scenario, model, seed). It has one network, or several whose predictions are merged (MultiUNet). The key
-of a run or network is a fingerprint of everything that can change its numbers.
+`MODELS` is the table of those that are built in, the thesis's five first. A params file adds its own under ``models:``,
+or changes some choices of a built-in one; `merged` puts the two together.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-if TYPE_CHECKING:
-    pass
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
+NAIVE = "cross_entropy"
+SELECTIVE = "selective_cross_entropy"
+SEPARATE = "multi_unet"
+SEPARATE_SHARED = "multi_unet_shared"
+DICE = "dice"
+SELECTIVE_DICE = "selective_dice"
+UNIFORM = "selective_cross_entropy_uniform"
+ORACLE = "oracle"
+"""Names of the models that play a part in the story: text, figures and comparisons ask for them by these."""
 
-@dataclass(frozen=True)
-class ModelSpec:
-    """What a model name stands for.
-
-    Attributes
-    ----------
-    loss
-        Class name in `multiseg_core.losses`.
-    naive
-        Targets hold single classes only: every background code is background (thesis 3.2.1).
-    uniform_sampling
-        Training patches lie anywhere in the brain rather than around a drawn label (thesis 3.4 compares the two).
-    complete
-        Trained on the complete labels of the same cases: an upper bound, where somebody knows the truth.
-    pseudo_labels
-        The networks of the tasks first label what the other cohorts leave out; trained on what they say.
-    per_task
-        One network per task, merged by priority, instead of one for all (thesis 3.2.2).
-    shared_modalities
-        Each of these networks sees the modalities of the scenario only, whatever else its cohorts have.
-    """
-
-    loss: str
-    naive: bool
-    per_task: bool = False
-    shared_modalities: bool = False
-    uniform_sampling: bool = False
-    complete: bool = False
-    pseudo_labels: bool = False
+SINGLE_TASK = "single_task"
+"""Stands beside the models where a network that was trained for one task alone is shown."""
 
 
-MODELS: dict[str, ModelSpec] = {
-    "multi_unet": ModelSpec("SelectiveCrossEntropy", naive=True, per_task=True),
-    "cross_entropy": ModelSpec("SelectiveCrossEntropy", naive=True),
-    "selective_cross_entropy": ModelSpec("SelectiveCrossEntropy", naive=False),
-    "dice": ModelSpec("SoftDice", naive=True),
-    "selective_dice": ModelSpec("SelectiveDice", naive=True),
-    "patchwise_selective_cross_entropy": ModelSpec("PatchwiseSelectiveCrossEntropy", naive=False),
-    "selective_cross_entropy_uniform": ModelSpec("SelectiveCrossEntropy", naive=False, uniform_sampling=True),
+class _Choices(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
+
+
+class Loss(_Choices):
+    """A loss by name; in a params file a bare name will do."""
+
+    name: str
+    """Class name in `multiseg_core.losses`."""
+    options: dict[str, Any] = {}
+    """Keyword arguments of the loss."""
+
+
+class Model(_Choices):
+    """What a model name stands for."""
+
+    title: str = ""
+    """Name in figures and reports, may be on two lines; by default the key, in words."""
+    spanish: str = ""
+    """The same in Spanish figures; by default the title."""
+    colour: Annotated[str, Field(pattern="^#[0-9A-Fa-f]{6}$")] = ""
+    """Colour in figures as '#RRGGBB', in quotes; by default one that no other model has."""
+    hatch: str = ""
+    """Pattern of its bars, as matplotlib writes it."""
+    marker: str = "o"
+    """Marker of its points, as matplotlib writes it."""
+    targets: Literal["naive", "selective", "complete", "pseudo"] = "selective"
+    """What is learned where a cohort draws only some labels. ``naive``: all else is background (thesis 3.2.1).
+    ``selective``: all else is background or any label that the cohort does not draw. ``complete``: the complete labels
+    of the same cases, an upper bound, where somebody knows the truth. ``pseudo``: networks of the single tasks first
+    label what the other cohorts leave out."""
+    loss: Annotated[
+        Loss,
+        BeforeValidator(lambda v: {"name": v} if isinstance(v, str) else v, json_schema_input_type=str | Loss),
+    ] = Loss(name="SelectiveCrossEntropy")
+    """The loss; on targets of single classes, such as naive ones, selective cross-entropy is plain cross-entropy."""
+    sampling: Literal["relevant", "uniform"] = "relevant"
+    """Where training patches lie: around a drawn label, or anywhere in the brain (thesis 3.4 compares the two)."""
+    networks: Literal["one", "per_task"] = "one"
+    """One network for all tasks, or one for each, merged by priority (thesis 3.2.2)."""
+    inputs: Literal["shared", "own"] = "shared"
+    """Networks see the scenario's modalities; or, of one per task, each sees what its own cohorts and the test cohort
+    have, where the scenario says ``own_modalities``."""
+    network: dict[str, Any] | None = None
+    """Changes to the study's ``network``, for this model only; with a ``name``, another network altogether."""
+    training: Annotated[dict[str, Any], WithJsonSchema({"$ref": "#/$defs/TrainingParams"})] | None = None
+    """Changes to the study's ``training``, for this model only."""
+
+
+_PALER = "#7FC8B5"  # variants of selective cross-entropy: its colour, paler, with a pattern
+
+MODELS: Mapping[str, Model] = {
+    SEPARATE: Model(
+        title="MultiUNet", spanish="MultiUNet", colour="#005A9C", targets="naive", networks="per_task", inputs="own",
+    ),
+    NAIVE: Model(
+        title="Cross-entropy\n(naive)", spanish="Entropía cruzada\n(naive)", colour="#C4470C", targets="naive",
+    ),
+    SELECTIVE: Model(
+        title="Selective\ncross-entropy", spanish="Entropía cruzada\nselectiva", colour="#00876A",
+    ),
+    DICE: Model(
+        title="Dice", spanish="Dice", colour="#DDA0CB", targets="naive", loss=Loss(name="SoftDice"),
+    ),
+    SELECTIVE_DICE: Model(
+        title="Selective\nDice", spanish="Dice\nselectivo", colour="#F2C230",
+        targets="naive", loss=Loss(name="SelectiveDice"),
+    ),
+    "patchwise_selective_cross_entropy": Model(
+        title="Patch-wise\nselective CE", spanish="E. C. selectiva\npor parche",
+        colour=_PALER, hatch="///", marker="^", loss=Loss(name="PatchwiseSelectiveCrossEntropy"),
+    ),
+    UNIFORM: Model(
+        title="Selective CE,\nuniform patches", spanish="E. C. selectiva,\nparches uniformes",
+        colour=_PALER, hatch="...", marker="v", sampling="uniform",
+    ),
     # patches around labels nearly always hold what their cohort draws; elsewhere the set of the patch is another one
-    "patchwise_selective_cross_entropy_uniform": ModelSpec(
-        "PatchwiseSelectiveCrossEntropy", naive=False, uniform_sampling=True
+    "patchwise_selective_cross_entropy_uniform": Model(
+        title="Patch-wise sel. CE,\nuniform patches", spanish="E. C. sel. por parche,\nparches uniformes",
+        colour=_PALER, hatch="xxx", marker="X", loss=Loss(name="PatchwiseSelectiveCrossEntropy"), sampling="uniform",
     ),
     # as pseudo-labels need them, so they are trained but once
-    "multi_unet_shared": ModelSpec("SelectiveCrossEntropy", naive=True, per_task=True, shared_modalities=True),
+    SEPARATE_SHARED: Model(
+        title="MultiUNet,\nshared inputs", spanish="MultiUNet,\nmismas entradas",
+        colour="#8DBBE0", hatch="++", marker="p", targets="naive", networks="per_task",
+    ),
     # plain cross-entropy: completed labels are single classes, but for coarse, ignored and foreign ones
-    "oracle": ModelSpec("SelectiveCrossEntropy", naive=False, complete=True),
-    "pseudo_labels": ModelSpec("SelectiveCrossEntropy", naive=False, pseudo_labels=True),
-}
-"""The models by name."""
+    ORACLE: Model(
+        title="Oracle", spanish="Oráculo", colour="#3A3A3A", marker="D", targets="complete",
+    ),
+    "pseudo_labels": Model(  # its colour: it learns from the networks of MultiUNet
+        title="Pseudo-labels", spanish="Pseudoetiquetas", colour="#8DBBE0", hatch="\\\\\\", marker="s",
+        targets="pseudo",
+    ),
+}  # fmt: skip
+"""The built-in models by name. Five main ones whose colours stay apart for colour-blind readers (after Okabe and Ito,
+but of more different lightness); the others differ in pattern and marker as well."""
+
+SINGLE_TASK_MODEL = Model(title="Single task", spanish="Mono-tarea", colour="#C8C8C8", hatch="||", marker="P")
+"""How `SINGLE_TASK` looks; its choices mean nothing."""
+
+_SPARE_COLOURS = ("#6A3D9A", "#8C564B", "#17BECF", "#B2182B", "#9A9A1A", "#E377C2")
+_SPARE_HATCHES = ("", "//", "oo", "--", "**", "\\\\")
+
+
+def merged(own: Mapping[str, Model]) -> dict[str, Model]:
+    """Return the built-in models and those of a params file, by name.
+
+    An entry with the name of a built-in model changes only the choices that it states. All others get what figures
+    need, where they do not say it: a title, and a colour and pattern of their own.
+    """
+    models = dict(MODELS)
+    for i, (name, model) in enumerate((name, model) for name, model in own.items() if name not in MODELS):
+        title = model.title or name.replace("_", " ")
+        look = {"title": title, "spanish": model.spanish or title}
+        if not model.colour:
+            look["colour"] = _SPARE_COLOURS[i % len(_SPARE_COLOURS)]
+            look["hatch"] = model.hatch or _SPARE_HATCHES[i // len(_SPARE_COLOURS) % len(_SPARE_HATCHES)]
+        models[name] = model.model_copy(update=look)
+    for name in own.keys() & MODELS.keys():
+        models[name] = MODELS[name].model_copy(update={key: getattr(own[name], key) for key in own[name].model_fields_set})
+    return models
