@@ -1,7 +1,4 @@
-"""What the cohorts of a study look like: the numbers of the notebook on data exploration (thesis 5).
-
-`cohort_figures` draws them.
-"""
+"""What the cohorts of a study look like, in numbers (thesis 5). Everything here is read from the store."""
 
 from __future__ import annotations
 
@@ -10,23 +7,20 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from ..figures.style import LABEL_NAMES, pretty
-from ..labels import BACKGROUND, IGNORE, LabelSet
+from ..cohorts.layouts.label_styles import label_name
+from ..labels import BACKGROUND, IGNORE, LabelSet, is_relevant
 from ..preprocessing.store import StoredCase
 from ..study.study import Study
 
 Explored = Mapping[str, Sequence[StoredCase]]
 """Cohort -> its stored cases."""
 
-_TASKS = {("csf", "gm", "wm"): "anatomy", ("wmh",): "wmh", ("oedema", "tumour"): "tumour"}
-"""Labels drawn -> name of the task."""
-
 
 def open_cases(study: Study) -> dict[str, list[StoredCase]]:
-    """Open all explored cases of a study, by cohort; those that the store lacks are built."""
+    """Open all explored cases of a study, by cohort. Raises `UserError` if the store lacks one."""
     found: dict[str, list[StoredCase]] = {}
     for case in study.explored_cases():
-        found.setdefault(case.cohort, []).append(study.store.open(case, study.cohorts[case.cohort]))
+        found.setdefault(case.cohort, []).append(study.open(case))
     return found
 
 
@@ -35,18 +29,18 @@ def open_cases(study: Study) -> dict[str, list[StoredCase]]:
 
 def cohort_table(study: Study, explored: Explored) -> pd.DataFrame:
     """Return one row per cohort: cases, role, modalities, labels, what background means, native grid."""
+    trained = {cohort.name for s in study.scenarios.values() for cohort in s.train}
+    tested = {s.test.name for s in study.scenarios.values()}
     rows = []
     for name, cases in explored.items():
         cohort = study.cohorts[name]
-        trained = any(name in s.train for s in study.params.scenarios.values())
-        tested = any(name == s.test for s in study.params.scenarios.values())
         sizes = np.array([_voxel_mm(case) for case in cases])
         extents = sizes * [case.info["native_shape"] for case in cases]
         rows.append(
             {
                 "cohort": name,
                 "cases": len(cases),
-                "role": " and ".join(["training"] * trained + ["test"] * tested) or "not used",
+                "role": " and ".join(["training"] * (name in trained) + ["test"] * (name in tested)) or "not used",
                 "modalities": ", ".join(cohort.modalities),
                 "labels": ", ".join(cohort.code_map.annotates),
                 "background means": describe_set(cohort.code_map.sets[0], study.labels),
@@ -64,20 +58,19 @@ def _voxel_mm(case: StoredCase) -> np.ndarray:
     return np.linalg.norm(np.array(case.info["native_affine"])[:3, :3], axis=0)
 
 
-def volumes(study: Study, explored: Explored) -> pd.DataFrame:
-    """Return the volume of each drawn label in each case: ``cohort, case, label, ml, percent_of_brain``."""
+def volumes(explored: Explored, labels: Sequence[str]) -> pd.DataFrame:
+    """Return the volume of each drawn label set in each case: ``cohort, case, label, ml, percent_of_brain``."""
     rows = []
     for name, cases in explored.items():
-        for position, members in enumerate(study.cohorts[name].code_map.sets):
-            if BACKGROUND in members:
-                continue
+        drawn = [(position, members) for position, members in enumerate(cases[0].sets) if is_relevant(members)]
+        for position, members in drawn:
             for case in cases:
                 ml = case.info["voxels_per_set"][position] * case.voxel_ml
                 rows.append(
                     {
                         "cohort": name,
                         "case": case.name,
-                        "label": describe_set(members, study.labels),
+                        "label": describe_set(members, labels),
                         "ml": ml,
                         "percent_of_brain": 100 * ml / (np.count_nonzero(case.mask) * case.voxel_ml),
                     }
@@ -99,16 +92,16 @@ def volume_table(each: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def intensities(study: Study, explored: Explored, bins: int = 60) -> pd.DataFrame:
+def intensities(explored: Explored, bins: int = 60) -> pd.DataFrame:
     """Return the histogram of normalised intensities in the brain per cohort and modality.
 
     Columns ``cohort, modality, intensity, density``; bins on [-3, 3]; all cases of a cohort weigh the same.
     """
     edges = np.linspace(-3, 3, bins + 1)
     rows = []
-    for modality in dict.fromkeys(m for name in explored for m in study.cohorts[name].modalities):
+    for modality in dict.fromkeys(m for cases in explored.values() for m in cases[0].modalities):
         for name, cases in explored.items():
-            if modality not in study.cohorts[name].modalities:
+            if modality not in cases[0].modalities:
                 continue
             each = [
                 np.histogram(c.images[c.modalities.index(modality)][np.asarray(c.mask)], bins=edges, density=True)[0]
@@ -119,20 +112,21 @@ def intensities(study: Study, explored: Explored, bins: int = 60) -> pd.DataFram
     return pd.DataFrame(rows)
 
 
-# -- slices --------------------------------------------------------------------------------------------------------
+# -- labels --------------------------------------------------------------------------------------------------------
 
 
-def example_groups(study: Study, explored: Explored) -> list[tuple[str, list[StoredCase]]]:
-    """Group the first cases of the cohorts by the labels that they draw: (name of the figure, cases)."""
+def example_groups(explored: Explored, labels: Sequence[str]) -> list[tuple[tuple[str, ...], list[StoredCase]]]:
+    """Group the first cases of the cohorts by the labels that they draw: (labels drawn, cases)."""
     groups: dict[tuple[str, ...], list[StoredCase]] = {}
-    for name, cases in explored.items():
-        groups.setdefault(study.cohorts[name].code_map.annotates, []).append(cases[0])
-    return [(_TASKS.get(drawn, f"cohort_{'_'.join(drawn)}"), cases) for drawn, cases in groups.items()]
+    for cases in explored.values():
+        groups.setdefault(tuple(drawn_labels(cases[0], labels)), []).append(cases[0])
+    return list(groups.items())
 
 
 def drawn_labels(case: StoredCase, labels: Sequence[str]) -> list[str]:
-    """Return the labels that the cohort of a case draws, in the study's order."""
-    return [label for label in labels if any(label in m and BACKGROUND not in m and len(m) <= 2 for m in case.sets)]
+    """Return the labels that the cohort of a case draws, coarse ones included, in the study's order."""
+    drawn = {label for members in case.sets if is_relevant(members) for label in members}
+    return [label for label in labels if label in drawn]
 
 
 def describe_set(members: LabelSet, labels: Sequence[str]) -> str:
@@ -140,5 +134,5 @@ def describe_set(members: LabelSet, labels: Sequence[str]) -> str:
     if len(members) == 1 + len(labels):
         return f"{IGNORE}d (any class)"
     names = [name for name in (BACKGROUND, *labels) if name in members]
-    shown = [pretty(name, LABEL_NAMES) for name in names]
+    shown = [label_name(name) for name in names]
     return shown[0] if len(shown) == 1 else ", ".join(shown[:-1]) + " or " + shown[-1]

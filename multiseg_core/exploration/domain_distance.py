@@ -1,4 +1,4 @@
-"""How far apart are the images of two cohorts? (thesis 5, figure 16)"""
+"""How far apart are the images of two cohorts (thesis 5, figure 16), and does a network lose more Dice between far ones?"""
 
 from __future__ import annotations
 
@@ -6,21 +6,17 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-import torch
 from scipy import stats
 from scipy.spatial import distance
 
-from ..figures.style import SINGLE_TASK
-from ..inference import Model
-from ..metrics import label_metrics
-from ..models import MODELS
+from ..models import SELECTIVE, SEPARATE
 from ..preprocessing.store import StoredCase
 from ..study import finished_runs
+from ..study.plan import Run
 from ..study.study import Study
-from ..thesis import reported
-from ..utils.compute import Compute
-from . import cohort_tables
 from .cohort_tables import Explored
+
+# -- divergence ----------------------------------------------------------------------------------------------------
 
 BINS = np.linspace(-2, 2, 41)
 """Edges of the histograms of normalised intensities, as in the thesis's program."""
@@ -65,6 +61,24 @@ def divergence_matrix(histograms: Mapping[str, Sequence[np.ndarray]]) -> pd.Data
     return matrix
 
 
+def divergences(explored: Explored, first: Sequence[str] = ()) -> pd.DataFrame:
+    """Return the divergences between the T1 images of cohorts, see `divergence_matrix`.
+
+    Where no cohort has a T1, the modality that most of them have is compared. Cohorts without it are left out.
+
+    Parameters
+    ----------
+    explored
+        The cohorts.
+    first
+        Those that come first, in this order; the others follow in theirs.
+    """
+    modalities = [m for cases in explored.values() for m in cases[0].modalities]
+    modality = "T1" if "T1" in modalities else max(dict.fromkeys(modalities), key=modalities.count)
+    names = [name for name in dict.fromkeys((*first, *explored)) if modality in explored[name][0].modalities]
+    return divergence_matrix({name: [intensity_histogram(case, modality) for case in explored[name]] for name in names})
+
+
 def agreement(ours: pd.DataFrame, theirs: pd.DataFrame) -> tuple[float, int]:
     """Return Spearman's correlation of two matrices over the cohorts that both have, and the number of entries.
 
@@ -79,83 +93,59 @@ def agreement(ours: pd.DataFrame, theirs: pd.DataFrame) -> tuple[float, int]:
     return float(stats.spearmanr(a[both], b[both]).statistic), int(both.sum())
 
 
-SINGLE_COLUMNS = ("scenario", "model", "seed", "cohort", "case", "label", "dice")
+# -- what it costs -------------------------------------------------------------------------------------------------
+
 LOSS_COLUMNS = ("scenario", "model", "cohort", "test_cohort", "label", "divergence", "dice_own", "dice_test", "loss")
-COMPARED = ("multi_unet", "selective_cross_entropy")
+COMPARED = (SEPARATE, SELECTIVE)
 """One network per task, and the one network that is to replace them."""
 
 
-def single_task_dice(study: Study, scenario: str) -> pd.DataFrame:
-    """Return what the network of each task reaches alone, on validation images of its own cohort.
-
-    These are MultiUNet's networks before they are merged: the performance on a single task that the thesis shows beside
-    the models (figures 26, 29 and 34). Weights were chosen on the same images, so the numbers are a little too good.
-
-    Returns
-    -------
-    pd.DataFrame
-        ``scenario, model, seed, cohort, case, label, dice``, with the model `SINGLE_TASK`. No rows for a scenario
-        without MultiUNet or with a single task.
-    """
-    rows: list[tuple[object, ...]] = []
-    compute = Compute.resolve(study.params.device, study.params.precision)
-    torch.set_num_threads(study.params.threads)
-    for run in study.runs_of(scenario):
-        spec = MODELS[run.model]
-        if not spec.per_task or spec.shared_modalities or len(run.networks) < 2:
-            continue
-        for network in run.networks:
-            model = Model([finished_runs.load_member(study, network)], network.labels, study.params.preprocessing)
-            for cohort in network.cohorts:
-                for case in study.split(cohort, network.validation_fraction)[1]:
-                    stored = study.store.open(case, study.cohorts[cohort])
-                    memory = study.params.inference.memory_gib
-                    prediction = model.segment(np.asarray(stored.images), stored.modalities, compute, memory)
-                    measured = label_metrics(stored.target, prediction, stored.sets, network.labels, stored.spacing_mm)
-                    place = (scenario, SINGLE_TASK, run.seed, cohort, case.name)
-                    rows += [(*place, label, values["dice"]) for label, values in measured.items()]
-    return pd.DataFrame(rows, columns=list(SINGLE_COLUMNS))
-
-
-def with_single_task(study: Study, scenario: str, metrics: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of a scenario, those of `single_task_dice` first."""
-    parts = [single_task_dice(study, scenario), metrics[metrics["scenario"] == scenario]]
+def with_single_task(runs: Sequence[Run], metrics: pd.DataFrame) -> pd.DataFrame:
+    """Return the metrics of some runs, below those of the networks of single tasks, see `finished_runs.single_tasks`."""
+    parts = [finished_runs.single_tasks(runs), metrics]
     return pd.concat([part for part in parts if len(part)], ignore_index=True)
 
 
-def dice_losses(study: Study) -> pd.DataFrame:
-    """Return how much Dice MultiUNet and the selective network lose on the test cohort, with the cohorts' divergence.
+def dice_losses(study: Study, metrics: pd.DataFrame, divergence: pd.DataFrame) -> pd.DataFrame:
+    """Return how much Dice the models of `COMPARED` lose on the test cohort, with the cohorts' divergence.
+
+    Parameters
+    ----------
+    study
+        Its finished runs are read.
+    metrics
+        Their tidy rows on test cases.
+    divergence
+        From `divergences`.
 
     Returns
     -------
     pd.DataFrame
         One row per scenario, model, training cohort and label that it draws: the mean ``dice_own`` on validation images
         of that cohort, ``dice_test`` on the test cohort, their difference ``loss``, and the ``divergence`` of the two
-        (`exploration.divergences`; nats). Means over cases and seeds, undefined values left out. No rows for scenarios
-        that are tested on their own cohort, and NaN for cohorts that share no modality.
+        (nats). Means over cases and seeds, undefined values left out. Of networks with inputs of their own, each task's
+        network counts alone on its own cohorts. No rows for scenarios that are tested on their own cohort, and NaN for
+        cohorts that share no modality.
     """
-    divergence, _ = divergences(study, cohort_tables.open_cases(study))
     rows: list[tuple[object, ...]] = []
-    for scenario, s in study.params.scenarios.items():
-        if s.test in s.train:
+    for name, scenario in study.scenarios.items():
+        test = scenario.test.name
+        if test in [cohort.name for cohort in scenario.train]:
             continue
         for model in COMPARED:
-            done = [run for run in study.runs_of(scenario) if run.model == model]
+            done = [run for run in study.runs_of(name) if run.model == model and finished_runs.is_finished(run)]
             if not done:
                 continue
-            tested = pd.concat([finished_runs.read_metrics(study.run_folder(run) / "metrics.csv") for run in done])
+            tested = metrics[(metrics["scenario"] == name) & (metrics["model"] == model)]
             on_test = tested.groupby("label")["dice"].mean()
-            own = (
-                single_task_dice(study, scenario)
-                if MODELS[model].per_task and len(done[0].networks) > 1
-                else pd.concat([finished_runs.read_metrics(study.run_folder(run) / "validation.csv") for run in done])
-            )
+            alone = finished_runs.single_tasks(done)
+            own = alone if len(alone) else finished_runs.validation(done)
             for (cohort, label), dice_own in own.groupby(["cohort", "label"], sort=False)["dice"].mean().items():
                 if label in on_test:
-                    known = cohort in divergence.index and s.test in divergence.index
-                    distance = divergence.loc[cohort, s.test] if known else np.nan
+                    known = cohort in divergence.index and test in divergence.index
+                    apart = divergence.loc[cohort, test] if known else np.nan
                     loss = dice_own - on_test[label]
-                    rows.append((scenario, model, cohort, s.test, label, distance, dice_own, on_test[label], loss))
+                    rows.append((name, model, cohort, test, label, apart, dice_own, on_test[label], loss))
     return pd.DataFrame(rows, columns=list(LOSS_COLUMNS))
 
 
@@ -181,38 +171,3 @@ def rank_correlations(losses: pd.DataFrame) -> pd.DataFrame:
         rho = float(stats.spearmanr(pairs["divergence"], pairs["loss"]).statistic) if defined else np.nan
         rows.append({"model": model, "pairs": len(pairs), "rho": rho})
     return pd.DataFrame(rows, columns=["model", "pairs", "rho"])
-
-
-# -- divergence ----------------------------------------------------------------------------------------------------
-
-
-def divergences(study: Study, explored: Explored) -> tuple[pd.DataFrame, pd.DataFrame | None]:
-    """Return the divergences between cohorts on T1, and the thesis's for those that it has (None for fewer than two).
-
-    Both are square, with the cohorts in the thesis's order, then the others. Where no cohort has a T1, the modality
-    that most of them have is compared. Cohorts without it are left out.
-    """
-    modalities = [m for name in explored for m in study.cohorts[name].modalities]
-    modality = "T1" if "T1" in modalities else max(dict.fromkeys(modalities), key=modalities.count)
-    histograms = {
-        name: [intensity_histogram(case, modality) for case in cases]
-        for name, cases in explored.items()
-        if modality in study.cohorts[name].modalities
-    }
-    reference = reported.divergences()
-    known = {name: imitated(study, name) for name in histograms}
-    order = [n for t in reference.index for n in histograms if known[n] == t]
-    matrix = divergence_matrix({n: histograms[n] for n in [*order, *(n for n in histograms if n not in order)]})
-    if len(order) < 2:
-        return matrix, None
-    theirs = reference.loc[[known[n] for n in order], [known[n] for n in order]]
-    theirs.index, theirs.columns = pd.Index(order, name="cohort"), pd.Index(order)
-    return matrix, theirs
-
-
-def imitated(study: Study, cohort: str) -> str:
-    """The cohort of the thesis that a cohort is or imitates, by name."""
-    p = study.params.cohorts[cohort]
-    if p.source == "phantom":
-        return p.preset or cohort
-    return cohort if p.source == "table" else p.source

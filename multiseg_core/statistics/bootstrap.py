@@ -1,4 +1,4 @@
-"""Bootstrap of a mean over cases and seeds, with missing values. Arrays in, arrays out; tables: `case_statistics`.
+"""Bootstrap of a mean over cases and seeds, with missing values. Arrays in, arrays out; tables: `model_comparison`.
 
 Every seed is a network that is tested on every case, so cases and seeds are *crossed*: a lucky seed is lucky on all
 cases at once. Resampling seeds within each case on its own would average that luck away over the cases, and the

@@ -1,8 +1,8 @@
 """Are the differences between models more than chance? The case is the unit of everything here.
 
 The labels of a case are not independent, and neither are seeds, which share their test cases. So values are averaged
-over the labels of a case, then over seeds, then over cases. What happens to undefined values stands in `statistics`.
-All functions take tidy rows with the columns of `statistics.KEY` and a column of values.
+over the labels of a case, then over seeds, then over cases. What happens to undefined values stands in `summaries`.
+All functions take tidy rows with the columns of `summaries.KEY` and a column of values.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from .thesis_test import wilcoxon_p
 def model_means(
     metrics: pd.DataFrame,
     value: str = "dice",
+    *,
     confidence: float = CONFIDENCE,
     resamples: int = RESAMPLES,
     seed: int = 0,
@@ -41,7 +42,7 @@ def model_means(
     Returns
     -------
     pd.DataFrame
-        ``scenario, model, n_cases, n_seeds, mean, low, high``. See `resampling.bootstrap_interval` for the
+        ``scenario, model, n_cases, n_seeds, mean, low, high``. See `bootstrap.bootstrap_interval` for the
         interval; it does not know that Dice ends at 1.
     """
     rows = []
@@ -71,6 +72,7 @@ _PAIR_COLUMNS = (
 def paired_comparison(
     metrics: pd.DataFrame,
     value: str = "dice",
+    *,
     confidence: float = CONFIDENCE,
     resamples: int = RESAMPLES,
     seed: int = 0,
@@ -95,8 +97,8 @@ def paired_comparison(
         - ``scenario, model_a, model_b``
         - ``n_cases, n_seeds``: those with values of both models
         - ``mean_a, mean_b, difference``: means over cases; a - b
-        - ``low, high``: interval of the mean difference by a bootstrap of cases and seeds (`resampling`)
-        - ``effect, effect_low, effect_high``: Cohen's d_z over cases, its interval by noncentral t (`effects`)
+        - ``low, high``: interval of the mean difference by a bootstrap of cases and seeds (`bootstrap`)
+        - ``effect, effect_low, effect_high``: Cohen's d_z over cases, its interval by noncentral t (`effect_sizes`)
         - ``p, p_holm, significant``: Wilcoxon's signed-rank test over cases, corrected over the scenario's pairs by
           Holm's method, and p_holm < 0.05. It asks about these networks on other cases: chance between seeds is in the
           interval of the difference, not in p.
@@ -154,6 +156,7 @@ def rank_stability(
     metrics: pd.DataFrame,
     value: str = "dice",
     higher_is_better: bool = True,
+    *,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> pd.DataFrame:
@@ -214,7 +217,7 @@ def cases_table(comparison: pd.DataFrame, alpha: float = ALPHA, power: float = P
         ``scenario, model_a, model_b, n_cases, difference, effect``; ``cases_needed`` for a test of this pair alone,
         and ``cases_needed_corrected`` for one at alpha over the number of the scenario's pairs, the strictest step of
         Holm's correction. Infinite where there is no difference, NaN with fewer than two cases; see
-        `effects.cases_needed`.
+        `effect_sizes.cases_needed`.
     """
     columns = ["scenario", "model_a", "model_b", "n_cases", "difference", "effect"]
     if comparison.empty:

@@ -1,14 +1,14 @@
-"""``multiseg compare``: read anybody's results, apply the statistics of the study, write tables and a figure."""
+"""Anybody's results, read from a CSV file and checked: what ``multiseg compare`` compares."""
 
 from __future__ import annotations
 
-import csv
 import math
 from pathlib import Path
 
 import pandas as pd
 
 from ..utils.errors import UserError, suggest
+from ..utils.files import read_table
 from .summaries import KEY
 
 LOWER_IS_BETTER = ("hd95_mm", "assd_mm")
@@ -20,9 +20,6 @@ ABSENT = "all"
 """What every row has in an optional column that the file does not have."""
 
 MISSING = ("", "na", "n/a", "nan", "none", "-")
-
-
-# -- reading -------------------------------------------------------------------------------------------------------
 
 
 def read_results(path: Path, value: str = "dice") -> pd.DataFrame:
@@ -48,41 +45,28 @@ def read_results(path: Path, value: str = "dice") -> pd.DataFrame:
         row too short or too long, a value that is no finite number, a name left out, two rows for the same thing,
         fewer than two models or two cases in a scenario.
     """
-    lines = _read_lines(path)
-    header = [name.strip() for name in lines[0][1]]
+    texts = read_table(path)
+    if texts.empty:
+        raise UserError(f"{path}: no rows of results")
+    header = list(texts.columns)
     for name in (*REQUIRED, value):
         if name not in header:
-            separated = next((mark for mark in (";", "\t") if len(header) == 1 and mark in header[0]), None)
-            if separated:
-                raise UserError(f"{path}: columns are separated by {separated!r}; expected commas")
             what = "value column" if name == value else "column"
             raise UserError(f"{path}: no {what} '{name}'{suggest(name, header)}; the columns are {', '.join(header)}")
     if value in (*REQUIRED, *OPTIONAL):
         raise UserError(f"{path}: column '{value}' names things; --value takes a column of numbers")
-    used = [name for name in (*REQUIRED, *OPTIONAL, value) if name in header]
-    for name in used:
+    names = [name for name in KEY if name in header]
+    for name in (*names, value):
         if header.count(name) > 1:
             raise UserError(f"{path}: column '{name}' is there twice")
-    places = {name: header.index(name) for name in used}
-    seen: dict[tuple[str, ...], int] = {}
-    rows = []
-    for number, cells in lines[1:]:
-        if len(cells) != len(header):
-            raise UserError(f"{path}: line {number}: {len(cells)} cells, but the header has {len(header)}")
-        names = {name: cells[place].strip() for name, place in places.items() if name != value}
-        empty = next((name for name, text in names.items() if not text), None)
-        if empty:
-            raise UserError(f"{path}: line {number}: column '{empty}' is empty")
-        first = seen.setdefault(tuple(names.values()), number)
-        if first != number:
-            missing = [name for name in OPTIONAL if name not in header]
-            hint = f"; is a column missing ({', '.join(missing)})?" if missing else ""
-            key = ", ".join(f"{name} {text}" for name, text in names.items())
-            raise UserError(f"{path}: line {number}: {key} is on line {first} already{hint}")
-        rows.append({**names, value: _number(path, number, value, cells[places[value]].strip())})
-    table = pd.DataFrame({name: [row.get(name, ABSENT) for row in rows] for name in (*KEY, value)})
+        empty = texts.index[texts[name] == ""]
+        if name != value and len(empty):
+            raise UserError(f"{path}: line {empty[0]}: column '{name}' is empty")
+    _refuse_doubles(path, texts[names])
+    numbers = [_number(path, line, value, text) for line, text in texts[value].items()]
+    table = pd.DataFrame({**{name: texts.get(name, ABSENT) for name in KEY}, value: numbers}).reset_index(drop=True)
     for scenario, part in table.groupby("scenario", sort=False):
-        where = f"{path}: scenario '{scenario}'" if "scenario" in places else str(path)
+        where = f"{path}: scenario '{scenario}'" if "scenario" in names else str(path)
         if part["model"].nunique() < 2:
             raise UserError(f"{where}: only one model, '{part['model'].iloc[0]}'; a comparison needs two")
         if len(part[["cohort", "case"]].drop_duplicates()) < 2:
@@ -90,23 +74,17 @@ def read_results(path: Path, value: str = "dice") -> pd.DataFrame:
     return table
 
 
-def _read_lines(path: Path) -> list[tuple[int, list[str]]]:
-    """Return the lines of a CSV file that are not empty, with their numbers; at least a header and a row."""
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:  # -sig: spreadsheets write a byte order mark
-            reader = csv.reader(file)
-            lines = [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: not a text file in UTF-8") from None
-    except csv.Error as error:
-        raise UserError(f"{path}: line {reader.line_num}: {error}") from None
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from None
-    if len(lines) < 2:
-        raise UserError(f"{path}: no rows of results")
-    return lines
+def _refuse_doubles(path: Path, named: pd.DataFrame) -> None:
+    """Raise `UserError` for two rows with the same names."""
+    double = named.index[named.duplicated()]
+    if not len(double):
+        return
+    row = named.loc[double[0]]
+    first = named.index[(named == row).all(axis=1)][0]
+    missing = [name for name in OPTIONAL if name not in named]
+    hint = f"; is a column missing ({', '.join(missing)})?" if missing else ""
+    key = ", ".join(f"{name} {row[name]}" for name in (*REQUIRED, *OPTIONAL) if name in named)
+    raise UserError(f"{path}: line {double[0]}: {key} is on line {first} already{hint}")
 
 
 def _number(path: Path, line: int, column: str, text: str) -> float:

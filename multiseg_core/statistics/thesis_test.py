@@ -1,13 +1,4 @@
-"""The means and the test of the thesis. `case_statistics` has the sound comparison, with the case as its unit.
-
-All functions take the tidy rows of a study's ``metrics.csv``: ``scenario, model, seed, cohort, case, label`` and Dice.
-
-Undefined values follow one rule here, in `case_statistics`, in the ledger of findings and in ``multiseg compare``. The
-Dice of a label is undefined (NaN) in a case where it is neither in the target nor predicted. Such a value is left out,
-neither 0 nor 1. Where models are compared, a value that one of them lacks (for the same seed, case and label) is left
-out for all that are compared: both models of a pair, all models in a ranking. The one exception is `thesis_test`, which
-counts an undefined Dice as 0, as the thesis did.
-"""
+"""The test of the thesis, as it stands there; `model_comparison` has the sound one, with the case as its unit."""
 
 from __future__ import annotations
 
@@ -25,7 +16,7 @@ def thesis_test(metrics: pd.DataFrame) -> pd.DataFrame:
 
     Wilcoxon's signed-rank test on the Dice of all (image, label) pairs, Bonferroni-corrected over the pairs of models
     of a scenario; several seeds are averaged first. Labels of one image are not independent, so its n is inflated and
-    its p values are too small; see `case_statistics.paired_comparison` for the sound comparison.
+    its p values are too small; see `model_comparison.paired_comparison` for the sound comparison.
 
     Parameters
     ----------

@@ -8,18 +8,18 @@ import numpy as np
 import pandas as pd
 
 from ..exploration import cohort_tables, domain_distance
-from ..models import MODELS
+from ..models import NAIVE, SELECTIVE, SEPARATE
 from ..networks import build_network, count_parameters
 from ..statistics.bootstrap import mean_defined
-from ..study import finished_runs, runs
+from ..study import finished_runs
 from ..study.study import Study
+from . import reported
 
 ANATOMY_WMH = ("mrbrains13", "mrbrains17", "mrbrains18")
 IBSR_WMH = ("ibsr", "mrbrains17", "mrbrains18")
 ANATOMY_TUMOUR = ("brainweb", "brats12", "tumorsim")
 MULTI_TASK = (ANATOMY_WMH, IBSR_WMH, ANATOMY_TUMOUR)
 """The multi-task scenarios of the thesis: training cohorts, then the test cohort."""
-
 
 Tested = tuple[tuple[str, ...], str]
 """A scenario, by the thesis's names as above, and a model."""
@@ -95,7 +95,7 @@ class Evidence:
         """Return the mean of each of several models over drawn seeds and cases, and over labels.
 
         Only the labels that all were tested on count, and, where the test cohort is the same, only the values that all
-        have: the rule for undefined values that stands in `statistics`.
+        have: the rule for undefined values that stands in `statistics.summaries`.
         """
         known = [self.labels(where, model) for where, model in tested]
         wanted = [k for k in known[0] if all(k in other for other in known) and (labels is None or k in labels)]
@@ -130,15 +130,15 @@ class Evidence:
 
 
 def gather(study: Study) -> Evidence:
-    """Collect what the findings need from the finished runs of a study."""
-    metrics = runs.collect_metrics(study)
+    """Collect what the findings need from the finished runs of a study. Raises `UserError` if there is none."""
+    metrics = finished_runs.metrics(study)
     scenarios = {}
-    for name, s in study.params.scenarios.items():
-        scenarios[tuple(domain_distance.imitated(study, cohort) for cohort in (*s.train, s.test))] = name
+    for name, scenario in study.scenarios.items():
+        scenarios[tuple(cohort.imitates for cohort in (*scenario.train, scenario.test))] = name
     extra: dict[str, np.ndarray] = {}
     if len(share := _anatomy_on_lesion_images(study, scenarios)):
         extra["anatomy on lesion images"] = share
-    ours, theirs = domain_distance.divergences(study, cohort_tables.open_cases(study))
+    ours, theirs = reported.divergences_beside_thesis(study.cohorts, cohort_tables.open_cases(study))
     if theirs is not None:
         extra["divergence"] = np.array([domain_distance.agreement(ours, theirs)[0]])
     if (cost := _cost(study)) is not None:
@@ -155,18 +155,17 @@ def _anatomy_on_lesion_images(study: Study, scenarios: Mapping[tuple[str, ...], 
     for where in MULTI_TASK:
         if where not in scenarios:
             continue
-        labels = study.scenario_labels(scenarios[where])
-        anatomy = [k for k, label in enumerate(labels, start=1) if label in ("csf", "gm", "wm")]
-        for run in study.runs_of(scenarios[where]):
-            if MODELS[run.model] != MODELS["cross_entropy"]:
+        scenario = study.scenario(scenarios[where])
+        anatomy = [k for k, label in enumerate(scenario.labels, start=1) if label in reported.ANATOMY]
+        for run in study.runs_of(scenario.name):
+            if run.model != NAIVE:
                 continue
             found: list[list[float]] = []
-            for cohort in study.scenario(run.scenario).train:
+            for cohort in scenario.train:
                 found.append([])
-                for case in study.scenario_split(run.scenario, cohort)[1]:
-                    stored = study.store.open(case, study.cohorts[cohort])
-                    prediction = finished_runs.load_prediction(study, run, case)
-                    found[-1].append(np.isin(prediction, anatomy).sum() / np.count_nonzero(stored.mask))
+                for case in scenario.split(cohort.name)[1]:
+                    labelled = np.isin(finished_runs.prediction(run, case), anatomy).sum()
+                    found[-1].append(labelled / np.count_nonzero(study.open(case).mask))
             anatomical, lesion = found[0], found[-1]
             if np.mean(anatomical) > 0:
                 shares += [share / np.mean(anatomical) for share in lesion]
@@ -176,13 +175,14 @@ def _anatomy_on_lesion_images(study: Study, scenarios: Mapping[tuple[str, ...], 
 def _cost(study: Study) -> float | None:
     """Parameters of MultiUNet's networks as a multiple of the single network's, over the multi-task scenarios."""
     ratios = []
-    for name in study.params.scenarios:
-        counts = {}
-        for run in study.runs_of(name):
-            counts[run.model] = sum(
-                count_parameters(build_network(study.params.network, len(n.modalities), study.label_space(n).n_classes))
-                for n in run.networks
+    for name, scenario in study.scenarios.items():
+        counts = {
+            run.model: sum(
+                count_parameters(build_network(n.network, len(n.modalities), 1 + len(n.labels))) for n in run.networks
             )
-        if "multi_unet" in counts and "selective_cross_entropy" in counts and len(study.tasks(name)) > 1:
-            ratios.append(counts["multi_unet"] / counts["selective_cross_entropy"])
+            for run in study.runs_of(name)
+            if run.model in (SEPARATE, SELECTIVE)
+        }
+        if len(counts) == 2 and len(scenario.tasks) > 1:
+            ratios.append(counts[SEPARATE] / counts[SELECTIVE])
     return float(np.mean(ratios)) if ratios else None

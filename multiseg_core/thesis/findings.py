@@ -1,10 +1,10 @@
 """The ledger of findings: what the thesis claims in its conclusions, and whether it holds here.
 
-Each finding is one number with a rule that is stated before the number is computed: it *holds* if the whole 95 %
+Each claim is one number with a rule that is stated before the number is computed: it *holds* if the whole 95 %
 interval lies on the right side of a threshold, *does not hold* if the whole interval lies on the other, and else one
 *cannot tell*. Intervals come from a bootstrap that draws test cases, and seeds, with replacement; cases that two
 scenarios share are drawn together. With one seed the interval says nothing about how another training would have ended.
-Undefined values follow the rule that stands in `statistics`.
+Undefined values follow the rule that stands in `statistics.summaries`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from ..models import DICE, NAIVE, SELECTIVE, SELECTIVE_DICE, SEPARATE, SEPARATE_SHARED, UNIFORM
 from ..study.study import Study
 from .evidence import ANATOMY_TUMOUR, ANATOMY_WMH, IBSR_WMH, MULTI_TASK, Evidence, Missing, gather
 
@@ -28,14 +29,14 @@ Statistic = Callable[[Evidence], float]
 
 
 @dataclass(frozen=True)
-class Finding:
-    """One claim.
+class Claim:
+    """One claim of the thesis.
 
     Attributes
     ----------
     number
         As in the thesis's conclusions.
-    claim
+    text
         What it says.
     measure
         The number that stands for it, in words.
@@ -48,7 +49,7 @@ class Finding:
     """
 
     number: str
-    claim: str
+    text: str
     measure: str
     threshold: float
     thesis: float | None
@@ -71,7 +72,7 @@ class Finding:
         return "holds" if low > threshold else "does not hold" if high <= threshold else "cannot tell"
 
 
-# -- the findings --------------------------------------------------------------------------------------------------
+# -- the claims ----------------------------------------------------------------------------------------------------
 
 
 def _over_scenarios(difference: Callable[[Evidence, tuple[str, ...]], float]) -> Statistic:
@@ -92,8 +93,7 @@ def _mono(evidence: Evidence) -> float:
     for cohort in ("ibsr", "mrbrains17", "brats12"):
         where = (cohort, cohort)
         if where in evidence.scenarios:
-            models = ("cross_entropy", "dice", "selective_dice")
-            means = evidence.means([(where, model) for model in models])
+            means = evidence.means([(where, model) for model in (NAIVE, DICE, SELECTIVE_DICE)])
             spreads.append(max(means) - min(means))
     if not spreads:
         raise Missing("no single-task scenario")
@@ -104,84 +104,78 @@ def _minus(first: str, second: str) -> Callable[[Evidence, tuple[str, ...]], flo
     return lambda evidence, where: evidence.difference((where, first), (where, second))
 
 
-FINDINGS: tuple[Finding, ...] = (
-    Finding(
+CLAIMS: tuple[Claim, ...] = (
+    Claim(
         "1", "Every loss learns every single task about as well",
         "largest difference of mean Dice between losses, over the single tasks", 0.10, 0.06, _mono, below=True,
     ),
-    Finding(
+    Claim(
         "2", "The naive model fails in every multi-task scenario",
         "selective cross-entropy minus naive, mean Dice, in the scenario where that is least", 0.2, 0.54,
-        _over_scenarios(_minus("selective_cross_entropy", "cross_entropy")),
+        _over_scenarios(_minus(SELECTIVE, NAIVE)),
     ),
-    Finding(
+    Claim(
         "3", "The naive model recognises the origin of an image",
         "anatomy that it labels on lesion images, as a share of what it labels on anatomical ones (validation images)",
         0.5, 0.0, lambda evidence: evidence.number("anatomy on lesion images"), below=True,
     ),
-    Finding(
+    Claim(
         "4", "Selective cross-entropy is as good as MultiUNet or better everywhere",
         "selective cross-entropy minus MultiUNet, mean Dice, in the scenario where that is least", -0.03, -0.04,
-        _over_scenarios(_minus("selective_cross_entropy", "multi_unet")),
+        _over_scenarios(_minus(SELECTIVE, SEPARATE)),
     ),
-    Finding(
+    Claim(
         "4b", "Control: as 4 with IBSR, with MultiUNet limited to the images that the other models see",
         "selective cross-entropy minus MultiUNet with shared inputs, mean Dice, IBSR+17", -0.03, None,
-        lambda e: _minus("selective_cross_entropy", "multi_unet_shared")(e, IBSR_WMH),
+        lambda e: _minus(SELECTIVE, SEPARATE_SHARED)(e, IBSR_WMH),
     ),
-    Finding(
+    Claim(
         "5", "Dice works when the training domains are alike and collapses when they are not",
         "mean Dice of the Dice model, MRBrainS13+17 minus IBSR+17", 0.2, 0.65,
-        lambda e: e.difference((ANATOMY_WMH, "dice"), (IBSR_WMH, "dice")),
+        lambda e: e.difference((ANATOMY_WMH, DICE), (IBSR_WMH, DICE)),
     ),
-    Finding(
+    Claim(
         "6a", "Selective Dice finds lesions, but also where there are none",
         "volume of WMH that selective Dice predicts, as a multiple of the true one (MRBrainS13+17)", 1.5, None,
-        lambda e: e.mean(ANATOMY_WMH, "selective_dice", ["wmh"], "volume_pred_ml")
-        / e.mean(ANATOMY_WMH, "selective_dice", ["wmh"], "volume_true_ml"),
+        lambda e: e.mean(ANATOMY_WMH, SELECTIVE_DICE, ["wmh"], "volume_pred_ml")
+        / e.mean(ANATOMY_WMH, SELECTIVE_DICE, ["wmh"], "volume_true_ml"),
     ),
-    Finding(
+    Claim(
         "6b", "Selective Dice fails on oedema",
         "Dice of oedema, selective Dice minus selective cross-entropy", -0.1, None,
-        lambda e: e.difference(
-            (ANATOMY_TUMOUR, "selective_dice"), (ANATOMY_TUMOUR, "selective_cross_entropy"), ["oedema"]
-        ), below=True,
+        lambda e: e.difference((ANATOMY_TUMOUR, SELECTIVE_DICE), (ANATOMY_TUMOUR, SELECTIVE), ["oedema"]), below=True,
     ),
-    Finding(
+    Claim(
         "7", "All models are much worse with IBSR than with MRBrainS13",
         "mean Dice of selective cross-entropy and MultiUNet, MRBrainS13+17 minus IBSR+17, the lesser of the two",
         0.05, 0.13,
-        lambda e: min(
-            e.difference((ANATOMY_WMH, m), (IBSR_WMH, m)) for m in ("selective_cross_entropy", "multi_unet")
-        ),
+        lambda e: min(e.difference((ANATOMY_WMH, m), (IBSR_WMH, m)) for m in (SELECTIVE, SEPARATE)),
     ),
-    Finding(
+    Claim(
         "8", "MRBrainS cohorts are close in intensity, TumorSim is close to BraTS12, BrainWeb is far from all",
         "Spearman's correlation of the divergences between cohorts with the thesis's", 0.8, 1.0,
         lambda e: e.number("divergence"),
     ),
-    Finding(
+    Claim(
         "9", "Sampling relevant labels is crucial for small lesions",
         "Dice of WMH, relevant-label sampling minus uniform sampling (selective cross-entropy, MRBrainS13+17)",
         0.1, None,
-        lambda e: e.difference(
-            (ANATOMY_WMH, "selective_cross_entropy"), (ANATOMY_WMH, "selective_cross_entropy_uniform"), ["wmh"]
-        ),
+        lambda e: e.difference((ANATOMY_WMH, SELECTIVE), (ANATOMY_WMH, UNIFORM), ["wmh"]),
     ),
-    Finding(
+    Claim(
         "10", "MultiUNet costs twice as much as one network",
         "parameters of MultiUNet's networks, as a multiple of those of the selective network", 1.5, 2.0,
         lambda e: e.number("cost of MultiUNet"),
     ),
 )  # fmt: skip
-"""The findings, in the order of the thesis's conclusions."""
+"""What the thesis claims, in the order of its conclusions."""
 
 
 # -- the table -----------------------------------------------------------------------------------------------------
 
 
 def make_ledger(study: Study, n_draws: int = N_DRAWS, seed: int = 0) -> pd.DataFrame:
-    """Judge every finding on the finished runs of a study.
+    """Judge every claim on the finished runs of a study.
 
     One cannot tell where a scenario has fewer than `MIN_CASES` test cases.
 
@@ -189,28 +183,28 @@ def make_ledger(study: Study, n_draws: int = N_DRAWS, seed: int = 0) -> pd.DataF
     -------
     pd.DataFrame
         ``finding, claim, measure, rule, thesis, ours, low, high, verdict``; NaN and *cannot tell* where the study lacks
-        what a finding needs, with the reason in ``note``.
+        what a claim needs, with the reason in ``note``.
     """
     evidence = gather(study)
     rng = np.random.default_rng(seed)
     draws = [evidence.drawn(rng) for _ in range(n_draws)]
     rows = []
-    for f in FINDINGS:
+    for c in CLAIMS:
         ours, low, high, note = float("nan"), float("nan"), float("nan"), ""
         evidence.n_cases_used.clear()
         try:
-            ours = f.statistic(evidence)
-            low, high = np.nanquantile([f.statistic(draw) for draw in draws], [0.025, 0.975])
+            ours = c.statistic(evidence)
+            low, high = np.nanquantile([c.statistic(draw) for draw in draws], [0.025, 0.975])
         except Missing as error:
             note = f"this study has not: {error}"
         few = min(evidence.n_cases_used, default=MIN_CASES)
-        verdict = f.verdict(low, high)
+        verdict = c.verdict(low, high)
         if few < MIN_CASES and not note:
             verdict, note = "cannot tell", f"too few test cases ({few})"
         rows.append(
             {
-                "finding": f.number, "claim": f.claim, "measure": f.measure, "rule": f.rule,
-                "thesis": np.nan if f.thesis is None else f.thesis, "ours": ours, "low": low, "high": high,
+                "finding": c.number, "claim": c.text, "measure": c.measure, "rule": c.rule,
+                "thesis": np.nan if c.thesis is None else c.thesis, "ours": ours, "low": low, "high": high,
                 "verdict": verdict, "note": note,
             }
         )  # fmt: skip

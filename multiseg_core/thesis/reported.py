@@ -1,42 +1,59 @@
-"""The numbers that the thesis reports, as data, and the numbers of its figures.
+"""The numbers that the thesis reports, as data, and ours beside them.
 
-`multiseg_core/reference/README.md` says how exact the data are.
+`multiseg_core/thesis/reference/README.md` says how exact the data are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from importlib import resources
+from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
-COHORT_FIGURES: Mapping[str, int] = {
-    "multi_task": 2, "modalities": 4, "anatomy": 13, "wmh": 14, "tumour": 15, "jensen_shannon": 16, "csf_protocols": 33,
+from ..cohorts.base import Cohort
+from ..exploration import domain_distance
+from ..exploration.cohort_tables import Explored
+from ..study.scenarios import Scenario
+
+ANATOMY = ("csf", "gm", "wm")
+"""The labels of anatomical cohorts."""
+
+
+class CohortGroup(NamedTuple):
+    """Cohorts that the thesis shows in one figure."""
+
+    name: str
+    figure: int
+
+
+COHORT_GROUPS: Mapping[tuple[str, ...], CohortGroup] = {
+    ANATOMY: CohortGroup("anatomy", 13), ("wmh",): CohortGroup("wmh", 14), ("oedema", "tumour"): CohortGroup("tumour", 15),
 }  # fmt: skip
-"""Its figures of the cohorts, by what they show."""
+"""Its groups of cohorts by the labels that they draw."""
 
-_SCENARIO_FIGURES: Mapping[tuple[frozenset[str], str], Mapping[str, int]] = {
-    (frozenset({"ibsr"}), "ibsr"): {"dice": 17, "panel": 18, "significance": 19},
-    (frozenset({"mrbrains17"}), "mrbrains17"): {"dice": 20, "panel": 21, "significance": 22},
-    (frozenset({"brats12"}), "brats12"): {"dice": 23, "significance": 24, "panel": 25},
-    (frozenset({"mrbrains13", "mrbrains17"}), "mrbrains18"): {"dice": 26, "significance": 27, "panel": 28},
-    (frozenset({"ibsr", "mrbrains17"}), "mrbrains18"): {"dice": 29, "significance": 30, "panel": 31, "naive": 32},
-    (frozenset({"brainweb", "brats12"}), "tumorsim"): {"dice": 34, "significance": 35, "panel": 36, "naive": 37},
-}
+SCENARIOS: tuple[tuple[frozenset[str], str], ...] = (
+    (frozenset({"ibsr"}), "ibsr"),
+    (frozenset({"mrbrains17"}), "mrbrains17"),
+    (frozenset({"brats12"}), "brats12"),
+    (frozenset({"mrbrains13", "mrbrains17"}), "mrbrains18"),
+    (frozenset({"ibsr", "mrbrains17"}), "mrbrains18"),
+    (frozenset({"brainweb", "brats12"}), "tumorsim"),
+)
+"""Its scenarios in the order in which it reports them: training cohorts, test cohort."""
 
 
-def figure_number(train: Sequence[str], test: str, kind: str) -> int | None:
-    """Return the number of a figure of a scenario in the thesis; None if it has no such figure.
+def scenario_place(train: Sequence[str], test: str) -> int | None:
+    """Return the place of a scenario in `SCENARIOS`, from 0; None for one that the thesis does not have.
 
     Parameters
     ----------
     train, test
         Names of cohorts of the thesis; the order of the training cohorts does not matter.
-    kind
-        ``dice`` (box plots), ``significance`` (means on an axis), ``panel`` (slices) or ``naive`` (the naive model on
-        its own training cohorts).
     """
-    return _SCENARIO_FIGURES.get((frozenset(train), test), {}).get(kind)
+    scenario = (frozenset(train), test)
+    return SCENARIOS.index(scenario) if scenario in SCENARIOS else None
 
 
 def _read(name: str) -> pd.DataFrame:
@@ -67,3 +84,60 @@ def dice(train: Sequence[str], test: str) -> pd.DataFrame:
     both = pd.concat([_read("dice_medians.csv").rename(columns={"median_dice": "dice"}), means])
     same = both["train"].map(lambda cohorts: sorted(cohorts.split("+")) == sorted(train))
     return both[same & (both["test"] == test)][["model", "label", "dice"]].reset_index(drop=True)
+
+
+# -- ours beside them ----------------------------------------------------------------------------------------------
+
+
+def beside_thesis(scenario: Scenario, metrics: pd.DataFrame) -> pd.DataFrame:
+    """Return the median Dice of each label over cases, and the mean over all, ours beside the thesis's.
+
+    One row per model. The thesis's columns are there only for scenarios that it has; NaN where it gives no number.
+
+    Parameters
+    ----------
+    scenario
+        Its cohorts say which of the thesis they are or imitate.
+    metrics
+        Tidy rows; those of other scenarios are left out.
+    """
+    theirs = dice([cohort.imitates for cohort in scenario.train], scenario.test.imitates)
+    part = metrics[metrics["scenario"] == scenario.name]
+    per_case = part.groupby(["model", "label", "case"], sort=False)["dice"].mean()
+    ours = per_case.groupby(["model", "label"], sort=False).median().unstack()
+    ours["mean"] = part.groupby("model")["dice"].mean()
+    models = list(dict.fromkeys(part["model"]))
+    columns: dict[tuple[str, str], pd.Series] = {}
+    for label in [*scenario.labels, "mean"]:
+        if label not in ours:
+            continue
+        columns[label, "ours"] = ours[label].reindex(models)
+        known = theirs[theirs["label"] == label].set_index("model")["dice"]
+        if len(known):
+            values = [known.get(model, known.get("all_losses", np.nan)) for model in models]
+            columns[label, "thesis"] = pd.Series(values, index=models)
+    return pd.DataFrame(columns).rename_axis("model")
+
+
+def divergences_beside_thesis(
+    cohorts: Mapping[str, Cohort], explored: Explored
+) -> tuple[pd.DataFrame, pd.DataFrame | None]:
+    """Return the divergences between cohorts, and the thesis's for those that it has (None for fewer than two).
+
+    Both are square, with the cohorts in the thesis's order, then the others.
+
+    Parameters
+    ----------
+    cohorts, explored
+        Those of a study by name, and their stored cases.
+    """
+    reference = divergences()
+    known = {name: cohorts[name].imitates for name in explored}
+    order = [name for theirs in reference.index for name in known if known[name] == theirs]
+    ours = domain_distance.divergences(explored, order)
+    order = [name for name in order if name in ours.index]
+    if len(order) < 2:
+        return ours, None
+    theirs = reference.loc[[known[n] for n in order], [known[n] for n in order]]
+    theirs.index, theirs.columns = pd.Index(order, name="cohort"), pd.Index(order)
+    return ours, theirs

@@ -1,8 +1,9 @@
-"""Files that are whole or absent, and fingerprints of what made them."""
+"""Files that are whole or absent, and tables in them."""
 
 from __future__ import annotations
 
 import contextlib
+import csv
 import json
 import os
 import shutil
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+
+from .errors import UserError
 
 
 @contextlib.contextmanager
@@ -65,6 +68,41 @@ def write_json(path: Path, value: Any) -> None:
     """Write JSON atomically."""
     with atomic_path(path) as part:
         part.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Read a CSV file as texts, without spaces around them, so that names such as 007 or NA stay what they are.
+
+    Returns
+    -------
+    pd.DataFrame
+        Its columns, also those that are there twice; the index holds line numbers. Lines without any text are left out.
+
+    Raises
+    ------
+    UserError
+        One line that names the file: it cannot be read, or a line has more or fewer cells than the header.
+    """
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:  # -sig: spreadsheets write a byte order mark
+            reader = csv.reader(file)
+            lines = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: not a text file in UTF-8") from None
+    except csv.Error as error:
+        raise UserError(f"{path}: line {reader.line_num}: {error}") from None
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None
+    (_, header), *rows = [(number, cells) for number, cells in lines if any(cells)] or [(0, [])]
+    separated = next((mark for mark in (";", "\t") if len(header) == 1 and mark in header[0]), None)
+    if separated:
+        raise UserError(f"{path}: columns are separated by {separated!r}; expected commas")
+    for number, cells in rows:
+        if len(cells) != len(header):
+            raise UserError(f"{path}: line {number}: {len(cells)} cells, but the header has {len(header)}")
+    return pd.DataFrame([cells for _, cells in rows], [number for number, _ in rows], header, str)
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:

@@ -5,7 +5,6 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from multiseg_core.statistics.summaries import mean_dice
 from multiseg_core.statistics.thesis_test import thesis_test, wilcoxon_p
 
 from ..conftest import tidy
@@ -48,23 +47,3 @@ def test_copies_of_a_seed_are_no_evidence() -> None:
     metrics = tidy({"a": [[0.9, 0.8], [0.7, 0.9]], "b": [[0.5, 0.6], [0.6, 0.4]]})
     copies = pd.concat([metrics.assign(seed=seed) for seed in range(3)])
     pd.testing.assert_frame_equal(thesis_test(copies), thesis_test(metrics))
-
-
-def test_mean_dice() -> None:
-    result = mean_dice(tidy({"a": [[0.9, 0.8], [0.7, np.nan]]}))
-    assert result.loc[("s", "a")].tolist() == pytest.approx([0.8, 0.8, (0.9 + 0.8 + 0.7) / 3])
-
-
-def test_mean_dice_leaves_undefined_values_out_model_by_model() -> None:
-    result = mean_dice(tidy({"a": [[0.9, 0.8], [0.7, np.nan]], "b": [[0.5, np.nan], [0.1, np.nan]]}))
-    assert result.loc[("s", "a"), "mean"] == pytest.approx((0.9 + 0.8 + 0.7) / 3)
-    assert result.loc[("s", "b"), "mean"] == pytest.approx(0.3) and np.isnan(result.loc[("s", "b"), "l1"])
-
-
-def test_mean_dice_keeps_the_order_of_scenarios_models_and_labels() -> None:
-    first = tidy({"c": [[0.1]], "a": [[0.2]]}).assign(scenario="z", label="wmh")
-    second = tidy({"b": [[0.3]], "c": [[0.4]], "a": [[np.nan]]})
-    result = mean_dice(pd.concat([first, second]))
-    assert list(result.index) == [("z", "c"), ("z", "a"), ("s", "b"), ("s", "c"), ("s", "a")]
-    assert list(result.columns) == ["wmh", "l0", "mean"] and result.columns.name == "label"
-    assert result["mean"].tolist() == pytest.approx([0.1, 0.2, 0.3, 0.4, np.nan], nan_ok=True)

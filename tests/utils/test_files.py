@@ -53,3 +53,22 @@ def test_code_fingerprint_ignores_comments_and_docstrings(tmp_path: Path, monkey
         (tmp_path / f"toy{i}.py").write_text(text)
         prints.append(code_fingerprint(f"toy{i}"))
     assert prints[0] == prints[1] != prints[2]
+
+
+def test_tables_are_read_as_texts_with_line_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_bytes(b'\xef\xbb\xbfcase, dice\r\n\r\n007,\r\n,\r\n"a\nb", 1\r\nNA,inf\r\n')
+    table = files.read_table(path)
+    assert list(table.columns) == ["case", "dice"]
+    assert table["case"].to_dict() == {3: "007", 6: "a\nb", 7: "NA"} and list(table["dice"]) == ["", "1", "inf"]
+
+
+def test_a_table_may_be_empty_but_not_ragged(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("")
+    assert files.read_table(path).shape == (0, 0)
+    path.write_text("case,dice\n")
+    assert list(files.read_table(path).columns) == ["case", "dice"] and len(files.read_table(path)) == 0
+    path.write_text("case,dice\n1,2\n1,2,3\n")
+    with pytest.raises(UserError, match="table.csv: line 3: 3 cells, but the header has 2"):
+        files.read_table(path)

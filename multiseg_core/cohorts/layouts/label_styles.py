@@ -1,0 +1,30 @@
+"""How the labels of the thesis's cohorts are called and coloured; other labels keep their names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+
+class LabelStyle(NamedTuple):
+    """How a label looks: its name in English, the thesis's colour, its name in Spanish."""
+
+    name: str
+    colour: str
+    spanish: str
+
+
+LABEL_STYLES: Mapping[str, LabelStyle] = {
+    "csf": LabelStyle("CSF", "#2ca02c", "CSF"),
+    "gm": LabelStyle("GM", "#1f5fd0", "GM"),
+    "wm": LabelStyle("WM", "#f2d32b", "WM"),
+    "wmh": LabelStyle("WMH", "#e0201b", "WMH"),
+    "oedema": LabelStyle("Oedema", "#e0201b", "Edema"),
+    "tumour": LabelStyle("Tumour", "#2ca02c", "Tumor"),
+}
+"""The known labels."""
+
+
+def label_name(label: str) -> str:
+    """Return the English name of a label, for tables and prose."""
+    return LABEL_STYLES[label].name if label in LABEL_STYLES else label.replace("_", " ")
