@@ -169,11 +169,11 @@ def check_command(options: argparse.Namespace) -> None:
     except UserError as error:
         findings.errors.append(str(error))
     print(findings.cohorts.to_string(index=False))
-    for scenario, s in study.params.scenarios.items():
-        kind = "validation cases" if study.tests_on_validation(scenario) else "cases"
+    for name, s in study.scenarios.items():
+        kind = "validation cases" if s.tests_on_validation else "cases"
         print(
-            f"scenario {scenario}: trains on {', '.join(s.train)}; tests {len(study.test_cases(scenario))} {kind} of "
-            f"{s.test}; {len(s.models)} models x {len(study.params.seeds)} seeds"
+            f"scenario {name}: trains on {', '.join(s.parts)}; tests {len(s.test_cases)} {kind} of "
+            f"{s.test.name}; {len(s.models)} models x {len(study.params.seeds)} seeds"
         )
     for line in findings.warnings:
         print(f"warning: {line}", file=sys.stderr)
@@ -182,11 +182,13 @@ def check_command(options: argparse.Namespace) -> None:
     print("no errors")
 
 
-def _checked(options: argparse.Namespace) -> Study:
-    """Load a study and check it; print its warnings."""
+def _checked(options: argparse.Namespace, to_write: bool) -> Study:
+    """Load a study and check it, and that its folder can be written to if need be; print its warnings."""
     from .study.check import require_sound
 
     study = _load(options)
+    if to_write:
+        study.require_writable()
     for line in require_sound(study).warnings:
         print(f"warning: {line}", file=sys.stderr)
     return study
@@ -194,13 +196,13 @@ def _checked(options: argparse.Namespace) -> Study:
 
 def prepare_command(options: argparse.Namespace) -> None:
     """``multiseg prepare``: build the store."""
-    from .study.runs import prepare_study
+    from .study.runs import prepare
 
-    study = _checked(options)
+    study = _checked(options, to_write=True)
     folders = [study.store.path(case, study.cohorts[case.cohort]) for case in study.needed_cases()]
     missing = [folder for folder in folders if not folder.exists()]
     started = time.monotonic()
-    prepare_study(study)
+    prepare(study)
     minutes = (time.monotonic() - started) / 60
     print(f"{len(missing)} cases prepared, {len(folders) - len(missing)} were there: {study.store.folder}")
     if missing:
@@ -216,12 +218,13 @@ def train_command(options: argparse.Namespace) -> None:
     if options.list:
         study = _load(options)
         for run in study.runs:
-            print(f"{run.key}  {run.name}  {finished_runs.state(study, run)}")
+            print(f"{run.key}  {run.name}  {finished_runs.state(run)}")
         return
-    study = _checked(options)
+    study = _checked(options, to_write=True)
     run = study.find_run(options.run)
-    runs.prepare_study(study, study.needed_cases([run.scenario]))
-    for network in (n for networks in runs.training_rounds(study, [run]) for n in networks):
+    runs.prepare(study, study.needed_cases([run.scenario]))
+    runs.check_volumes([run], study.store, study.params)
+    for network in (n for networks in runs.training_rounds([run]) for n in networks):
         bar = progress_bar(f"training {network.name}", 1.0)
 
         def report(fraction: float, text: str, bar=bar) -> None:  # type: ignore[no-untyped-def]
@@ -229,9 +232,9 @@ def train_command(options: argparse.Namespace) -> None:
             bar.update(fraction - bar.n)
 
         with bar:
-            runs.train_network(study, network, report)
-    folder = runs.evaluate_run(study, run)
-    runs.collect_metrics(study)
+            runs.train_network(network, study.store, study.params, report)
+    folder = runs.evaluate_run(run, study.store, study.params)
+    runs.write_metrics(study)
     print(f"finished {run.name}: {folder}")
 
 
@@ -244,7 +247,7 @@ def study_command(options: argparse.Namespace) -> None:
     study = _load(options)
     plan = notebooks.planned_notebooks(study, _notebooks_folder(options))
     _say(f"study {study.name}: {len(study.params.scenarios)} scenarios, {len(plan)} notebooks")
-    study = _checked(options)
+    study = _checked(options, to_write=True)
     runs.finish_runs(study)
     for number, (notebook, output, parameters) in enumerate(plan, start=1):
         key = notebooks.notebook_key(study, notebook, parameters)
@@ -270,7 +273,7 @@ def predict_command(options: argparse.Namespace) -> None:
     """``multiseg predict``: segment one case."""
     import nibabel as nib
 
-    from .inference import Model
+    from .inference import Segmenter
     from .preprocessing.prepare import prepare
     from .utils.compute import Compute
     from .utils.files import atomic_path
@@ -281,7 +284,7 @@ def predict_command(options: argparse.Namespace) -> None:
     inputs = [*images.values(), *([options.brain_mask] if options.brain_mask else [])]
     if options.out.resolve() in {path.resolve() for path in inputs}:
         raise UserError(f"{options.out}: the output would overwrite an input")
-    model = Model.load(options.run_folder / "model.pt")
+    model = Segmenter.load(options.run_folder / "model.pt")
     for modality in images:
         if modality not in model.modalities:
             raise UserError(

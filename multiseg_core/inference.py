@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +83,7 @@ class Segmenter:
         content = {
             "format": FORMAT,
             "labels": list(self.labels),
-            "preprocessing": self.preprocessing.model_dump(),
+            "preprocessing": asdict(self.preprocessing),
             "members": [
                 {
                     "weights": {name: t.cpu() for name, t in m.network.state_dict().items()},

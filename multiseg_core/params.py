@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any, Union
 
 import yaml
+from pydantic import ValidationError
 
-from .figures.spanish import LANGUAGES
+from .models import Loss, Model
 from .utils.errors import UserError, one_line, suggest
 
 CodeValue = Union[str, list[str]]  # noqa: UP007 - read at run time
@@ -182,6 +183,18 @@ class Params:
     """Heading of the report."""
     figure_language: str = "en"
     """Language of the texts inside figures: ``en``, or ``es`` for the thesis's Spanish."""
+    models: dict[str, Any] = field(default_factory=dict)
+    """Models of the study's own by name, see `multiseg_core.models.Model`; an entry with the name of a built-in model
+    changes only the choices that it states."""
+
+    def network_for(self, model: Model) -> dict[str, Any]:
+        """Return the ``network`` of a model: the study's, with what the model changes."""
+        own = model.network or {}
+        return dict(own) if "name" in own else {**self.network, **own}
+
+    def training_for(self, model: Model) -> TrainingParams:
+        """Return the ``training`` of a model: the study's, with what the model changes."""
+        return dataclasses.replace(self.training, **(model.training or {}))
 
 
 def load_params(path: Path) -> Params:
@@ -208,10 +221,38 @@ def load_params(path: Path) -> Params:
         ) from None
     try:
         params = parse(Params, raw, "")
+        params = dataclasses.replace(params, models={k: _parse_model(k, v) for k, v in params.models.items()})
         _check_values(params)
+        for name, model in params.models.items():
+            _check_model(params, name, model)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
     return params
+
+
+def _parse_model(name: str, value: Any) -> Model:
+    """Read an entry of ``models``. Raises `UserError` in one line."""
+    where = f"models.{name}"
+    try:
+        return Model.model_validate(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join([where, *(str(part) for part in first["loc"] if part != "Loss")])
+        if first["type"] == "extra_forbidden":
+            known = Loss.model_fields if first["loc"][:-1] else Model.model_fields
+            raise UserError(f"unknown key '{place}'{suggest(str(first['loc'][-1]), known)}") from None
+        raise UserError(f"{place}: {first['msg'][:1].lower()}{first['msg'][1:]}, got {_show(first['input'])}") from None
+
+
+def _check_model(params: Params, name: str, model: Model) -> None:
+    """Check what a model changes of the study's training."""
+    stated = model.training or {}
+    own = _parse_dataclass(TrainingParams, stated, f"models.{name}.training")
+    changed = {key: getattr(own, key) for key in stated}
+    try:
+        _check_values(dataclasses.replace(params, training=dataclasses.replace(params.training, **changed)))
+    except UserError as error:
+        raise UserError(f"models.{name}.{error}") from None
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
@@ -335,7 +376,7 @@ def _check_values(params: Params) -> None:
     _require_choice("training.schedule", t.schedule, ("constant", "one_cycle"))
     _require_choice("device", params.device.split(":")[0], ("auto", "cpu", "cuda"))
     _require_choice("precision", params.precision, ("auto", "float32", "bf16"))
-    _require_choice("figure_language", params.figure_language, LANGUAGES)
+    _require_choice("figure_language", params.figure_language, ("en", "es"))
     require(bool(params.cohorts), "cohorts: at least one is needed")
     require(bool(params.scenarios), "scenarios: at least one is needed")
     require(bool(params.seeds), "seeds: at least one is needed")

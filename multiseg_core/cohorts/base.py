@@ -65,6 +65,8 @@ class Cohort:
         Case -> what is wrong with its files, one line each: `multiseg check` reports them as errors.
     notes
         What `multiseg check` reports as warnings.
+    imitates
+        The known cohort that it is or stands in for: its phantom preset, its layout, or else its own name.
     complete_map
         What the codes of its cases' `complete_labels` mean; None where no case has any.
     """
@@ -76,3 +78,4 @@ class Cohort:
     problems: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
     notes: tuple[str, ...] = ()
     complete_map: CodeMap | None = field(default=None, repr=False)
+    imitates: str = ""

@@ -165,11 +165,12 @@ def _load(name: str, p: CohortParams, labels: Sequence[str], base: Path, work: P
     for label in absent:
         if label not in labels:
             raise UserError(f"cohorts.{name}.absent: unknown label '{label}'{suggest(label, labels)}")
+    imitates = {"phantom": p.preset or name, "table": name}.get(p.source, p.source)
     try:
         code_map = CodeMap.build(labels, codes, absent)
     except UserError as error:
         raise UserError(f"cohorts.{name}.codes: {error}") from None
-    return Cohort(name, cases, modalities, code_map, problems, notes, _complete_map(name, labels, complete))
+    return Cohort(name, cases, modalities, code_map, problems, notes, _complete_map(name, labels, complete), imitates)
 
 
 def _complete_map(name: str, labels: Sequence[str], codes: Mapping[int, str | Sequence[str]] | None) -> CodeMap | None:

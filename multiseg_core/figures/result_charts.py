@@ -14,10 +14,11 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter
 
+from ..models import SELECTIVE
 from .spanish import say
 from .style import LABEL_NAMES, ModelStyle, drawn_name, model_patch, model_styles, pretty
 
-REFERENCE = "selective_cross_entropy"
+REFERENCE = SELECTIVE
 """The model that all others are compared with where there are too many pairs to draw."""
 
 MOST_MODELS = 6

@@ -13,27 +13,8 @@ LANGUAGES = ("en", "es")
 """Languages of figures: English, Spanish."""
 
 SPANISH: Mapping[str, str] = {
-    # labels
-    "CSF": "CSF",
-    "GM": "GM",
-    "WM": "WM",
-    "WMH": "WMH",
-    "Oedema": "Edema",
-    "Tumour": "Tumor",
-    " or ": " o ",
-    # models
-    "MultiUNet": "MultiUNet",
-    "Cross-entropy\n(naive)": "Entropía cruzada\n(naive)",
-    "Selective\ncross-entropy": "Entropía cruzada\nselectiva",
     "Dice": "Dice",
-    "Selective\nDice": "Dice\nselectivo",
-    "Patch-wise\nselective CE": "E. C. selectiva\npor parche",
-    "Selective CE,\nuniform patches": "E. C. selectiva,\nparches uniformes",
-    "Patch-wise sel. CE,\nuniform patches": "E. C. sel. por parche,\nparches uniformes",
-    "MultiUNet,\nshared inputs": "MultiUNet,\nmismas entradas",
-    "Pseudo-labels": "Pseudoetiquetas",
-    "Oracle": "Oráculo",
-    "Single task": "Mono-tarea",
+    " or ": " o ",
     # slices
     "ground truth": "ground truth",
     "labels": "etiquetas",

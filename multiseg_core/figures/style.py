@@ -5,19 +5,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from colorsys import hls_to_rgb
 from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import seaborn as sns
+from matplotlib.colors import to_hex
 from matplotlib.patches import Patch
 
+from ..cohorts.layouts.label_styles import LABEL_STYLES
+from ..models import MODELS, SINGLE_TASK, SINGLE_TASK_MODEL, Model
 from .saving import DPI
-from .spanish import say, use_language
+from .spanish import language, use_language
 
-LABEL_COLOURS: Mapping[str, str] = {
-    "csf": "#2ca02c", "gm": "#1f5fd0", "wm": "#f2d32b", "wmh": "#e0201b", "oedema": "#e0201b", "tumour": "#2ca02c",
-}  # fmt: skip
+LABEL_COLOURS: Mapping[str, str] = {label: style.colour for label, style in LABEL_STYLES.items()}
 """The thesis's colours of labels."""
 
 
@@ -29,48 +32,20 @@ class ModelStyle(NamedTuple):
     marker: str = "o"
 
 
-SINGLE_TASK = "single_task"
-"""Stands beside the models where a network that was trained for one task alone is shown."""
+_models: dict[str, Model] = {**MODELS, SINGLE_TASK: SINGLE_TASK_MODEL}
+"""The models that have a look of their own, see `use_style`."""
 
-_SELECTIVE = "#00876A"
+MODEL_NAMES: Mapping[str, str] = {name: model.title for name, model in _models.items()}
+"""English names of the built-in models."""
 
-MODEL_STYLES: Mapping[str, ModelStyle] = {
-    "multi_unet": ModelStyle("#005A9C"),
-    "cross_entropy": ModelStyle("#C4470C"),
-    "selective_cross_entropy": ModelStyle(_SELECTIVE),
-    "dice": ModelStyle("#DDA0CB"),
-    "selective_dice": ModelStyle("#F2C230"),
-    # variants of selective cross-entropy: its colour, paler, with a pattern
-    "patchwise_selective_cross_entropy": ModelStyle("#7FC8B5", "///", "^"),
-    "selective_cross_entropy_uniform": ModelStyle("#7FC8B5", "...", "v"),
-    "patchwise_selective_cross_entropy_uniform": ModelStyle("#7FC8B5", "xxx", "X"),
-    "multi_unet_shared": ModelStyle("#8DBBE0", "++", "p"),
-    "pseudo_labels": ModelStyle("#8DBBE0", "\\\\\\", "s"),  # learns from the networks of MultiUNet
-    "oracle": ModelStyle("#3A3A3A", "", "D"),
-    SINGLE_TASK: ModelStyle("#C8C8C8", "||", "P"),
-}
-"""Five main models whose colours stay apart for colour-blind readers (after Okabe and Ito, but of more different
-lightness); the others differ in pattern and marker as well."""
-
-MODEL_NAMES: Mapping[str, str] = {
-    "multi_unet": "MultiUNet", "cross_entropy": "Cross-entropy\n(naive)",
-    "selective_cross_entropy": "Selective\ncross-entropy", "dice": "Dice", "selective_dice": "Selective\nDice",
-    "patchwise_selective_cross_entropy": "Patch-wise\nselective CE",
-    "selective_cross_entropy_uniform": "Selective CE,\nuniform patches",
-    "patchwise_selective_cross_entropy_uniform": "Patch-wise sel. CE,\nuniform patches",
-    "multi_unet_shared": "MultiUNet,\nshared inputs",
-    "pseudo_labels": "Pseudo-labels", "oracle": "Oracle", SINGLE_TASK: "Single task",
-}  # fmt: skip
-"""English names of models."""
-
-LABEL_NAMES: Mapping[str, str] = {
-    "csf": "CSF", "gm": "GM", "wm": "WM", "wmh": "WMH", "oedema": "Oedema", "tumour": "Tumour",
-}  # fmt: skip
+LABEL_NAMES: Mapping[str, str] = {label: style.name for label, style in LABEL_STYLES.items()}
 """English names of labels."""
 
 
-def use_style(language: str = "en") -> None:
-    """Set the look of all figures, and the language of their texts (``en`` or ``es``)."""
+def use_style(language: str = "en", models: Mapping[str, Model] = MODELS) -> None:
+    """Set the look of all figures, the language of their texts (``en`` or ``es``), and the models that they know."""
+    _models.clear()
+    _models.update({**models, SINGLE_TASK: SINGLE_TASK_MODEL})
     sns.set_theme(style="whitegrid", context="notebook", palette="colorblind")
     plt.rcParams.update({"figure.dpi": 110, "savefig.dpi": DPI, "savefig.bbox": "tight", "axes.grid.axis": "y"})
     plt.rcParams.update({"hatch.linewidth": 0.6})
@@ -81,19 +56,32 @@ def use_style(language: str = "en") -> None:
 
 
 def label_colours(labels: Sequence[str]) -> dict[str, str]:
-    """Return a colour for each label; those that the thesis would give one colour twice, or none, get others."""
-    spare = iter(["#9b30c9", "#ff7f0e", "#17becf", "#8c564b", "#7f7f7f", "#bcbd22"] * 4)
+    """Return a colour for each label, all different; those that the thesis would give one colour twice, or none, get
+    others."""
+    spare = itertools.chain(_SPARE_COLOURS, _more_colours())
     colours: dict[str, str] = {}
     for label in labels:
         colour = LABEL_COLOURS.get(label)
-        colours[label] = colour if colour and colour not in colours.values() else next(spare)
+        while colour is None or colour in colours.values():
+            colour = next(spare)
+        colours[label] = colour
     return colours
+
+
+_SPARE_COLOURS = ("#9b30c9", "#ff7f0e", "#17becf", "#8c564b", "#7f7f7f", "#bcbd22")
+
+
+def _more_colours() -> Iterator[str]:
+    """Yield colours without end, whose hues step by the golden ratio and whose lightness changes from round to round."""
+    for n in itertools.count():
+        yield to_hex(hls_to_rgb(n * 0.618034 % 1, 0.3 + 0.07 * (n % 7), 0.5 + 0.1 * (n % 5)))
 
 
 def model_styles(models: Sequence[str]) -> dict[str, ModelStyle]:
     """Return the look of each model; those that the study does not know get colours of a palette."""
     spare = sns.color_palette("colorblind", n_colors=len(models)).as_hex()
-    return {m: MODEL_STYLES.get(m, ModelStyle(colour)) for m, colour in zip(models, spare, strict=True)}
+    known = {name: ModelStyle(model.colour, model.hatch, model.marker) for name, model in _models.items()}
+    return {m: known.get(m, ModelStyle(colour)) for m, colour in zip(models, spare, strict=True)}
 
 
 def pretty(name: str, names: Mapping[str, str]) -> str:
@@ -103,12 +91,17 @@ def pretty(name: str, names: Mapping[str, str]) -> str:
 
 def plain(model: str) -> str:
     """Return the English name of a model on one line."""
-    return pretty(model, MODEL_NAMES).replace("\n", " ")
+    title = _models[model].title if model in _models else model.replace("_", " ")
+    return title.replace("\n", " ")
 
 
 def drawn_name(name: str, names: Mapping[str, str] = MODEL_NAMES) -> str:
     """Return the name of a model or label in the language of figures; unknown ones keep theirs."""
-    return say(names[name]) if name in names else pretty(name, names)
+    if names is MODEL_NAMES and name in _models:
+        return _models[name].spanish if language() == "es" else _models[name].title
+    if names is LABEL_NAMES and name in LABEL_STYLES:
+        return LABEL_STYLES[name].spanish if language() == "es" else LABEL_STYLES[name].name
+    return pretty(name, names)
 
 
 def model_patch(model: str, style: ModelStyle) -> Patch:

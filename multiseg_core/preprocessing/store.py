@@ -15,6 +15,7 @@ The folder's name is a fingerprint of everything that shaped it; a folder is com
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import math
@@ -228,7 +229,7 @@ class Store:
         if known.exists():
             return known.read_text()
         value = file_fingerprint(path)
-        with atomic_path(known) as part:
+        with contextlib.suppress(OSError), atomic_path(known) as part:  # it is a memory only
             part.write_text(value)
         return value
 
@@ -265,5 +266,8 @@ class Store:
         return folder
 
     def open(self, case: Case, cohort: Cohort) -> StoredCase:
-        """Open a case, building it first if need be."""
-        return StoredCase.open(self.build(case, cohort))
+        """Open a case. Raises `UserError` if it is not built."""
+        folder = self.path(case, cohort)
+        if not folder.exists():
+            raise UserError(f"cohort {case.cohort}, case {case.name}: is not prepared; run multiseg prepare first")
+        return StoredCase.open(folder)

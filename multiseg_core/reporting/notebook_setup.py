@@ -1,8 +1,8 @@
-"""What happens inside a notebook and how notebooks are executed; `rendering` makes pages of them."""
+"""How a notebook begins."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import MutableMapping
 from typing import Any
 
 import pandas as pd
@@ -12,13 +12,11 @@ from ..study.study import Study
 from ..utils.errors import UserError, suggest
 from .table_files import number
 
-# -- inside a notebook ---------------------------------------------------------------------------------------------
-
-
-def start_notebook(variables: Mapping[str, Any], *parameters: str) -> Study:
+def start_notebook(variables: MutableMapping[str, Any], *parameters: str) -> Study:
     """Begin a notebook: check its parameters, set the style of figures, load the study.
 
-    papermill only warns of a parameter that a notebook does not have, and the default is used. Here it is an error.
+    papermill only warns of a parameter that a notebook does not have, and the default is used. Here it is an error. When the
+    cell is run again, what other cells have made since is not taken for parameters.
 
     Parameters
     ----------
@@ -32,13 +30,14 @@ def start_notebook(variables: Mapping[str, Any], *parameters: str) -> Study:
     UserError
         For a variable that is not a parameter, or an unreadable study.
     """
-    for name, value in variables.items():
+    for name, value in [] if "_started" in variables else variables.items():
         if name.startswith("_") or name in ("In", "Out", *parameters):
             continue
         if isinstance(value, str | int | float | bool | list | dict | None):
             raise UserError(f"unknown notebook parameter '{name}'{suggest(name, parameters)}")
     study = Study(variables["params_file"])
-    use_style(study.params.figure_language)
+    variables["_started"] = True
+    use_style(study.params.figure_language, study.models)
     pd.set_option("display.max_colwidth", None, "display.max_columns", None, "display.max_rows", None)
     pd.set_option("display.float_format", number)
     return study

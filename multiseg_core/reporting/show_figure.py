@@ -12,7 +12,6 @@ from typing import Protocol
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ..exploration.domain_distance import imitated
 from ..figures import saving
 from ..figures.style import LABEL_NAMES, SINGLE_TASK, plain, pretty
 from ..study.study import Study
@@ -39,6 +38,17 @@ CAPTIONS: Mapping[str, str] = {
     "csf_protocols": "CSF as each cohort draws it, at the same height.",
 }
 """Kind of figure -> what it shows."""
+
+
+_COHORT_FIGURES: Mapping[str, int] = {
+    "multi_task": 2, "modalities": 4, "jensen_shannon": 16, "csf_protocols": 33,
+    **{group.name: group.figure for group in reported.COHORT_GROUPS.values()},
+}  # fmt: skip
+_SCENARIO_FIGURES: Mapping[str, tuple[int | None, ...]] = {
+    "dice": (17, 20, 23, 26, 29, 34), "panel": (18, 21, 25, 28, 31, 36), "significance": (19, 22, 24, 27, 30, 35),
+    "naive": (None, None, None, None, 32, 37),
+}  # fmt: skip
+"""Their numbers in the thesis; for scenarios in the order of `reported.SCENARIOS`."""
 
 
 class Show(Protocol):
@@ -78,9 +88,10 @@ def presenter(study: Study, scenario: str | None = None) -> Show:
 def figure_number(study: Study, scenario: str | None, kind: str) -> int | None:
     """Return the number that a figure has in the thesis, by the cohorts that a scenario uses or imitates, or None."""
     if scenario is None:
-        return reported.COHORT_FIGURES.get(kind)
+        return _COHORT_FIGURES.get(kind)
     s = study.scenario(scenario)
-    return reported.figure_number([imitated(study, cohort) for cohort in s.train], imitated(study, s.test), kind)
+    place = reported.scenario_place([cohort.imitates for cohort in s.train], s.test.imitates)
+    return None if place is None else _SCENARIO_FIGURES.get(kind, (None,) * 6)[place]
 
 
 def figure_name(study: Study, scenario: str | None, kind: str) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from ..statistics import summaries
-from ..study import runs
+from ..study import finished_runs
 from ..study.study import Study
 from ..utils.provenance import provenance
 
@@ -19,8 +18,7 @@ def provenance_table(study: Study) -> pd.DataFrame:
     facts = provenance()
     packages = facts.pop("packages")
     assert isinstance(packages, Mapping)
-    files = [study.network_folder(network) / "network.json" for network in study.networks(study.runs)]
-    trained = [json.loads(file.read_text(encoding="utf-8")) for file in files if file.exists()]
+    trained = finished_runs.network_facts(study.networks())
     rows = {
         "params file": study.params_file.name,
         "seeds": ", ".join(map(str, study.params.seeds)),
@@ -29,6 +27,8 @@ def provenance_table(study: Study) -> pd.DataFrame:
         "networks": f"{len(trained)}, trained in {sum(t['seconds'] for t in trained) / 60:.1f} min in all",
         "trained on": _distinct(trained, lambda p: p["cpu"] if p["device"] == "cpu" else p["device"]),
         "threads per training": _distinct(trained, lambda p: p["threads"]),
+        "trained with": _distinct(trained, lambda p: f"torch {p['packages'].get('torch', '?')}"),
+        "precision": ", ".join(dict.fromkeys("bf16" if t["bf16"] else "float32" for t in trained)) or "-",
         "trained at commit": _distinct(trained, lambda p: p["commit"]),
     }
     return pd.DataFrame({"": rows.values()}, index=list(rows))
@@ -44,7 +44,7 @@ def _distinct(trained: Sequence[Mapping[str, Any]], what: Callable[[Mapping[str,
 
 def results_table(study: Study) -> pd.DataFrame:
     """Return the mean Dice by scenario, model and label, best mean first within a scenario."""
-    table = summaries.mean_dice(runs.collect_metrics(study)).reset_index()
+    table = summaries.mean_dice(finished_runs.metrics(study)).reset_index()
     table = table.sort_values(["scenario", "mean"], ascending=[True, False], kind="stable")
     order = [label for label in study.labels if label in table.columns]
     return table[["scenario", "model", *order, "mean"]]
@@ -71,6 +71,6 @@ def findings_by_scenario(study: Study) -> dict[str, str]:
 def findings(study: Study) -> list[str]:
     """Return the sentences of `findings_by_scenario`, each with the title of its scenario."""
     return [
-        f"{study.params.scenarios[scenario].title or scenario}: {text}"
+        f"{study.scenario(scenario).title}: {text}"
         for scenario, text in findings_by_scenario(study).items()
     ]

@@ -8,14 +8,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..exploration.domain_distance import imitated
 from ..labels import BACKGROUND
-from ..models import MODELS
+from ..models import NAIVE
 from ..preprocessing.store import StoredCase
-from ..study import finished_runs, runs
+from ..study import finished_runs
 from ..study.plan import Run
 from ..study.study import Study
-from ..thesis import reported
 from ..utils import files
 from ..utils.files import atomic_path
 from . import table_files
@@ -43,69 +41,28 @@ TITLES: Mapping[str, str] = {
 def scenario_table(study: Study, scenario: str) -> pd.DataFrame:
     """Return what a scenario trains and tests on, one fact a row."""
     s = study.scenario(scenario)
-    space = study.scenario_labels(scenario)
     training = [
-        f"{c} ({len(train)} training, {len(validation)} validation cases): "
-        f"{', '.join(study.cohorts[c].code_map.annotates)}"
+        f"{c.name} ({len(train)} training, {len(validation)} validation cases): {', '.join(c.code_map.annotates)}"
         for c in s.train
-        for train, validation in [study.scenario_split(scenario, c)]
+        for train, validation in [s.split(c.name)]
     ]
-    kind = "validation cases" if study.tests_on_validation(scenario) else "cases"
+    kind = "validation cases" if s.tests_on_validation else "cases"
     seen = ", ".join(s.modalities)
-    if s.own_modalities:
-        own = [f"{'+'.join(task)} {', '.join(study.modalities(scenario, task))}" for task in study.tasks(scenario)]
+    if s.params.own_modalities:
+        own = [f"{'+'.join(c.name for c in task)} {', '.join(s.inputs(task))}" for task in s.tasks]
         seen += f" (MultiUNet: {'; '.join(own)})"
     t = study.params.training
     spacing = study.params.preprocessing.spacing_mm
     rows = {
         "training cohorts": "; ".join(training),
-        "test cohort": f"{s.test} ({len(study.test_cases(scenario))} {kind})",
+        "test cohort": f"{s.test.name} ({len(s.test_cases)} {kind})",
         "modalities": seen,
-        "classes": ", ".join((BACKGROUND, *space)),
+        "classes": ", ".join((BACKGROUND, *s.labels)),
         "network": ", ".join(f"{k} {v}" for k, v in study.params.network.items()),
         "training": f"{t.steps} steps of {t.batch_size} patches of {' x '.join(map(str, t.patch_size))} voxels",
         "spacing": "native" if spacing is None else f"{spacing:g} mm",
     }
     return pd.DataFrame({"": rows.values()}, index=list(rows))
-
-
-def beside_thesis(study: Study, scenario: str, metrics: pd.DataFrame) -> pd.DataFrame:
-    """Return the median Dice of each label over cases, and the mean over all, ours beside the thesis's.
-
-    One row per model. The thesis's columns are there only for scenarios that it has; NaN where it gives no number.
-    """
-    s = study.scenario(scenario)
-    theirs = reported.dice([imitated(study, c) for c in s.train], imitated(study, s.test))
-    part = metrics[metrics["scenario"] == scenario]
-    per_case = part.groupby(["model", "label", "case"], sort=False)["dice"].mean()
-    ours = per_case.groupby(["model", "label"], sort=False).median().unstack()
-    ours["mean"] = part.groupby("model")["dice"].mean()
-    models = list(dict.fromkeys(part["model"]))
-    columns: dict[tuple[str, str], pd.Series] = {}
-    for label in [*study.scenario_labels(scenario), "mean"]:
-        if label not in ours:
-            continue
-        columns[label, "ours"] = ours[label].reindex(models)
-        known = theirs[theirs["label"] == label].set_index("model")["dice"]
-        if len(known):
-            values = [known.get(model, known.get("all_losses", np.nan)) for model in models]
-            columns[label, "thesis"] = pd.Series(values, index=models)
-    return pd.DataFrame(columns).rename_axis("model")
-
-
-def surface_distances(metrics: pd.DataFrame) -> pd.DataFrame:
-    """Return the median HD95 and ASSD (mm) of each label over cases and seeds, a row per scenario and model.
-
-    The median, because the distance of a label that was missed is infinite. Cases without the label that predict none
-    are left out.
-    """
-    columns = {
-        (label, name): part.groupby(["scenario", "model"], sort=False)[f"{name.lower()}_mm"].median()
-        for label, part in metrics.groupby("label", sort=False)
-        for name in ("HD95", "ASSD")
-    }
-    order = metrics.groupby(["scenario", "model"], sort=False).size().index
-    return pd.DataFrame(columns).reindex(order)
 
 
 def save(table: pd.DataFrame, folder: Path, name: str) -> pd.DataFrame:
@@ -145,17 +102,6 @@ def title(name: str) -> str:
     return name.replace("_", " ")
 
 
-def history(study: Study, some_runs: Sequence[Run]) -> pd.DataFrame:
-    """Return the training histories of finished runs with ``model`` and ``seed``."""
-    parts = []
-    for run in some_runs:
-        table = pd.read_csv(study.run_folder(run) / "history.csv")
-        table.insert(0, "model", run.model)
-        table.insert(1, "seed", run.seed)
-        parts.append(table)
-    return pd.concat(parts, ignore_index=True)
-
-
 def _first_seed(study: Study, scenario: str) -> list[Run]:
     return [run for run in study.runs_of(scenario) if run.seed == study.params.seeds[0]]
 
@@ -165,38 +111,38 @@ def example_predictions(study: Study, scenario: str) -> tuple[StoredCase, dict[s
 
     The case is the one on which the median model does as on the median case: neither the best nor the worst.
     """
-    metrics = runs.collect_metrics(study).query("scenario == @scenario")
+    metrics = finished_runs.metrics(study).query("scenario == @scenario")
     per_case = metrics.groupby(["case", "model"])["dice"].mean().unstack().median(axis=1)
     typical = (per_case - per_case.median()).abs().idxmin()
-    case = next(c for c in study.test_cases(scenario) if c.name == typical)
-    predictions = {run.model: finished_runs.load_prediction(study, run, case) for run in _first_seed(study, scenario)}
-    return study.store.open(case, study.cohorts[case.cohort]), predictions
+    case = next(c for c in study.scenario(scenario).test_cases if c.name == typical)
+    predictions = {run.model: finished_runs.prediction(run, case) for run in _first_seed(study, scenario)}
+    return study.open(case), predictions
 
 
 def naive_examples(study: Study, scenario: str) -> tuple[list[StoredCase], list[np.ndarray]] | None:
     """Return a validation case of each training cohort and the naive model's prediction; None without that model."""
-    run = next((r for r in _first_seed(study, scenario) if MODELS[r.model] == MODELS["cross_entropy"]), None)
+    run = next((r for r in _first_seed(study, scenario) if r.model == NAIVE), None)
     if run is None:
         return None
-    cases = [study.scenario_split(scenario, cohort)[1][0] for cohort in study.scenario(scenario).train]
-    stored = [study.store.open(case, study.cohorts[case.cohort]) for case in cases]
-    return stored, [finished_runs.load_prediction(study, run, case) for case in cases]
+    cases = [validation[0] for _, validation in study.scenario(scenario).parts.values()]
+    stored = [study.open(case) for case in cases]
+    return stored, [finished_runs.prediction(run, case) for case in cases]
 
 
 def predicted_volumes(study: Study, scenario: str, models: Sequence[str]) -> pd.DataFrame:
     """Return the mean predicted volume (ml) of each label on the validation cases of each training cohort."""
     rows = []
-    labels = study.scenario_labels(scenario)
+    s = study.scenario(scenario)
     for run in study.runs_of(scenario):
         if run.model not in models:
             continue
-        for cohort in study.scenario(scenario).train:
-            for case in study.scenario_split(scenario, cohort)[1]:
-                prediction = finished_runs.load_prediction(study, run, case)
-                counts = np.bincount(prediction.ravel(), minlength=1 + len(labels))
-                ml = counts * study.store.open(case, study.cohorts[cohort]).voxel_ml
+        for cohort, (_, validation) in s.parts.items():
+            for case in validation:
+                prediction = finished_runs.prediction(run, case)
+                counts = np.bincount(prediction.ravel(), minlength=1 + len(s.labels))
+                ml = counts * study.open(case).voxel_ml
                 rows.append(
-                    {"model": run.model, "validation images of": cohort, **dict(zip(labels, ml[1:], strict=True))}
+                    {"model": run.model, "validation images of": cohort, **dict(zip(s.labels, ml[1:], strict=True))}
                 )
     if not rows:
         return pd.DataFrame()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -12,21 +13,23 @@ import pandas as pd
 
 from ..cohorts.loading import Case, Cohort
 from ..labels import BACKGROUND, IGNORE, is_relevant
+from ..params import PreprocessingParams
 from ..preprocessing.brain_masks import can_run_robex
 from ..preprocessing.inspect_case import inspect_case
-from ..utils.compute import Compute
+from ..utils.compute import Compute, default_workers
 from ..utils.errors import UserError
 from ..utils.files import write_json
 from ..utils.fingerprints import code_fingerprint, fingerprint
 from ..utils.workers import Job, Report, run_jobs
-from .study import Study, default_workers
+from .scenarios import Parts, Scenario
+from .study import Study
 
 Inspected = Mapping[tuple[str, str], dict[str, Any]]
 """(cohort, case) -> what `inspect_case` returns."""
 
 
 @dataclass
-class Findings:
+class CheckResult:
     """What a check found.
 
     Attributes
@@ -42,16 +45,20 @@ class Findings:
     cohorts: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
-def check_study(study: Study, workers: int | None = None) -> Findings:
+def check_study(study: Study, workers: int | None = None) -> CheckResult:
     """Check the files of all cases that a study needs, and how its cohorts fit together.
 
     Generated cases are not inspected. What was found in a file is kept until the file changes.
     """
-    findings = Findings()
+    findings = CheckResult()
     try:
         Compute.resolve(study.params.device, study.params.precision)
     except UserError as error:
         findings.errors.append(f"{study.params_file}: {error}")
+    try:
+        study.check_networks()
+    except UserError as error:
+        findings.errors.append(str(error))
     cases = study.explored_cases()
     present = []
     for case in cases:
@@ -71,15 +78,15 @@ def check_study(study: Study, workers: int | None = None) -> Findings:
         findings.errors += _parts_without_labels(study, inspected)
         findings.warnings += _leaks_into_validation(study, inspected)
     _report_robex(study, inspected, findings)
-    for scenario, s in study.params.scenarios.items():
-        findings.errors += _nothing_to_test(study, scenario)
-        findings.warnings += _label_warnings(study, scenario)
+    for name, scenario in study.scenarios.items():
+        findings.errors += _nothing_to_test(scenario)
+        findings.warnings += _label_warnings(scenario)
         findings.warnings += [
-            f"scenario {scenario}: cohort {cohort} has a single case, which both trains and validates"
-            for cohort in s.train
-            if study.scenario_split(scenario, cohort)[0] == study.scenario_split(scenario, cohort)[1]
+            f"scenario {name}: cohort {cohort} has a single case, which both trains and validates"
+            for cohort, (train, validation) in scenario.parts.items()
+            if train == validation
         ]
-    used = {name for s in study.params.scenarios.values() for name in (*s.train, s.test)}
+    used = {name for scenario in study.scenarios.values() for name in scenario.cohorts}
     findings.warnings += [
         f"cohort {name} is used by no scenario; only the data exploration shows it"
         for name in study.cohorts
@@ -97,13 +104,15 @@ def _inspect_all(study: Study, cases: Sequence[Case], workers: int | None) -> In
         (case.cohort, case.name): folder / f"{study.store.key(case, study.cohorts[case.cohort])}.json" for case in cases
     }
     unknown = [case for case in cases if not paths[case.cohort, case.name].exists()]
-    jobs = [Job(f"{c.cohort}/{c.name}", _inspect_job, (str(study.params_file), c.cohort, c.name)) for c in unknown]
-    results = run_jobs(jobs, "checking cases", workers or default_workers(study.params, "cpu"))
+    how = study.params.preprocessing
+    jobs = [Job(f"{c.cohort}/{c.name}", _inspect_job, (c, study.cohorts[c.cohort], how)) for c in unknown]
+    results = run_jobs(jobs, "checking cases", workers or default_workers(study.params.workers, study.params.threads))
     inspected = {}
     for case, facts in zip(unknown, results, strict=True):
         inspected[case.cohort, case.name] = facts
         if "error" not in facts:
-            write_json(paths[case.cohort, case.name], facts)
+            with contextlib.suppress(OSError):  # a folder that only others may write to: look again next time
+                write_json(paths[case.cohort, case.name], facts)
     for case in cases:
         place = (case.cohort, case.name)
         if place not in inspected:
@@ -111,11 +120,9 @@ def _inspect_all(study: Study, cases: Sequence[Case], workers: int | None) -> In
     return {(case.cohort, case.name): inspected[case.cohort, case.name] for case in cases}
 
 
-def _inspect_job(params_file: str, cohort_name: str, name: str, report: Report) -> dict[str, Any]:
+def _inspect_job(case: Case, cohort: Cohort, how: PreprocessingParams, report: Report) -> dict[str, Any]:
     report(0, "…")
-    study = Study(params_file)
-    cohort = study.cohorts[cohort_name]
-    return inspect_case(next(c for c in cohort.cases if c.name == name), cohort, study.params.preprocessing)
+    return inspect_case(case, cohort, how)
 
 
 # -- cohorts and scenarios ------------------------------------------------------------------------------------------
@@ -137,18 +144,18 @@ def _twins(cases: Sequence[Case], among: Sequence[Case], inspected: Inspected) -
 def _shared_cases(study: Study, inspected: Inspected) -> list[str]:
     """Find test cases that are also used for training, or for validation unless the scenario means to."""
     errors = []
-    for scenario, s in study.params.scenarios.items():
-        n_parts = 1 if study.tests_on_validation(scenario) else 2
-        used = [c for cohort in s.train for part in study.scenario_split(scenario, cohort)[:n_parts] for c in part]
+    for scenario, s in study.scenarios.items():
+        n_parts = 1 if s.tests_on_validation else 2
+        used = [c for parts in s.parts.values() for part in parts[:n_parts] for c in part]
         errors += [
             f"scenario {scenario}: test case {case.cohort}/{case.name} is also used for training, "
             f"as {twin.cohort}/{twin.name}"
-            for case, twin in _twins(study.test_cases(scenario), used, inspected)
+            for case, twin in _twins(s.test_cases, used, inspected)
         ]
     return errors
 
 
-def _find_unused_codes(study: Study, inspected: Inspected, findings: Findings) -> None:
+def _find_unused_codes(study: Study, inspected: Inspected, findings: CheckResult) -> None:
     """Find codes that no case has: an error if the params file states them.
 
     Of a layout's own codes, some are rare: only a label that is drawn nowhere is worth a warning.
@@ -174,7 +181,7 @@ def _find_unused_codes(study: Study, inspected: Inspected, findings: Findings) -
         ]
 
 
-def _report_robex(study: Study, inspected: Inspected, findings: Findings) -> None:
+def _report_robex(study: Study, inspected: Inspected, findings: CheckResult) -> None:
     """Say how many cases still wait for ROBEX; those of the store have their brain."""
     for name, cohort in study.cohorts.items():
         waiting = [
@@ -199,8 +206,7 @@ def _report_robex(study: Study, inspected: Inspected, findings: Findings) -> Non
 def _leaks_into_validation(study: Study, inspected: Inspected) -> list[str]:
     """Find validation cases that share an image with a training case of their cohort."""
     warnings = []
-    for name, fraction in _splits(study):
-        train, validation = study.split(name, fraction)
+    for name, (train, validation) in _splits(study):
         if train != validation:
             warnings += [
                 f"cohort {name}: validation case {case.name} has the images of training case {twin.name}"
@@ -209,19 +215,22 @@ def _leaks_into_validation(study: Study, inspected: Inspected) -> list[str]:
     return list(dict.fromkeys(warnings))
 
 
-def _splits(study: Study) -> list[tuple[str, float | None]]:
-    """Return each training cohort with the validation shares that scenarios give it, each pair once."""
-    pairs = [(cohort, s.validation_fraction) for s in study.params.scenarios.values() for cohort in s.train]
-    return list(dict.fromkeys(pairs))
+def _splits(study: Study) -> list[tuple[str, Parts]]:
+    """Return each training cohort with the ways in which scenarios split it, each pair once."""
+    found: list[tuple[str, Parts]] = []
+    for pair in (pair for scenario in study.scenarios.values() for pair in scenario.parts.items()):
+        if pair not in found:
+            found.append(pair)
+    return found
 
 
 def _parts_without_labels(study: Study, inspected: Inspected) -> list[str]:
     """Find training cohorts whose training or validation cases carry no drawn label: nothing could be sampled."""
     errors = []
-    for name, fraction in _splits(study):
+    for name, parts in _splits(study):
         code_map = study.cohorts[name].code_map
         drawn = {str(code) for code, at in code_map.code_to_set.items() if is_relevant(code_map.sets[at])}
-        for part, cases in zip(("training", "validation"), study.split(name, fraction), strict=True):
+        for part, cases in zip(("training", "validation"), parts, strict=True):
             facts = [inspected[case.cohort, case.name] for case in cases if case.made_by is None]
             if facts and not any(drawn & f["codes"].keys() for f in facts):
                 errors.append(
@@ -231,23 +240,20 @@ def _parts_without_labels(study: Study, inspected: Inspected) -> list[str]:
     return list(dict.fromkeys(errors))
 
 
-def _nothing_to_test(study: Study, scenario: str) -> list[str]:
-    s = study.scenario(scenario)
-    if set(study.cohorts[s.test].code_map.annotates) & set(study.scenario_labels(scenario)):
+def _nothing_to_test(scenario: Scenario) -> list[str]:
+    if set(scenario.test.code_map.annotates) & set(scenario.labels):
         return []
-    return [f"scenario {scenario}: test cohort {s.test} draws none of the labels that are trained"]
+    return [f"scenario {scenario.name}: test cohort {scenario.test.name} draws none of the labels that are trained"]
 
 
-def _label_warnings(study: Study, scenario: str) -> list[str]:
-    s = study.scenario(scenario)
-    tested = study.cohorts[s.test].code_map.annotates
-    trained = study.scenario_labels(scenario)
+def _label_warnings(scenario: Scenario) -> list[str]:
+    tested, trained, test = scenario.test.code_map.annotates, scenario.labels, scenario.test.name
     return [
-        f"scenario {scenario}: label '{label}' is trained but test cohort {s.test} does not label it"
+        f"scenario {scenario.name}: label '{label}' is trained but test cohort {test} does not label it"
         for label in trained
         if label not in tested
     ] + [
-        f"scenario {scenario}: label '{label}' of test cohort {s.test} is not trained and will not be evaluated"
+        f"scenario {scenario.name}: label '{label}' of test cohort {test} is not trained and will not be evaluated"
         for label in tested
         if label not in trained
     ]
@@ -301,7 +307,7 @@ def _summary(study: Study, inspected: Inspected, errors: Sequence[str]) -> pd.Da
     return pd.DataFrame(rows)
 
 
-def require_sound(study: Study) -> Findings:
+def require_sound(study: Study) -> CheckResult:
     """Check a study and raise `UserError` with all errors, one a line, if there are any."""
     findings = check_study(study)
     if findings.errors:

@@ -7,7 +7,7 @@ network is a fingerprint of everything that can change its numbers: data, settin
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -91,7 +91,7 @@ class NetworkPlan:
             "key": self.key, "name": self.name, "labels": self.labels, "modalities": self.modalities,
             "cohorts": [planned.cohort.name for planned in self.cohorts], "seed": self.seed,
             **self.model.model_dump(include={"targets", "loss", "sampling"}),
-            "network": dict(self.network), "training": self.training.model_dump(),
+            "network": dict(self.network), "training": asdict(self.training),
             "teachers": [teacher.key for teacher in self.teachers],
         }  # fmt: skip
 
@@ -184,7 +184,7 @@ class Planner:
                     for case in [*scenario.test_cases, *scenario.validation_cases]
                 ],
                 "space": scenario.labels,
-                "inference": self.params.inference.model_dump(),
+                "inference": asdict(self.params.inference),
                 "code": code_fingerprint(*_EVALUATION),
             }
         )
@@ -262,7 +262,7 @@ class Planner:
             "loss": model.loss.model_dump(),
             "sampling": model.sampling,
             "network": dict(network.network),
-            "training": network.training.model_dump(),
+            "training": asdict(network.training),
             "seed": network.seed,
             "compute": [self.params.device, self.params.precision, self.params.threads],
             "code": code_fingerprint(*_TRAINING, f"losses.{model.loss.name}", *network_code),
@@ -272,7 +272,7 @@ class Planner:
             facts["teachers"] = [teacher.key for teacher in network.teachers]
             # what may hide in which background, and how it is looked for
             facts["hidden"] = [sorted(p.cohort.code_map.sets[0] & set(network.labels)) for p in network.cohorts]
-            facts["inference"] = self.params.inference.model_dump()
+            facts["inference"] = asdict(self.params.inference)
             facts["completion"] = code_fingerprint(*_COMPLETION)
         return fingerprint(facts)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ..cohorts.base import Case
 from ..cohorts.loading import load_cohorts
-from ..models import MODELS, Model
+from ..models import Model, merged
 from ..params import Params, load_params
 from ..preprocessing.store import Store, StoredCase
 from ..utils.errors import UserError, suggest
@@ -50,7 +50,7 @@ class Study:
     def __init__(self, params_file: str | Path) -> None:
         self.params_file = find_params_file(Path(params_file))
         self.params: Params = load_params(self.params_file)
-        self.models: Mapping[str, Model] = {**MODELS, **self.params.models}
+        self.models: Mapping[str, Model] = merged(self.params.models)
         self.name = self.params_file.stem
         base = self.params_file.parent
         reports = (base.resolve().parent if base.resolve().name == "params" else base.resolve()) / "reports"

@@ -6,6 +6,7 @@ import contextlib
 import csv
 import json
 import os
+import secrets
 import shutil
 import tempfile
 import time
@@ -25,17 +26,13 @@ def atomic_path(path: Path) -> Iterator[Path]:
     A process killed at any moment leaves the old file or the new one, never half of one.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".part-", suffix="".join(path.suffixes[-2:]))
-    os.close(handle)
-    part = Path(name)
+    # a name of its own, as of `tempfile`, whose files only their owner could read; this one follows the umask
+    part = path.with_name(f".part-{secrets.token_hex(6)}{''.join(path.suffixes[-2:])}")
+    os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     try:
         yield part
         with open(part, "rb") as written:
             os.fsync(written.fileno())
-        # mkstemp makes files that only their owner reads; results follow the umask like any other file
-        umask = os.umask(0)
-        os.umask(umask)
-        part.chmod(0o666 & ~umask)
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
@@ -49,8 +46,11 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
     try:
         yield part
         part.chmod(0o755)
-        with contextlib.suppress(OSError):  # another process was faster
+        try:
             os.rename(part, folder)
+        except OSError:
+            if not folder.is_dir():  # else another process was faster
+                raise
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
