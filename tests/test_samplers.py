@@ -26,7 +26,7 @@ def stored(folder: Path, cohort: str, codes: dict, volumes: list[np.ndarray]) ->
     for i, volume in enumerate(volumes):
         files = toy_case(folder, f"{cohort}{i}", volume, seed=i)
         case = Case(cohort, f"{cohort}{i}", {m: files[m] for m in ("T1", "FLAIR")}, files["labels"])
-        result.append(store.open(case, Cohort(cohort, (case,), ("T1", "FLAIR"), code_map)))
+        result.append(StoredCase.open(store.build(case, Cohort(cohort, (case,), ("T1", "FLAIR"), code_map))))
     return result
 
 

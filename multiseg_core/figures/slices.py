@@ -14,6 +14,7 @@ from matplotlib.patches import Patch
 
 from ..labels import BACKGROUND
 from ..preprocessing.store import StoredCase
+from ..samplers import PatchSampler
 from .spanish import say
 from .style import LABEL_NAMES, drawn_name, label_colours
 
@@ -138,4 +139,35 @@ def naive_panel(
                 }
             )  # fmt: skip
     label_legend(figure, labels)
+    return figure, pd.DataFrame(rows)
+
+
+def patch_draws(sampler: PatchSampler, step: int, classes: Sequence[str]) -> tuple[Figure, pd.DataFrame]:
+    """Draw the patches of one training step: above the last modality, below what the loss is told of every voxel.
+
+    Parameters
+    ----------
+    sampler
+        Of a network.
+    step
+        Which batch.
+    classes
+        Names of the network's label sets by row number, background first.
+    """
+    draws = sampler.draw(step)
+    figure, grid = plt.subplots(2, len(draws), figsize=(1.7 * len(draws), 3.6), squeeze=False, layout="constrained")
+    colours = ListedColormap([(0, 0, 0), *(to_rgba(c) for c in label_colours(classes[1:]).values())])
+    rows = []
+    for column, draw in zip(grid.T, draws, strict=True):
+        image, target = sampler.patch(draw)
+        z = draw.voxel[2] - draw.corner[2]
+        case = sampler.cohorts[draw.cohort].cases[draw.case]
+        column[0].imshow(image[-1, :, :, z].T, origin="lower", cmap="gray")
+        column[1].imshow(target[:, :, z].T, origin="lower", cmap=colours, vmin=-0.5, vmax=len(classes) - 0.5)
+        column[0].set_title(case.cohort, fontsize=8)
+        for axes in column:
+            axes.set_axis_off()
+        aimed = classes[int(sampler.cohorts[draw.cohort].lookup[draw.label])]
+        rows.append({"cohort": case.cohort, "case": case.name, "aimed at": aimed, "corner": draw.corner})
+    label_legend(figure, classes[1:])
     return figure, pd.DataFrame(rows)

@@ -23,6 +23,7 @@ CAPTIONS: Mapping[str, str] = {
     "significance": "Mean Dice of every model. Bars join models that do not differ significantly in the thesis's test.",
     "panel": "One test slice: the image, its labels and what every model makes of it.",
     "naive": "The naive model on a validation image of each of its training cohorts.",
+    "patches": "Patches of one training step: the image above, what the loss is told of every voxel below.",
     "differences": "Mean differences between models with 95 % intervals over cases and seeds.",
     "domain_distance": "Dice that MultiUNet and the selective network lose between validation images of their own cohorts and "
     "the test cohort, by the divergence of the two cohorts. Marks are labels.",
@@ -90,8 +91,13 @@ def figure_number(study: Study, scenario: str | None, kind: str) -> int | None:
     if scenario is None:
         return _COHORT_FIGURES.get(kind)
     s = study.scenario(scenario)
-    place = reported.scenario_place([cohort.imitates for cohort in s.train], s.test.imitates)
-    return None if place is None else _SCENARIO_FIGURES.get(kind, (None,) * 6)[place]
+    return scenario_figure([cohort.imitates for cohort in s.train], s.test.imitates, kind)
+
+
+def scenario_figure(train: Sequence[str], test: str, kind: str) -> int | None:
+    """Return the number of a figure of a scenario in the thesis, by the thesis's names of cohorts; None if it has none."""
+    place = reported.scenario_place(train, test)
+    return None if place is None else _SCENARIO_FIGURES.get(kind, (None,) * len(reported.SCENARIOS))[place]
 
 
 def figure_name(study: Study, scenario: str | None, kind: str) -> str:

@@ -73,6 +73,11 @@ def build_case(store: Store, case: Case, cohort: Cohort, report: Report = _no_re
     store.build(case, cohort)
 
 
+def _open(store: Store, case: Case, cohort: Cohort) -> StoredCase:
+    """Open a case, building it first if need be."""
+    return StoredCase.open(store.build(case, cohort))
+
+
 # -- training --------------------------------------------------------------------------------------------------
 
 
@@ -133,7 +138,7 @@ def sampling_cohorts(
     lookup = network.space.lookup(planned.sets, naive=network.model.targets == "naive")
     found = []
     for cases in (planned.train, planned.validation):
-        stored = [_labelled(network, store.open(case, planned.cohort)) for case in cases]
+        stored = [_labelled(network, _open(store, case, planned.cohort)) for case in cases]
         found.append(SamplingCohort(stored, lookup, stored[0].channels(network.modalities)))
     return found[0], found[1]
 
@@ -155,7 +160,7 @@ def complete_labels(
     cases = [(planned.cohort, case) for planned in network.cohorts for case in planned.cases]
     for i, (cohort, case) in enumerate(cases):
         report(0, f"completing labels {i}/{len(cases)}")
-        stored = store.open(case, cohort)
+        stored = _open(store, case, cohort)
         folder = completed_folder(network.folder, stored)
         memory = params.inference.memory_gib
         complete_case(folder, stored, network.labels, teachers, params.preprocessing, compute, memory)
@@ -225,7 +230,7 @@ def evaluate_run(run: Run, store: Store, params: Params, report: Report = _no_re
         cases = {(case.cohort, case.name): case for part in parts.values() for case in part}
         for i, case in enumerate(cases.values()):
             report(i / len(cases), f"evaluating {case.name}")
-            stored = store.open(case, run.cohorts[case.cohort])
+            stored = _open(store, case, run.cohorts[case.cohort])
             alone = [_is_own(network, case, run) for network in run.networks]
             prediction, metrics, metrics_alone = evaluate_case(
                 segmenter, stored, compute, params.inference.memory_gib, alone
@@ -292,7 +297,7 @@ def check_volumes(runs: Iterable[Run], store: Store, params: Params) -> None:
     tried: list[object] = []
     for run in runs:
         cases = [*run.test_cases, *run.validation_cases]
-        shapes = sorted({store.open(case, run.cohorts[case.cohort]).shape for case in cases}, key=np.prod)
+        shapes = sorted({_open(store, case, run.cohorts[case.cohort]).shape for case in cases}, key=np.prod)
         for network in networks_of([run]):
             what = (network.network, len(network.modalities), [shapes[0], shapes[-1]])
             if what not in tried:

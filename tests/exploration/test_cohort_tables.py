@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -5,6 +7,7 @@ from multiseg_core.exploration import cohort_tables, domain_distance
 from multiseg_core.figures import cohort_charts
 from multiseg_core.preprocessing.store import StoredCase
 from multiseg_core.study.study import Study
+from multiseg_core.thesis import reported
 
 
 def test_all_cohorts_are_opened(cohorts: dict[str, list[StoredCase]]) -> None:
@@ -23,7 +26,7 @@ def test_cohort_table(smoke: Study, cohorts: dict[str, list[StoredCase]]) -> Non
 
 
 def test_volumes_are_counted_voxels(smoke: Study, cohorts: dict[str, list[StoredCase]]) -> None:
-    each = cohort_tables.volumes(smoke, cohorts)
+    each = cohort_tables.volumes(cohorts, smoke.labels)
     case = cohorts["mrbrains17"][1]
     wmh = case.sets.index(frozenset({"wmh"}))
     row = each[(each["case"] == case.name) & (each["label"] == "WMH")].iloc[0]
@@ -37,14 +40,14 @@ def test_volumes_are_counted_voxels(smoke: Study, cohorts: dict[str, list[Stored
 
 
 def test_histograms_are_densities(smoke: Study, cohorts: dict[str, list[StoredCase]]) -> None:
-    table = cohort_tables.intensities(smoke, cohorts)
+    table = cohort_tables.intensities(cohorts)
     area = table.groupby(["cohort", "modality"])["density"].sum() * 0.1
     assert np.allclose(area, 1, atol=1e-6) and len(area) == 17  # 3 + 2 + 3 + 1 + 4 + 4 modalities
     assert len(cohort_charts.intensity_histograms(table).axes) == 6  # five modalities, in two rows of three
 
 
 def test_divergences_stand_in_the_thesis_s_order(smoke: Study, cohorts: dict[str, list[StoredCase]]) -> None:
-    ours, theirs = domain_distance.divergences(smoke, cohorts)
+    ours, theirs = reported.divergences_beside_thesis(smoke.cohorts, cohorts)
     assert theirs is not None
     order = ["mrbrains18", "mrbrains17", "mrbrains13", "tumorsim", "brats12", "brainweb"]
     assert list(ours.index) == list(ours.columns) == list(theirs.index) == order
@@ -56,11 +59,19 @@ def test_divergences_stand_in_the_thesis_s_order(smoke: Study, cohorts: dict[str
 
 
 def test_groups_are_named_after_their_task(smoke: Study, cohorts: dict[str, list[StoredCase]]) -> None:
-    groups = {name: [case.cohort for case in cases] for name, cases in cohort_tables.example_groups(smoke, cohorts)}
-    assert groups == {
-        "anatomy": ["mrbrains13", "brainweb"], "wmh": ["mrbrains17"], "tumour": ["brats12"],
-        "cohort_csf_gm_wm_wmh": ["mrbrains18"], "cohort_csf_gm_wm_oedema_tumour": ["tumorsim"],
+    groups = dict(cohort_tables.example_groups(cohorts, smoke.labels))
+    tissues = ("csf", "gm", "wm")
+    assert {drawn: [case.cohort for case in cases] for drawn, cases in groups.items()} == {
+        tissues: ["mrbrains13", "brainweb"], ("wmh",): ["mrbrains17"], ("oedema", "tumour"): ["brats12"],
+        (*tissues, "wmh"): ["mrbrains18"], (*tissues, "oedema", "tumour"): ["tumorsim"],
     }  # fmt: skip
+    assert [reported.COHORT_GROUPS[drawn].name for drawn in list(groups)[:2]] == ["anatomy", "wmh"]
+
+
+def test_coarse_labels_of_three_classes_are_drawn(cohorts: dict[str, list[StoredCase]]) -> None:
+    """They were left out, so that their cohort seemed to draw nothing."""
+    coarse = SimpleNamespace(sets=(frozenset({"background"}), frozenset({"a", "b", "c"})))
+    assert cohort_tables.drawn_labels(coarse, ["c", "a", "d", "b"]) == ["c", "a", "b"]  # type: ignore[arg-type]
 
 
 def test_sets_in_words() -> None:

@@ -2,36 +2,38 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from multiseg_core.exploration import domain_distance
-from multiseg_core.study import finished_runs, runs
+from multiseg_core.exploration import cohort_tables, domain_distance
+from multiseg_core.study import finished_runs
 from multiseg_core.study.study import Study
 
 
 def test_own_cohort_dice_of_each_task_comes_from_its_network_alone(smoke: Study) -> None:
     """Lesions have the last word in MultiUNet, so theirs must equal those of the merged prediction."""
-    table = domain_distance.single_task_dice(smoke, "anatomy_wmh")
+    table = finished_runs.single_tasks(smoke.runs_of("anatomy_wmh"))
     drawn = {cohort: set(part["label"]) for cohort, part in table.groupby("cohort")}
     assert drawn == {"mrbrains13": {"csf", "gm", "wm"}, "mrbrains17": {"wmh"}}
     run = next(run for run in smoke.runs_of("anatomy_wmh") if run.model == "multi_unet")
-    merged = finished_runs.read_metrics(smoke.run_folder(run) / "validation.csv")
+    merged = finished_runs.read_metrics(run.folder / "validation.csv")
     lesions = merged.query("cohort == 'mrbrains17'").set_index(["case", "label"])["dice"]
     alone = table.query("cohort == 'mrbrains17'").set_index(["case", "label"])["dice"]
     pd.testing.assert_series_equal(alone, lesions)
-    tested = runs.collect_metrics(smoke)
-    both = domain_distance.with_single_task(smoke, "anatomy_wmh", tested)
+    tested = finished_runs.metrics(smoke)
+    tested = tested[tested["scenario"] == "anatomy_wmh"]
+    both = domain_distance.with_single_task(smoke.runs_of("anatomy_wmh"), tested)
     assert list(dict.fromkeys(both["model"]))[:2] == ["single_task", "multi_unet"]
-    assert len(both) == len(table) + (tested["scenario"] == "anatomy_wmh").sum()
+    assert len(both) == len(table) + len(tested)
 
 
 def test_loss_of_dice_is_own_minus_test(smoke: Study) -> None:
-    every = domain_distance.dice_losses(smoke)
+    divergence = domain_distance.divergences(cohort_tables.open_cases(smoke))
+    every = domain_distance.dice_losses(smoke, finished_runs.metrics(smoke), divergence)
     assert set(every["scenario"]) == {"anatomy_wmh", "anatomy_tumour"}  # not the one that is tested on its own cohort
     losses = every[every["scenario"] == "anatomy_wmh"]
     assert list(every.columns) == list(domain_distance.LOSS_COLUMNS)
     assert set(losses["model"]) == {"multi_unet", "selective_cross_entropy"}
     assert (losses["test_cohort"] == "mrbrains18").all() and (losses["divergence"] > 0).all()
     np.testing.assert_allclose(losses["loss"], losses["dice_own"] - losses["dice_test"])
-    metrics = runs.collect_metrics(smoke).query("scenario == 'anatomy_wmh'")
+    metrics = finished_runs.metrics(smoke).query("scenario == 'anatomy_wmh'")
     for row in losses.itertuples():
         part = metrics.query("model == @row.model and label == @row.label")["dice"]
         assert row.dice_test == pytest.approx(part.mean())

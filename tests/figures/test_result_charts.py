@@ -45,7 +45,7 @@ def test_boxes_are_quartiles() -> None:
     (box,) = boxes(figure)[0]
     heights = box.get_path().vertices[:, 1]
     assert (heights.min(), heights.max()) == (pytest.approx(0.2), pytest.approx(0.4))
-    assert to_hex(box.get_facecolor()).upper() == style.MODEL_STYLES["dice"].colour
+    assert to_hex(box.get_facecolor()).upper() == MODELS["dice"].colour
     points = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
     assert points[0].get_ydata().tolist() == [0.1, 0.2, 0.3, 0.4, 0.5]
 

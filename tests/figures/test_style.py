@@ -89,14 +89,15 @@ def test_lab_is_lab() -> None:
 def test_main_models_can_be_told_apart(kind: str) -> None:
     for a, b in itertools.combinations(MAIN, 2):
         distance = np.linalg.norm(
-            seen(style.MODEL_STYLES[a].colour, kind) - seen(style.MODEL_STYLES[b].colour, kind)
+            seen(models.MODELS[a].colour, kind) - seen(models.MODELS[b].colour, kind)
         )
         assert distance > 25, (a, b, distance)
 
 
 def test_every_model_has_a_name_and_a_look_of_its_own() -> None:
-    assert set(style.MODEL_STYLES) == set(style.MODEL_NAMES) == {*models.MODELS, style.SINGLE_TASK}
-    styles = list(style.MODEL_STYLES.values())
+    names = [*models.MODELS, models.SINGLE_TASK]
+    assert set(style.MODEL_NAMES) == set(names)
+    styles = list(style.model_styles(names).values())
     assert len({(s.colour, s.hatch) for s in styles}) == len(styles)  # in box plots
     assert len({(s.colour, s.marker) for s in styles}) == len(styles)  # on the axis of means
     assert len(set(style.MODEL_NAMES.values())) == len(styles)
@@ -112,3 +113,11 @@ def test_names_are_drawn_in_the_language_of_figures() -> None:
     finally:
         style.use_style()
     assert spanish.language() == "en" and style.drawn_name("selective_dice") == "Selective\nDice"
+
+
+@pytest.mark.parametrize("n", [13, 25, 60])
+def test_any_number_of_labels_have_colours_of_their_own(n: int) -> None:
+    """13 labels shared six colours, and 25 were one too many."""
+    colours = style.label_colours([f"label{i}" for i in range(n)])
+    assert len(set(colours.values())) == n
+    assert list(colours.values())[:2] == ["#9b30c9", "#ff7f0e"]

@@ -50,7 +50,7 @@ def test_stored_case_reads_back(tmp_path: Path, cohort: Cohort) -> None:
 def test_complete_labels_are_a_second_target(tmp_path: Path, cohort: Cohort) -> None:
     case = cohort.cases[0]
     store = Store(tmp_path / "store", PreprocessingParams(spacing_mm=1))
-    drawn = store.open(case, cohort)
+    drawn = StoredCase.open(store.build(case, cohort))
     with pytest.raises(UserError, match="cohort c, case a: no complete labels are known"):
         drawn.completed()
     truth = np.zeros((16, 16, 16), np.uint8)
@@ -59,7 +59,7 @@ def test_complete_labels_are_a_second_target(tmp_path: Path, cohort: Cohort) -> 
     complete_map = CodeMap.build(("gm", "wmh"), {1: "wmh", 7: "gm"})
     case = dataclasses.replace(case, complete_labels=save(tmp_path / "truth.nii.gz", truth))
     known = dataclasses.replace(cohort, cases=(case,), complete_map=complete_map)
-    stored = store.open(case, known)
+    stored = StoredCase.open(store.build(case, known))
     assert stored.folder != drawn.folder and store.content(case, known) == store.content(cohort.cases[0], cohort)
     for array in ("images", "mask", "target"):
         assert np.array_equal(getattr(stored, array), getattr(drawn, array))
@@ -121,10 +121,10 @@ def test_labels_on_a_grid_of_their_own_are_stored_on_the_grid_of_the_images(tmp_
     affine = np.diag([0.5, 0.5, 0.5, 1])
     affine[:3, 3] = -0.25  # voxels of 1 mm about 0 reach from -0.5 mm, those of 0.5 mm have their centre at -0.25
     store = Store(tmp_path / "store", PreprocessingParams())
-    same = store.open(case, cohort)
+    same = StoredCase.open(store.build(case, cohort))
     save(tmp_path / "fine.nii.gz", fine, affine)
     apart = dataclasses.replace(case, labels=tmp_path / "fine.nii.gz", labels_on_own_grid=True)
-    stored = store.open(apart, cohort)
+    stored = StoredCase.open(store.build(apart, cohort))
     assert stored.folder != same.folder and stored.shape == same.shape
     # blurred as their voxels are, the drawn boxes of 12 and 8 voxels lose no more than corners
     assert np.count_nonzero(stored.target == same.target) >= same.target.size - 12
@@ -138,7 +138,8 @@ def test_kill_9_in_the_middle_of_a_case(toy_study: Callable[..., Path]) -> None:
     case, cohort = study.cohorts["anatomy"].cases[0], study.cohorts["anatomy"]
     code = (
         "import os, signal\n"
-        "from multiseg_core import store, study\n"
+        "from multiseg_core.preprocessing import store\n"
+        "from multiseg_core.study import study\n"
         "store.write_json = lambda *arguments: os.kill(os.getpid(), signal.SIGKILL)\n"
         f"study = study.Study({str(file)!r})\n"
         "cohort = study.cohorts['anatomy']\n"
@@ -147,11 +148,13 @@ def test_kill_9_in_the_middle_of_a_case(toy_study: Callable[..., Path]) -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -signal.SIGKILL
     (left,) = [path for path in study.store.folder.iterdir() if path.name.startswith(".part-")]
     assert (left / "voxels.npy").exists() and not study.store.path(case, cohort).exists()
-    stored = study.store.open(case, cohort)
+    with pytest.raises(UserError, match="cohort anatomy, case anatomy0: is not prepared; run multiseg prepare first"):
+        study.open(case)
+    stored = StoredCase.open(study.store.build(case, cohort))
     assert stored.images.shape == (2, *stored.shape) and stored.target.shape == stored.shape
     old = time.time() - 2 * 3600
     os.utime(left, (old, old))
-    runs.prepare_study(study, cohort.cases[:2], workers=1)  # removes what was left, once it is surely nobody's
+    runs.prepare(study, cohort.cases[:2], workers=1)  # removes what was left, once it is surely nobody's
     assert not left.exists() and study.store.path(cohort.cases[1], cohort).exists()
 
 

@@ -1,9 +1,12 @@
 import dataclasses
 import re
 import shutil
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
+import filelock
 import nibabel as nib
 import numpy as np
 import pytest
@@ -11,7 +14,8 @@ import torch
 
 from multiseg_core.inference import Segmenter
 from multiseg_core.models import MODELS
-from multiseg_core.study import finished_runs, runs
+from multiseg_core import networks
+from multiseg_core.study import finished_runs, plan, runs
 from multiseg_core.study.plan import Planner
 from multiseg_core.study.scenarios import Scenario
 from multiseg_core.study.study import Study, find_params_file
@@ -397,3 +401,106 @@ def test_the_thesis_asks_for_its_data(tmp_path: Path) -> None:
     for (name, provider), line in zip(providers.items(), lines, strict=True):
         assert f"thesis.yaml: cohorts.{name}.folder: no such folder: {tmp_path / 'data' / name}; " in line
         assert f"is obtained from {provider}" in line
+
+
+def own_models(toy_study: Callable[..., Path], entry: str) -> Path:
+    models = {"models: [cross_entropy, selective_cross_entropy]": "models: [cross_entropy, mine]"}
+    return toy_study({**models, "scenarios:\n": f"models:\n  mine: {entry}\nscenarios:\n"})
+
+
+def test_a_params_file_adds_models_with_their_own_network_and_training(toy_study: Callable[..., Path]) -> None:
+    study = Study(own_models(toy_study, "{title: Mine, network: {base_filters: 4}, training: {steps: 6}}"))
+    usual, mine = (study.find_run(f"both/{model}/0").networks[0] for model in ("cross_entropy", "mine"))
+    assert (usual.network["base_filters"], mine.network) == (2, {"name": "unet", "base_filters": 4, "levels": 2})
+    assert (usual.training.steps, mine.training.steps) == (4, 6)
+    runs.finish_runs(study)
+    assert list(dict.fromkeys(finished_runs.metrics(study)["model"])) == ["cross_entropy", "mine"]
+    # a model that is written otherwise but chooses the same costs no training
+    same = Study(own_models(toy_study, "{targets: naive, title: Same}"))
+    assert len({run.networks[0].key for run in same.runs}) == 1
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ("{los: Dice}", r"unknown key 'models.mine.los' \(did you mean 'loss'\?\)"),
+        ("{targets: some}", "models.mine.targets: input should be 'naive', 'selective', 'complete' or 'pseudo', got"),
+        ("{training: {stepps: 5}}", r"unknown key 'models.mine.training.stepps' \(did you mean 'steps'\?\)"),
+        ("{training: {steps: 0}}", "models.mine.training.steps: must be above 0, got 0"),
+    ],
+)
+def test_bad_models_of_a_params_file(toy_study: Callable[..., Path], entry: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        Study(own_models(toy_study, entry))
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ("{loss: SoftDise}", r"models.mine.loss: unknown name 'SoftDise' \(did you mean 'SoftDice'\?\)"),
+        ("{loss: {name: SoftDice, options: {eps: 1}}}", "models.mine.loss: SoftDice: .*unexpected keyword argument 'eps'"),
+        ("{network: {levels: 5}}", "models.mine.training.patch_size: .* must be multiples of 16"),
+    ],
+)
+def test_models_are_tried_before_training(toy_study: Callable[..., Path], entry: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        Study(own_models(toy_study, entry)).check_networks()
+
+
+def test_a_network_that_cannot_take_whole_volumes_is_found_before_training(
+    toy_study: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was trained to the end, and failed then."""
+
+    class Fixed(torch.nn.Module):
+        size_divisor = 4
+
+        def __init__(self, in_channels: int, out_channels: int) -> None:
+            super().__init__()
+            self.scale = torch.nn.Parameter(torch.ones(out_channels, 8, 8, 8))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x[:, :1] * self.scale
+
+    monkeypatch.setitem(networks.NETWORKS, "fixed", Fixed)  # type: ignore[arg-type]
+    monkeypatch.setattr(networks, "Fixed", Fixed, raising=False)
+    monkeypatch.setattr(plan, "code_fingerprint", lambda *roots: "")
+    study = Study(toy_study({"{name: unet, base_filters: 2, levels: 2}": "{name: fixed}"}))
+    with pytest.raises(UserError, match="network: cannot predict a whole volume of .* voxels, only patches"):
+        runs.finish_runs(study)
+    assert not any(network.folder.exists() for network in study.networks())
+
+
+def test_a_study_makes_no_folder(toy_study: Callable[..., Path]) -> None:
+    """So that what only reads works on a folder that cannot be written to."""
+    study = Study(toy_study())
+    assert not study.folder.exists()
+    assert [finished_runs.state(run) for run in study.runs] == ["missing", "missing"]
+
+
+def test_reading_writes_nothing(toy_study: Callable[..., Path]) -> None:
+    study = Study(toy_study())
+    runs.finish_runs(study)
+    (study.folder / "metrics.csv").unlink()
+    assert len(finished_runs.metrics(study)) == 6  # two models, a case, three labels
+    assert not (study.folder / "metrics.csv").exists()
+
+
+def test_data_are_not_loaded_while_another_process_trains(
+    toy_study: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They were loaded before the lock was asked for: with several processes, in each of them."""
+    study = Study(toy_study())
+    runs.prepare(study, workers=1)
+    network = study.networks()[0]
+    network.folder.mkdir(parents=True)
+    made: list[object] = []
+    usual = runs.make_trainer
+    monkeypatch.setattr(runs, "make_trainer", lambda *arguments: (made.append(1), usual(*arguments))[1])
+    waiting = threading.Thread(target=runs.train_network, args=(network, study.store, study.params))
+    with filelock.FileLock(network.folder / ".lock"):
+        waiting.start()
+        time.sleep(1)
+        assert not made
+    waiting.join()
+    assert made == [1]

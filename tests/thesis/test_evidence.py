@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from multiseg_core.study.scenarios import Scenario
 from multiseg_core.study.study import Study
 from multiseg_core.thesis import evidence
 from multiseg_core.thesis.evidence import ANATOMY_WMH, IBSR_WMH, Evidence, Missing
@@ -58,8 +59,8 @@ def test_the_naive_model_is_judged_on_the_validation_cases_of_its_scenario(
 ) -> None:
     """A scenario may have a share of its own; the others' validation cases were not segmented."""
     asked = []
-    usual = smoke.scenario_split
-    monkeypatch.setattr(smoke, "scenario_split", lambda *which: (asked.append(which), usual(*which))[1])
+    usual = Scenario.split
+    monkeypatch.setattr(Scenario, "split", lambda *which: (asked.append((which[0].name, which[1])), usual(*which))[1])
     shares = evidence._anatomy_on_lesion_images(smoke, {ANATOMY_WMH: "anatomy_wmh"})
     assert asked == [("anatomy_wmh", "mrbrains13"), ("anatomy_wmh", "mrbrains17")]
-    assert len(shares) == len(usual("anatomy_wmh", "mrbrains17")[1])
+    assert len(shares) == len(usual(smoke.scenario("anatomy_wmh"), "mrbrains17")[1])

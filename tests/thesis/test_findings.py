@@ -4,7 +4,7 @@ import pytest
 from multiseg_core.study.study import Study
 from multiseg_core.thesis import findings
 from multiseg_core.thesis.evidence import ANATOMY_TUMOUR, ANATOMY_WMH, IBSR_WMH, Evidence
-from multiseg_core.thesis.findings import Finding
+from multiseg_core.thesis.findings import Claim
 
 from ..conftest import tidy_scenarios
 
@@ -20,9 +20,9 @@ from ..conftest import tidy_scenarios
     ],
 )
 def test_verdicts(low: float, high: float, above: str, below: str) -> None:
-    finding = Finding("x", "", "", 0.2, None, lambda evidence: 0.0)
+    finding = Claim("x", "", "", 0.2, None, lambda evidence: 0.0)
     assert finding.verdict(low, high) == above
-    finding = Finding("x", "", "", 0.2, None, lambda evidence: 0.0, below=True)
+    finding = Claim("x", "", "", 0.2, None, lambda evidence: 0.0, below=True)
     assert finding.verdict(low, high) == below
 
 
@@ -34,7 +34,7 @@ def test_the_least_difference_over_scenarios_counts() -> None:
         }
     )  # fmt: skip
     evidence = Evidence(table, {ANATOMY_WMH: "a", ANATOMY_TUMOUR: "b"}, {})
-    two = next(f for f in findings.FINDINGS if f.number == "2")
+    two = next(f for f in findings.CLAIMS if f.number == "2")
     assert two.statistic(evidence) == pytest.approx(min(0.8 - 0.1, 0.6 - 0.3))
 
 
@@ -46,7 +46,7 @@ def test_losses_are_compared_on_the_values_that_all_have() -> None:
             ("a", "selective_dice"): {"gm": [0.7, 0.3]},
         }
     )
-    one = next(f for f in findings.FINDINGS if f.number == "1")
+    one = next(f for f in findings.CLAIMS if f.number == "1")
     assert one.statistic(Evidence(table, {("ibsr", "ibsr"): "a"}, {})) == pytest.approx(0.9 - 0.5)
 
 
@@ -57,7 +57,7 @@ def test_shared_cases_are_drawn_together() -> None:
         {("a", "dice"): {"gm": values}, ("b", "dice"): {"gm": [v - 0.1 for v in values]}}, seeds=2
     )  # fmt: skip
     evidence = Evidence(table, {ANATOMY_WMH: "a", IBSR_WMH: "b"}, {})
-    five = next(f for f in findings.FINDINGS if f.number == "5")
+    five = next(f for f in findings.CLAIMS if f.number == "5")
     rng = np.random.default_rng(0)
     draws = [evidence.drawn(rng) for _ in range(20)]
     assert [five.statistic(draw) for draw in draws] == pytest.approx([0.1] * 20)
@@ -66,7 +66,7 @@ def test_shared_cases_are_drawn_together() -> None:
 
 def test_ledger_of_the_smoke_study(smoke: Study) -> None:
     table = findings.make_ledger(smoke, n_draws=20).set_index("finding")
-    assert list(table.index) == [f.number for f in findings.FINDINGS]
+    assert list(table.index) == [f.number for f in findings.CLAIMS]
     # two networks of 2 labels + 1 and 3 + 1 classes against one of 4 + 1 classes, all else the same
     assert 1.5 < table.loc["10", "ours"] < 2.0 and table.loc["10", "verdict"] == "holds"
     # one or two test cases are too few to judge anything that is measured on them

@@ -1,7 +1,7 @@
 import pytest
 
-from multiseg_core.reporting import tables
-from multiseg_core.study import runs
+from multiseg_core.reporting import show_figure, tables
+from multiseg_core.study import finished_runs
 from multiseg_core.study.study import Study
 from multiseg_core.thesis import reported
 
@@ -20,8 +20,8 @@ def test_the_divergences_are_symmetric() -> None:
 
 
 def test_ours_beside_the_thesis_s(smoke: Study) -> None:
-    metrics = runs.collect_metrics(smoke).query("scenario == 'anatomy_wmh'")
-    table = tables.beside_thesis(smoke, "anatomy_wmh", metrics)
+    metrics = finished_runs.metrics(smoke).query("scenario == 'anatomy_wmh'")
+    table = reported.beside_thesis(smoke.scenario("anatomy_wmh"), metrics)
     assert table.loc["cross_entropy", ("gm", "thesis")] == 0.11
     part = metrics[(metrics["model"] == "dice") & (metrics["label"] == "gm")]["dice"]
     assert table.loc["dice", ("gm", "ours")] == pytest.approx(part.median())
@@ -32,11 +32,9 @@ def test_ours_beside_the_thesis_s(smoke: Study) -> None:
 
 
 def test_predicted_volumes_by_hand(smoke: Study) -> None:
-    from multiseg_core.study import finished_runs
-
     table = tables.predicted_volumes(smoke, "anatomy_wmh", ["cross_entropy"])
-    case = smoke.split("mrbrains13")[1][0]
-    prediction = finished_runs.load_prediction(smoke, smoke.find_run("anatomy_wmh/cross_entropy/0"), case)
+    case = smoke.scenario("anatomy_wmh").split("mrbrains13")[1][0]
+    prediction = finished_runs.prediction(smoke.find_run("anatomy_wmh/cross_entropy/0"), case)
     assert table.loc[("cross_entropy", "mrbrains13"), "gm"] == pytest.approx((prediction == 2).sum() * 6**3 / 1000)
 
 
@@ -54,5 +52,5 @@ def test_predicted_volumes_by_hand(smoke: Study) -> None:
     ],
 )
 def test_figures_have_the_numbers_of_the_thesis(train: list[str], test: str, numbers: dict[str, int | None]) -> None:
-    assert {kind: reported.figure_number(train, test, kind) for kind in numbers} == numbers
-    assert reported.figure_number(train, test, "training") is None
+    assert {kind: show_figure.scenario_figure(train, test, kind) for kind in numbers} == numbers
+    assert show_figure.scenario_figure(train, test, "training") is None

@@ -41,18 +41,6 @@ def test_fingerprints(tmp_path: Path) -> None:
     (tmp_path / "x").write_text("abc")
     # sha256 of "abc" (FIPS 180-2, appendix B.1)
     assert file_fingerprint(tmp_path / "x") == "ba7816bf8f01"
-    assert code_fingerprint("labels") != code_fingerprint("losses")
-
-
-def test_code_fingerprint_ignores_comments_and_docstrings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import multiseg_core
-
-    monkeypatch.setattr(multiseg_core, "__path__", [*multiseg_core.__path__, str(tmp_path)])
-    prints = []
-    for i, text in enumerate(('"""Doc."""\nx = 1  # why\n', "x = 1\n", "x = 2\n")):
-        (tmp_path / f"toy{i}.py").write_text(text)
-        prints.append(code_fingerprint(f"toy{i}"))
-    assert prints[0] == prints[1] != prints[2]
 
 
 def test_tables_are_read_as_texts_with_line_numbers(tmp_path: Path) -> None:
