@@ -312,12 +312,12 @@ def compare_command(options: argparse.Namespace) -> None:
 
     metrics = results_csv.read_results(options.file, options.value)
     lower = options.lower_is_better or options.value in results_csv.LOWER_IS_BETTER
-    comparison = comparison.compare(metrics, options.value, not lower)
-    for line in comparison.warnings:
+    found = comparison.compare(metrics, options.value, not lower)
+    for line in found.warnings:
         print(f"warning: {line}", file=sys.stderr)
-    print(comparison.as_text(comparison), end="")
+    print(comparison.as_text(found), end="")
     if options.out:
-        print(f"\nwritten: {_relative(comparison.write(comparison, options.out))}")
+        print(f"\nwritten: {_relative(comparison.write(found, options.out))}")
 
 
 def _parse_images(pairs: Sequence[str]) -> dict[str, Path]:

@@ -145,5 +145,7 @@ def merged(own: Mapping[str, Model]) -> dict[str, Model]:
             look["hatch"] = model.hatch or _SPARE_HATCHES[i // len(_SPARE_COLOURS) % len(_SPARE_HATCHES)]
         models[name] = model.model_copy(update=look)
     for name in own.keys() & MODELS.keys():
-        models[name] = MODELS[name].model_copy(update={key: getattr(own[name], key) for key in own[name].model_fields_set})
+        models[name] = MODELS[name].model_copy(
+            update={key: getattr(own[name], key) for key in own[name].model_fields_set}
+        )
     return models

@@ -72,9 +72,7 @@ def test_an_interrupted_training_ends_with_the_same_weights(toy_study: Callable[
     runs.train_network(other, broken.store, broken.params)
     assert same(weights(network), weights(other))
     # and with the same history, but for the time it took
-    histories = [
-        pd.read_csv(n.folder / "history.csv").drop(columns="seconds") for n in (network, other)
-    ]
+    histories = [pd.read_csv(n.folder / "history.csv").drop(columns="seconds") for n in (network, other)]
     assert histories[0].equals(histories[1]) and histories[0]["step"].tolist() == [3, 6, 9, 11]
     assert not (other.folder / "checkpoint.pt").exists()
 

@@ -12,6 +12,7 @@ from ..study.study import Study
 from ..utils.errors import UserError, suggest
 from .table_files import number
 
+
 def start_notebook(variables: MutableMapping[str, Any], *parameters: str) -> Study:
     """Begin a notebook: check its parameters, set the style of figures, load the study.
 

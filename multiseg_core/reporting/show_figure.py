@@ -194,6 +194,11 @@ def _cohorts(table: pd.DataFrame) -> str:
     return ", ".join(parts) + "."
 
 
+def _patches(table: pd.DataFrame) -> str:
+    aims = [f"{cohort}, aimed at {aim}" for cohort, aim in zip(table["cohort"], table["aimed at"], strict=True)]
+    return f"From the left: {'; '.join(aims)}."
+
+
 def _multi_task(table: pd.DataFrame) -> str:
     return f"Case {table['case'].iloc[0]}: {', '.join(dict.fromkeys(table['panel']))}."
 
@@ -243,7 +248,7 @@ def _listed(values: pd.Series, form: str) -> str:
 
 _READINGS: Mapping[str, Callable[[pd.DataFrame], str]] = {
     "training": _training, "dice": _dice, "significance": _significance, "panel": _panel, "naive": _naive,
-    "differences": _differences, "domain_distance": _domain_distance, "multi_task": _multi_task, "modalities": _modalities, "anatomy": _cohorts,
+    "differences": _differences, "domain_distance": _domain_distance, "multi_task": _multi_task, "patches": _patches, "modalities": _modalities, "anatomy": _cohorts,
     "wmh": _cohorts, "tumour": _cohorts, "cohort": _cohorts, "label_volumes": _volumes, "intensities": _intensities,
     "jensen_shannon": _divergences, "csf_protocols": _protocols,
 }  # fmt: skip

@@ -70,7 +70,4 @@ def findings_by_scenario(study: Study) -> dict[str, str]:
 
 def findings(study: Study) -> list[str]:
     """Return the sentences of `findings_by_scenario`, each with the title of its scenario."""
-    return [
-        f"{study.scenario(scenario).title}: {text}"
-        for scenario, text in findings_by_scenario(study).items()
-    ]
+    return [f"{study.scenario(scenario).title}: {text}" for scenario, text in findings_by_scenario(study).items()]

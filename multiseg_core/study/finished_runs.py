@@ -112,14 +112,14 @@ def single_tasks(runs: Iterable[Run]) -> pd.DataFrame:
         ``scenario, model, seed, cohort, case, label, dice``, with the model `models.SINGLE_TASK`. No rows for other runs.
     """
     files = [run.folder / "single_task.csv" for run in runs if run.has_own_inputs]
-    parts = [read_metrics(file, float_precision="round_trip") for file in files]
+    parts = [read_metrics(file) for file in files]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(SINGLE_COLUMNS))
 
 
-def read_metrics(path: Path, **options: Any) -> pd.DataFrame:
+def read_metrics(path: Path) -> pd.DataFrame:
     """Read a table of metrics; names stay texts, also names such as 007 or NA."""
     names = dict.fromkeys(("scenario", "model", "cohort", "case", "label"), str)
-    return pd.read_csv(path, dtype=names, keep_default_na=False, na_values=[""], **options)
+    return pd.read_csv(path, dtype=names, keep_default_na=False, na_values=[""])
 
 
 def prediction(run: Run, case: Case) -> np.ndarray:

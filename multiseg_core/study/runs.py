@@ -241,9 +241,7 @@ def evaluate_run(run: Run, store: Store, params: Params, report: Report = _no_re
             for name, part in parts.items():
                 rows[name] += found if case in part else []
             for n, own in enumerate(metrics_alone):
-                single += [
-                    (n, (run.scenario, SINGLE_TASK, *place[2:], label, v["dice"])) for label, v in own.items()
-                ]
+                single += [(n, (run.scenario, SINGLE_TASK, *place[2:], label, v["dice"])) for label, v in own.items()]
         for name, table in rows.items():
             write_table(run.folder / f"{name}.csv", pd.DataFrame(table, columns=list(METRICS_COLUMNS)))
         if len(run.networks) > 1:

@@ -132,7 +132,11 @@ class _Module:
         for n in ast.walk(node):
             if isinstance(n, ast.Constant) and isinstance(n.value, str) and re.fullmatch(r"\w[\w./-]*", n.value):
                 path = self.folder / n.value
-                yield from [path] if path.is_file() else sorted(f for f in path.rglob("*.*") if f.suffix not in (".py", ".pyc"))
+                yield from (
+                    [path]
+                    if path.is_file()
+                    else sorted(f for f in path.rglob("*.*") if f.suffix not in (".py", ".pyc"))
+                )
 
 
 @functools.lru_cache(maxsize=None)

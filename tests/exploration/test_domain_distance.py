@@ -69,7 +69,10 @@ def test_agreement_counts_each_pair_of_shared_cohorts_once() -> None:
     swapped = square("abc", (2, 1, 3), (1, 4, 5), (3, 5, 6))
     assert domain_distance.agreement(swapped, theirs) == (pytest.approx(1 - 12 / 210), 6)
     # a cohort of one image has no entry with itself
-    assert domain_distance.agreement(square("abc", (1, 2, 3), (2, np.nan, 5), (3, 5, 6)), theirs) == (pytest.approx(1), 5)
+    assert domain_distance.agreement(square("abc", (1, 2, 3), (2, np.nan, 5), (3, 5, 6)), theirs) == (
+        pytest.approx(1),
+        5,
+    )
     value, n = domain_distance.agreement(square("a", (1,)), theirs)
     assert np.isnan(value) and n == 1
 

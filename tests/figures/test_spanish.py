@@ -12,11 +12,12 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from multiseg_core.cohorts.layouts.label_styles import LABEL_STYLES
-from multiseg_core.exploration import cohort_tables, domain_distance
+from multiseg_core.exploration import cohort_tables
 from multiseg_core.figures import cohort_charts, result_charts, slices, spanish, style
 from multiseg_core.models import MODELS as ALL_MODELS
 from multiseg_core.statistics import model_comparison, thesis_test
 from multiseg_core.study.study import Study
+from multiseg_core.thesis import reported
 
 LABELS = [*style.LABEL_NAMES]
 MODELS = [*ALL_MODELS]
@@ -60,7 +61,7 @@ def draw_everything(study: Study) -> Iterator[Figure]:
     nothing = np.zeros(case.target.shape, dtype=np.uint8)
     yield slices.prediction_panel(case, dict.fromkeys(MODELS, nothing), LABELS, "FLAIR")[0]
     yield slices.naive_panel([case], [nothing], LABELS, "FLAIR")[0]
-    yield cohort_charts.divergence_figure(*domain_distance.divergences(study, explored))
+    yield cohort_charts.divergence_figure(*reported.divergences_beside_thesis(study.cohorts, explored))
     yield cohort_charts.cohort_slices([case], study.labels)[0]
     yield cohort_charts.modalities_figure(explored)[0]
     for found in (
@@ -68,10 +69,10 @@ def draw_everything(study: Study) -> Iterator[Figure]:
     ):  # fmt: skip
         assert found is not None
         yield found[0]
-    volumes = cohort_tables.volumes(study, explored)
+    volumes = cohort_tables.volumes(explored, study.labels)
     coarse = volumes[:1].assign(label=cohort_tables.describe_set(frozenset({"oedema", "tumour"}), LABELS))
     yield cohort_charts.volume_figure(pd.concat([volumes, coarse]))
-    yield cohort_charts.intensity_histograms(cohort_tables.intensities(study, explored))
+    yield cohort_charts.intensity_histograms(cohort_tables.intensities(explored))
 
 
 def texts(figure: Figure) -> list[str]:
@@ -95,7 +96,9 @@ def test_nothing_is_drawn_that_was_not_translated(smoke: Study, monkeypatch: pyt
 
 
 def test_no_english_is_left_in_spanish_figures(smoke: Study) -> None:
-    english = {e.replace("\n", " ") for e, s in [*spanish.SPANISH.items(), *TITLES] if e != s and "{" not in e and e != " or "}
+    english = {
+        e.replace("\n", " ") for e, s in [*spanish.SPANISH.items(), *TITLES] if e != s and "{" not in e and e != " or "
+    }
     found = [text.replace("\n", " ") for figure in draw_everything(smoke) for text in texts(figure)]
     assert english & set(found) == set()
     for text in ("Entropía cruzada selectiva", "Edema", "Mono-tarea", "Modelo Naive", "Edema o Tumor", "paso"):

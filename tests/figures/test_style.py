@@ -33,7 +33,7 @@ def test_equal_figures_are_equal_files(tmp_path: Path) -> None:
 
 def test_what_is_shown_is_what_was_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     outputs: list[tuple[dict, dict]] = []
-    monkeypatch.setattr(style, "display", lambda data, metadata=None, raw=False: outputs.append((data, metadata)))
+    monkeypatch.setattr(saving, "display", lambda data, metadata=None, raw=False: outputs.append((data, metadata)))
     style.use_style()
     saving.show(line(), pd.DataFrame({"x": [1]}), tmp_path, "a", "A line.", "Figure 1.")
     assert plt.get_fignums() == []  # else the notebook would show it once more
@@ -88,9 +88,7 @@ def test_lab_is_lab() -> None:
 @pytest.mark.parametrize("kind", COLOUR_BLINDNESS)
 def test_main_models_can_be_told_apart(kind: str) -> None:
     for a, b in itertools.combinations(MAIN, 2):
-        distance = np.linalg.norm(
-            seen(models.MODELS[a].colour, kind) - seen(models.MODELS[b].colour, kind)
-        )
+        distance = np.linalg.norm(seen(models.MODELS[a].colour, kind) - seen(models.MODELS[b].colour, kind))
         assert distance > 25, (a, b, distance)
 
 

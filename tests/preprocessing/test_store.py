@@ -35,7 +35,7 @@ def cohort(tmp_path: Path) -> Cohort:
 
 
 def test_stored_case_reads_back(tmp_path: Path, cohort: Cohort) -> None:
-    case = Store(tmp_path / "store", PreprocessingParams(spacing_mm=1)).open(cohort.cases[0], cohort)
+    case = StoredCase.open(Store(tmp_path / "store", PreprocessingParams(spacing_mm=1)).build(cohort.cases[0], cohort))
     assert (case.name, case.cohort, case.modalities) == ("a", "c", ("T1", "FLAIR"))
     assert case.images.shape == (2, *case.shape) and case.images.dtype == np.float32
     assert case.sets == (frozenset({"background", "gm"}), frozenset({"wmh"}), frozenset({"background", "gm", "wmh"}))
@@ -108,9 +108,9 @@ def test_native_spacing_is_stored_per_axis(tmp_path: Path, cohort: Cohort) -> No
     case = cohort.cases[0]
     for path in case.files.values():
         save(path, np.asarray(nib.load(path).dataobj), np.diag([1.0, -0.75, 2.5, 1.0]))
-    stored = Store(tmp_path / "store", PreprocessingParams(spacing_mm=None)).open(case, cohort)
+    stored = StoredCase.open(Store(tmp_path / "store", PreprocessingParams(spacing_mm=None)).build(case, cohort))
     assert stored.spacing_mm == (1, 0.75, 2.5) and stored.voxel_ml == 1 * 0.75 * 2.5 / 1000
-    isotropic = Store(tmp_path / "store", PreprocessingParams(spacing_mm=1.25)).open(case, cohort)
+    isotropic = StoredCase.open(Store(tmp_path / "store", PreprocessingParams(spacing_mm=1.25)).build(case, cohort))
     assert isotropic.spacing_mm == (1.25, 1.25, 1.25)
 
 
@@ -167,7 +167,7 @@ def test_a_killed_build_leaves_nothing_that_looks_finished(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("multiseg_core.store.write_json", stop)
+        patch.setattr("multiseg_core.preprocessing.store.write_json", stop)
         with pytest.raises(KeyboardInterrupt):
             store.build(cohort.cases[0], cohort)
     folder = store.path(cohort.cases[0], cohort)

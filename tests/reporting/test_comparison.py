@@ -11,7 +11,6 @@ from multiseg_core import cli
 from multiseg_core.figures import result_charts
 from multiseg_core.reporting import comparison
 from multiseg_core.statistics import model_comparison, results_csv, summaries
-from multiseg_core.utils.errors import UserError
 
 DICE = {"ours": [0.81, 0.74, 0.66, 0.9, 0.71, 0.8], "peer": [0.79, 0.75, 0.6, 0.85, 0.64, 0.77]}
 SMALL = "model,case,dice\n" + "".join(f"{m},{i:03d},{d}\n" for m, values in DICE.items() for i, d in enumerate(values))

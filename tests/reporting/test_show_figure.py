@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from multiseg_core.figures import saving, style
+from multiseg_core.figures import saving
 from multiseg_core.reporting import show_figure
 from multiseg_core.study.study import Study
 
@@ -20,16 +20,15 @@ def test_figures_of_the_thesis_are_named_after_their_number(smoke: Study, monkey
     assert show_figure.caption_of(smoke, "anatomy_wmh", "training").startswith("Training loss")
     assert show_figure.caption_of(smoke, None, "cohort_csf_gm").startswith("Cohorts that draw the same labels")
     # what counts is what the cohorts imitate, not how they are called
-    other = dataclasses.replace(smoke.params.cohorts["mrbrains13"], preset="ibsr")
-    monkeypatch.setattr(
-        smoke, "params", dataclasses.replace(smoke.params, cohorts={**smoke.params.cohorts, "mrbrains13": other})
-    )
+    scenario = smoke.scenario("anatomy_wmh")
+    train = (dataclasses.replace(scenario.train[0], imitates="ibsr"), scenario.train[1])
+    monkeypatch.setitem(smoke.scenarios, "anatomy_wmh", dataclasses.replace(scenario, train=train))
     assert show_figure.figure_name(smoke, "anatomy_wmh", "naive") == "32_anatomy_wmh_naive"
 
 
 def test_presenter_saves_names_and_describes(smoke: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shown: list[dict] = []
-    monkeypatch.setattr(style, "display", lambda data, metadata=None, raw=False: shown.append(data))
+    monkeypatch.setattr(saving, "display", lambda data, metadata=None, raw=False: shown.append(data))
     monkeypatch.setattr(smoke, "folder", tmp_path)
     show = show_figure.presenter(smoke, "anatomy_wmh")
     table = pd.DataFrame({"model": ["dice", "multi_unet"], "label": "gm", "dice": [0.25, 0.5]})

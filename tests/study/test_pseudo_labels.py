@@ -107,7 +107,9 @@ def test_completed_labels_are_what_the_teachers_say_and_outlive_a_kill(
         assert np.array_equal(data.lookup[case.target], expected)
     for case, drawn in zip(anatomy_data.cases, study.scenario("both").split("anatomy")[0], strict=True):
         assert np.array_equal(case.target, study.open(drawn).target)
-    assert set(finished_runs.read_metrics(runs.evaluate_run(run, study.store, study.params) / "metrics.csv")["model"]) == {"pseudo_labels"}
+    assert set(
+        finished_runs.read_metrics(runs.evaluate_run(run, study.store, study.params) / "metrics.csv")["model"]
+    ) == {"pseudo_labels"}
 
 
 def test_workers_train_teachers_first(toy_study: Callable[..., Path], study: Study) -> None:

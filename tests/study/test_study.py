@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import torch
 
+from multiseg_core import networks
 from multiseg_core.inference import Segmenter
 from multiseg_core.models import MODELS
-from multiseg_core import networks
 from multiseg_core.study import finished_runs, plan, runs
 from multiseg_core.study.plan import Planner
 from multiseg_core.study.scenarios import Scenario
@@ -132,7 +132,9 @@ def test_oracle_learns_from_complete_labels(toy_study: Callable[..., Path]) -> N
     run = study.find_run("both/oracle/0")
     (network,) = run.networks
     space = network.space
-    assert network.model.targets == "complete" and space.rows == tuple(frozenset([c]) for c in ("background", "csf", "gm", "wm", "wmh"))
+    assert network.model.targets == "complete" and space.rows == tuple(
+        frozenset([c]) for c in ("background", "csf", "gm", "wm", "wmh")
+    )
     data, _ = runs.sampling_cohorts(network, network.cohorts[1], study.store)
     case = data.cases[0]
     rows = data.lookup[case.target]
@@ -250,12 +252,19 @@ def unmarked(file: Path, cohort: str) -> Study:
 def test_a_single_cohort_without_test_cases_is_tested_on_its_validation_cases(toy_study: Callable[..., Path]) -> None:
     default = unmarked(toy_study({"scenarios:\n": MONO}), "lesion")
     assert default.scenario("mono").tests_on_validation and not default.scenario("both").tests_on_validation
-    assert default.scenario("mono").test_cases == default.scenario("both").split("lesion")[1] and len(default.scenario("mono").test_cases) == 1
+    assert (
+        default.scenario("mono").test_cases == default.scenario("both").split("lesion")[1]
+        and len(default.scenario("mono").test_cases) == 1
+    )
     # 60/40 of four cases: 1.6 is 2, in this scenario only
     forty = MONO.replace("models:", "validation_fraction: 0.4\n    models:")
     study = unmarked(toy_study({"scenarios:\n": forty}), "lesion")
     assert [len(part) for part in study.scenario("mono").split("lesion")] == [2, 2]
-    assert study.scenario("mono").test_cases == study.scenario("mono").validation_cases == study.scenario("mono").split("lesion")[1]
+    assert (
+        study.scenario("mono").test_cases
+        == study.scenario("mono").validation_cases
+        == study.scenario("mono").split("lesion")[1]
+    )
     assert [len(part) for part in study.scenario("both").split("lesion")] == [3, 1]
     for name, same in (("mono/cross_entropy/0", False), ("both/cross_entropy/0", True)):
         ours, other = study.find_run(name), default.find_run(name)
@@ -378,7 +387,7 @@ def test_params_files_of_the_project_are_valid(file: Path) -> None:
 def test_multi_unet_with_shared_inputs_is_made_of_the_teachers_of_pseudo_labels() -> None:
     """In the IBSR scenario the lesion network of MultiUNet sees FLAIR too; this one does not, and costs no training."""
     study = Study(ROOT / "params" / "smoke.yaml")
-    params = study.params.scenarios["anatomy_wmh"].model_copy(update={"modalities": ["T1"], "own_modalities": True})
+    params = dataclasses.replace(study.params.scenarios["anatomy_wmh"], modalities=["T1"], own_modalities=True)
     scenario = Scenario.resolve("anatomy_wmh", params, study.cohorts, study.labels, study.params.training)
     planner = Planner(study.params, study.models, study.store, study.folder)
     plans = {model: planner.run(scenario, model, 0) for model in ("multi_unet", "multi_unet_shared", "pseudo_labels")}
@@ -438,7 +447,10 @@ def test_bad_models_of_a_params_file(toy_study: Callable[..., Path], entry: str,
     ("entry", "message"),
     [
         ("{loss: SoftDise}", r"models.mine.loss: unknown name 'SoftDise' \(did you mean 'SoftDice'\?\)"),
-        ("{loss: {name: SoftDice, options: {eps: 1}}}", "models.mine.loss: SoftDice: .*unexpected keyword argument 'eps'"),
+        (
+            "{loss: {name: SoftDice, options: {eps: 1}}}",
+            "models.mine.loss: SoftDice: .*unexpected keyword argument 'eps'",
+        ),
         ("{network: {levels: 5}}", "models.mine.training.patch_size: .* must be multiples of 16"),
     ],
 )

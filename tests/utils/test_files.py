@@ -3,8 +3,9 @@ from pathlib import Path
 
 import pytest
 
+from multiseg_core.utils import files
 from multiseg_core.utils.files import atomic_folder, atomic_path, remove_leftovers
-from multiseg_core.utils.fingerprints import code_fingerprint, file_fingerprint, fingerprint
+from multiseg_core.utils.fingerprints import file_fingerprint, fingerprint
 
 
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:

@@ -29,7 +29,12 @@ def phantom_cases(cohort: str, preset: str, n_cases: int, voxel_mm: float, seed:
     work
         Folder under which the files are kept.
     """
-    made_by = {"preset": preset, "voxel_mm": voxel_mm, "seed": seed, "code": code_fingerprint("cohorts.phantom.presets.make_case")}
+    made_by = {
+        "preset": preset,
+        "voxel_mm": voxel_mm,
+        "seed": seed,
+        "code": code_fingerprint("cohorts.phantom.presets.make_case"),
+    }
     folder = work / f"{cohort}-{fingerprint(made_by)}"
     cases = []
     for index in range(n_cases):
