@@ -61,7 +61,7 @@ def test_source_notebooks_are_stripped_and_short(path: Path) -> None:
     assert not any(cell.outputs or cell.execution_count for cell in code)
     assert sum("parameters" in cell.metadata.get("tags", []) for cell in code) == 1
     assert max(len(cell.source.splitlines()) for cell in code) <= 15
-    assert "reporting.provenance_table" in code[-1].source
+    assert "summary.provenance_table" in code[-1].source
 
 
 @pytest.mark.parametrize("path", REFERENCES, ids=lambda p: p.stem)

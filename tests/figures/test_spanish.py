@@ -15,13 +15,14 @@ from multiseg_core.cohorts.layouts.label_styles import LABEL_STYLES
 from multiseg_core.exploration import cohort_tables
 from multiseg_core.figures import cohort_charts, result_charts, slices, spanish, style
 from multiseg_core.models import MODELS as ALL_MODELS
+from multiseg_core.models import SINGLE_TASK_MODEL
 from multiseg_core.statistics import model_comparison, thesis_test
 from multiseg_core.study.study import Study
 from multiseg_core.thesis import reported
 
 LABELS = [*style.LABEL_NAMES]
 MODELS = [*ALL_MODELS]
-TITLES = [(x.title, x.spanish) for x in ALL_MODELS.values()] + [(x.name, x.spanish) for x in LABEL_STYLES.values()]
+TITLES = [(x.title, x.spanish) for x in (*ALL_MODELS.values(), SINGLE_TASK_MODEL)] + [(x.name, x.spanish) for x in LABEL_STYLES.values()]
 """English and Spanish names of models and labels."""
 
 
@@ -89,7 +90,7 @@ def test_nothing_is_drawn_that_was_not_translated(smoke: Study, monkeypatch: pyt
         for text in texts(figure):
             drawn += text.count("[[")
             while "[[" in text:  # brackets in brackets: the name of a model in a sentence
-                text = re.sub(r"\[\[(?:(?!\[\[|\]\]).)*\]\]", "", text, flags=re.DOTALL)
+                text = re.sub(r"\[\[(?:(?!\[\[|\]\]).)*\]\]", " ", text, flags=re.DOTALL)
             left |= {word for word in re.findall(r"[A-Za-z]\w*", text) if word not in names}
     assert left == set()
     assert drawn > 30

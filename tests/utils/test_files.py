@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from multiseg_core.utils import files
+from multiseg_core.utils.errors import UserError
 from multiseg_core.utils.files import atomic_folder, atomic_path, remove_leftovers
 from multiseg_core.utils.fingerprints import file_fingerprint, fingerprint
 
