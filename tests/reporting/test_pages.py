@@ -6,7 +6,7 @@ import nbformat
 import pandas as pd
 import pytest
 
-from multiseg_core.reporting import notebooks, pages
+from multiseg_core.reporting import notebooks, pages, summary
 from multiseg_core.study.study import Study
 
 from ..browsing import look_at
@@ -183,7 +183,7 @@ def test_results_of_many_scenarios_keep_all_columns(
 ) -> None:
     table = pd.DataFrame({"scenario": "anatomy_wmh", "model": ["dice", "oracle"], "csf": 0.5, "wmh": [0.25, None]})
     table["mean"] = [0.4, 0.5]
-    monkeypatch.setattr(notebooks, "results_table", lambda study: table)
+    monkeypatch.setattr(summary, "results_table", lambda study: table)
     try:
         text = pages.write_index(smoke, ["02_anatomy_wmh"]).read_text(encoding="utf-8")
     finally:
