@@ -196,8 +196,8 @@ def test_results_of_many_scenarios_keep_all_columns(
 def test_every_figure_of_a_notebook_has_an_alt_text_of_its_own(report: Path) -> None:
     page = (report.parent / "02_anatomy_wmh.html").read_text(encoding="utf-8")
     images = re.findall(r"<img [^>]*>", page)
-    assert len(images) == 5 and DEFAULT_ALT not in page
-    assert len({re.search(r'alt="([^"]{60,})"', image)[1] for image in images}) == 5
+    assert len(images) == 6 and DEFAULT_ALT not in page
+    assert len({re.search(r'alt="([^"]{60,})"', image)[1] for image in images}) == 6
     assert all(re.search(r'width="\d+"', image) for image in images)
     assert page.count("<em>Thesis figure 2") == 3  # captions of 26, 27 and 28
 
@@ -205,7 +205,7 @@ def test_every_figure_of_a_notebook_has_an_alt_text_of_its_own(report: Path) -> 
 def test_figures_and_tables_are_saved(report: Path) -> None:
     figures = {path.stem for path in (report.parent / "figures").glob("*.png")}
     assert figures == {
-        "anatomy_wmh_training", "26_anatomy_wmh_dice", "27_anatomy_wmh_significance", "28_anatomy_wmh_panel",
+        "anatomy_wmh_patches", "anatomy_wmh_training", "26_anatomy_wmh_dice", "27_anatomy_wmh_significance", "28_anatomy_wmh_panel",
         "anatomy_wmh_naive",
     }  # fmt: skip
     csv = {path.stem for path in (report.parent / "figures").glob("*.csv")}
