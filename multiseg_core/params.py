@@ -18,7 +18,7 @@ from typing import Any, Union
 import yaml
 from pydantic import ValidationError
 
-from .models import Loss, Model
+from .models import SINGLE_TASK, Loss, Model
 from .utils.errors import UserError, one_line, suggest
 
 CodeValue = Union[str, list[str]]  # noqa: UP007 - read at run time
@@ -234,7 +234,7 @@ def _parse_model(name: str, value: Any) -> Model:
     """Read an entry of ``models``. Raises `UserError` in one line."""
     where = f"models.{name}"
     try:
-        return Model.model_validate(value)
+        model = Model.model_validate(value)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join([where, *(str(part) for part in first["loc"] if part != "Loss")])
@@ -242,15 +242,16 @@ def _parse_model(name: str, value: Any) -> Model:
             known = Loss.model_fields if first["loc"][:-1] else Model.model_fields
             raise UserError(f"unknown key '{place}'{suggest(str(first['loc'][-1]), known)}") from None
         raise UserError(f"{place}: {first['msg'][:1].lower()}{first['msg'][1:]}, got {_show(first['input'])}") from None
+    if model.training is None:
+        return model
+    own = _parse_dataclass(TrainingParams, model.training, f"{where}.training")
+    return model.model_copy(update={"training": {key: getattr(own, key) for key in model.training}})
 
 
 def _check_model(params: Params, name: str, model: Model) -> None:
-    """Check what a model changes of the study's training."""
-    stated = model.training or {}
-    own = _parse_dataclass(TrainingParams, stated, f"models.{name}.training")
-    changed = {key: getattr(own, key) for key in stated}
+    """Check the values of the training of a model."""
     try:
-        _check_values(dataclasses.replace(params, training=dataclasses.replace(params.training, **changed)))
+        _check_values(dataclasses.replace(params, training=params.training_for(model)))
     except UserError as error:
         raise UserError(f"models.{name}.{error}") from None
 
@@ -360,10 +361,11 @@ def _check_values(params: Params) -> None:
     sizes.update({f"cohorts.{name}.voxel_mm": c.voxel_mm for name, c in params.cohorts.items()})
     for name, value in sizes.items():
         require(0.1 <= value <= 20, f"{name}: must lie between 0.1 and 20 mm, got {value:g}")
-    for kind, names in (("cohorts", params.cohorts), ("scenarios", params.scenarios)):
+    for kind, names in (("cohorts", params.cohorts), ("scenarios", params.scenarios), ("models", params.models)):
         for name in names:
             require(re.fullmatch(r"[A-Za-z0-9][\w.+-]{0,60}", name) is not None, f"{kind}: '{name}' is not a name: "
                     "use letters, digits and _ . + -, 61 at most")  # fmt: skip
+    require(SINGLE_TASK not in params.models, f"models: '{SINGLE_TASK}' is not a name of a model: figures need it")
     labels = params.labels or []
     require(len(set(labels)) == len(labels), "labels: a label appears twice")
     require(t.noise_sd >= 0, f"training.noise_sd: must not be negative, got {t.noise_sd}")

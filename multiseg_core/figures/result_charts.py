@@ -165,7 +165,7 @@ def difference_intervals(comparison: pd.DataFrame, value: str = "dice") -> Figur
     Parameters
     ----------
     comparison
-        From `multiseg_core.case_statistics.paired_comparison`.
+        From `multiseg_core.statistics.model_comparison.paired_comparison`.
     value
         What was compared, for the axis.
     """

@@ -1,7 +1,4 @@
-"""What all figures share: style, colours and names of models and labels, saving and showing.
-
-`slices` draws images, `charts` results, `cohort_figures` what cohorts look like; `captions` says what they show.
-"""
+"""Saving figures with their numbers and texts, and showing them in a notebook."""
 
 from __future__ import annotations
 
@@ -21,9 +18,6 @@ DPI = 200
 
 SHOWN_DPI = 96
 """At which notebooks show them: what browsers take for an inch."""
-
-
-# -- saving and showing --------------------------------------------------------------------------------------------
 
 
 def save(figure: Figure, table: pd.DataFrame, folder: Path, name: str, alt: str = "", caption: str = "") -> None:

@@ -1,7 +1,4 @@
-"""What all figures share: style, colours and names of models and labels, saving and showing.
-
-`slices` draws images, `charts` results, `cohort_figures` what cohorts look like; `captions` says what they show.
-"""
+"""The look of all figures: style, and colours and names of models and labels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Look for everything wrong with a study's input before any long work starts."""
+"""Look for what is wrong with the files of one case, without preparing it."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ from ..params import PreprocessingParams
 from ..utils.errors import UserError
 from .brain_masks import brain_from_stripped
 from .image_files import read_volume, require_same_grid
-
-# -- one case ------------------------------------------------------------------------------------------------------
 
 
 def inspect_case(case: Case, cohort: Cohort, preprocessing: PreprocessingParams) -> dict[str, Any]:

@@ -68,7 +68,7 @@ class StoredCase:
         return replace(self, labelling=(*files, self.info["complete"]))
 
     def relabelled(self, folder: Path) -> StoredCase:
-        """Return the same case with the labels of another folder, see `multiseg_core.completion`."""
+        """Return the same case with the labels of another folder, see `multiseg_core.study.pseudo_labels`."""
         facts = json.loads((folder / "labels.json").read_text(encoding="utf-8"))
         return replace(self, labelling=(folder / "target.npy", folder / "voxels.npy", facts))
 

@@ -37,7 +37,7 @@ class Comparison:
 
     value: str
     tables: dict[str, pd.DataFrame]
-    """``means``, ``differences``, ``ranks`` and ``cases_needed``, as `multiseg_core.case_statistics` returns them."""
+    """``means``, ``differences``, ``ranks`` and ``cases_needed``, as `statistics.model_comparison` returns them."""
     warnings: list[str]
 
 

@@ -1,4 +1,4 @@
-"""What happens inside a notebook and how notebooks are executed; `rendering` makes pages of them."""
+"""Which notebooks a study has, how they are executed, and when they need not be; `pages` makes pages of them."""
 
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ from ..study.study import Study
 from ..utils.errors import UserError, suggest
 from ..utils.files import write_json
 from ..utils.fingerprints import code_fingerprint, file_fingerprint, fingerprint
-
-# -- executing -----------------------------------------------------------------------------------------------------
 
 
 def planned_notebooks(study: Study, folder: Path) -> list[tuple[Path, str, dict[str, str]]]:

@@ -1,4 +1,4 @@
-"""What happens inside a notebook and how notebooks are executed; `rendering` makes pages of them."""
+"""What a study says in short: provenance, the table of results, a sentence per scenario."""
 
 from __future__ import annotations
 

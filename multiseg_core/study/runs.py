@@ -195,14 +195,11 @@ def evaluate_case(
     maps = seeing.class_maps(np.asarray(case.images), case.modalities, compute, memory_gib)
     prediction = seeing.merged(maps)
     metrics = label_metrics(case.target, prediction, case.sets, segmenter.labels, case.spacing_mm)
-    seen = [member in seeing.members for member in segmenter.members]
-    own = iter(maps)
-    of_member = [next(own) if there else None for there in seen]
+    # a network that is asked for alone sees its own cohort's cases, so it is among those that see this one
+    of_member = {id(member): class_map for member, class_map in zip(seeing.members, maps, strict=True)}
     metrics_alone = [
-        label_metrics(case.target, class_map, case.sets, member.labels, case.spacing_mm)
-        if wanted and class_map is not None
-        else {}
-        for member, class_map, wanted in zip(segmenter.members, of_member, alone, strict=True)
+        label_metrics(case.target, of_member[id(member)], case.sets, member.labels, case.spacing_mm) if wanted else {}
+        for member, wanted in zip(segmenter.members, alone, strict=True)
     ]
     return prediction, metrics, metrics_alone
 

@@ -56,10 +56,10 @@ def code_fingerprint(*roots: str, source: str = "", package: Path = PACKAGE) -> 
     ValueError
         If there is no such definition.
     """
-    return fingerprint(sorted(_needed(package, roots, source).items()))
+    return fingerprint(sorted(needed(package, roots, source).items()))
 
 
-def _needed(package: Path, roots: Sequence[str], source: str) -> dict[str, str]:
+def needed(package: Path, roots: Sequence[str], source: str) -> dict[str, str]:
     """Return all that some definitions need: ``module.name`` -> its code, or file -> hash, for one that it names."""
     found: dict[str, str] = {}
     todo = []

@@ -7,6 +7,7 @@ import pytest
 from multiseg_core import cli
 from multiseg_core.reporting import notebook_setup, notebooks
 from multiseg_core.study.study import Study
+from multiseg_core.utils import fingerprints
 from multiseg_core.utils.errors import UserError
 
 from ..conftest import ROOT
@@ -26,6 +27,36 @@ def test_a_misspelt_notebook_parameter_is_an_error() -> None:
     variables = {"params_file": "x", "parms_file": "y", "reporting": notebooks, "_private": 1, "In": []}
     with pytest.raises(UserError, match=r"unknown notebook parameter 'parms_file' \(did you mean 'params_file'\?\)"):
         notebook_setup.start_notebook(variables, "params_file")
+
+
+def test_the_first_cells_of_a_notebook_may_be_run_again(smoke: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What later cells had made was taken for parameters ("unknown parameter modality")."""
+    variables: dict[str, object] = {"params_file": str(smoke.params_file), "scenario": "anatomy_wmh"}
+    notebook_setup.start_notebook(variables, "params_file", "scenario")
+    variables["modality"] = "FLAIR"
+    again = notebook_setup.start_notebook(variables, "params_file", "scenario")
+    assert again.params_file == smoke.params_file
+
+
+def test_the_key_of_a_notebook_covers_what_it_shows(smoke: Study, tmp_path: Path) -> None:
+    """Data files of the package were in no key; a figure that a notebook does not draw was in each."""
+
+    def needs(source: str) -> dict[str, str]:
+        return fingerprints.needed(fingerprints.PACKAGE, (), source)
+
+    statistics, exploration = (
+        "\n".join(
+            cell.source
+            for cell in nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4).cells
+            if cell.cell_type == "code"
+        )
+        for name in ("04_statistical_comparison", "00_data_exploration")
+    )
+    for source in (statistics, exploration):
+        assert "thesis/reference/jensen_shannon.csv" in needs(source)
+    assert "figures.result_charts.shift_figure" in needs(statistics)
+    assert "figures.result_charts.shift_figure" not in needs(exploration)
+    assert "figures.cohort_charts.volume_figure" in needs(exploration)
 
 
 def test_parameters_are_checked_before_execution(tmp_path: Path) -> None:

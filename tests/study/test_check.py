@@ -7,6 +7,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from multiseg_core import cli
 from multiseg_core.labels import CodeMap
 from multiseg_core.preprocessing.inspect_case import inspect_case
 from multiseg_core.study.check import check_study, require_sound
@@ -348,3 +349,13 @@ def test_faults_in_the_params_file(toy_study: Callable[..., Path], replace: dict
         study = Study(toy_study(replace))
         study.require_writable()
         study.check_networks()
+
+
+def test_looking_needs_no_folder_to_write_to(toy_study: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
+    """A study made its folder as it was loaded, so that nothing could be looked at on a read-only tree."""
+    file = toy_study({"precision: float32": "precision: float32\nreports_dir: toy.yaml"})  # a file: nothing fits below
+    assert cli.main(["check", str(file)]) == 0
+    assert cli.main(["train", str(file), "--list"]) == 0
+    assert "both/cross_entropy/0  missing" in capsys.readouterr().out
+    assert cli.main(["prepare", str(file)]) == 1
+    assert "toy.yaml: reports_dir: cannot make" in capsys.readouterr().err

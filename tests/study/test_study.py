@@ -429,6 +429,20 @@ def test_a_params_file_adds_models_with_their_own_network_and_training(toy_study
     assert len({run.networks[0].key for run in same.runs}) == 1
 
 
+def test_numbers_of_an_own_training_are_read_as_those_of_the_study(toy_study: Callable[..., Path]) -> None:
+    """YAML takes 1e-3 for a text, which reached the optimiser."""
+    study = Study(own_models(toy_study, "{training: {learning_rate: 1e-3, noise_sd: 0}}"))
+    training = study.find_run("both/mine/0").networks[0].training
+    assert (training.learning_rate, training.noise_sd) == (0.001, 0.0)
+    assert isinstance(training.learning_rate, float) and isinstance(training.noise_sd, float)
+
+
+@pytest.mark.parametrize("name", ["a/b", "single_task", "$x"])
+def test_names_of_models_are_names_of_files(toy_study: Callable[..., Path], name: str) -> None:
+    with pytest.raises(UserError, match="models: '.*' is not a name"):
+        Study(toy_study({"scenarios:\n": f"models:\n  {name}: {{}}\nscenarios:\n"}))
+
+
 @pytest.mark.parametrize(
     ("entry", "message"),
     [

@@ -62,3 +62,31 @@ def test_a_table_may_be_empty_but_not_ragged(tmp_path: Path) -> None:
     path.write_text("case,dice\n1,2\n1,2,3\n")
     with pytest.raises(UserError, match="table.csv: line 3: 3 cells, but the header has 2"):
         files.read_table(path)
+
+
+def test_a_folder_that_cannot_be_renamed_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any error was taken for another process that had been faster, and finished work was deleted without a word."""
+
+    def full(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "rename", full)
+    with pytest.raises(OSError, match="No space left"), atomic_folder(tmp_path / "a") as part:
+        (part / "x").write_text("x")
+    (tmp_path / "a").mkdir()  # another process was faster
+    with atomic_folder(tmp_path / "a") as part:
+        (part / "x").write_text("x")
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_files_follow_the_umask_and_leave_it_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The umask belongs to the whole process: it was 0 for a moment, for the files of all threads."""
+    usual = os.umask(0o027)
+    try:
+        monkeypatch.setattr(os, "umask", lambda mask: pytest.fail("umask was changed"))
+        with atomic_path(tmp_path / "x.csv") as part:
+            part.write_text("x")
+        assert (tmp_path / "x.csv").stat().st_mode & 0o777 == 0o640
+    finally:
+        monkeypatch.undo()
+        os.umask(usual)
