@@ -221,7 +221,7 @@ def build_network(spec: Mapping[str, Any], in_channels: int, out_channels: int) 
 
 
 def finished(network: nn.Module) -> nn.Module:
-    """Return a network with sound convolutions and an attribute `size_divisor`: inputs are padded to multiples of it."""
+    """Return a network with sound convolutions and a `size_divisor`: inputs are padded to multiples of it."""
     for module in network.modules():
         if type(module) is nn.Conv3d:
             module.__class__ = _SoundConv3d

@@ -1,4 +1,4 @@
-"""How far apart are the images of two cohorts (thesis 5, figure 16), and does a network lose more Dice between far ones?"""
+"""How far apart are the images of two cohorts (thesis 5, figure 16), and does it cost Dice?"""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ COMPARED = (SEPARATE, SELECTIVE)
 
 
 def with_single_task(runs: Sequence[Run], metrics: pd.DataFrame) -> pd.DataFrame:
-    """Return the metrics of some runs, below those of the networks of single tasks, see `finished_runs.single_tasks`."""
+    """Return the metrics of some runs, below those of single tasks, see `finished_runs.single_tasks`."""
     parts = [finished_runs.single_tasks(runs), metrics]
     return pd.concat([part for part in parts if len(part)], ignore_index=True)
 

@@ -10,12 +10,13 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
+from ..cohorts.layouts.label_styles import label_name
 from ..exploration import domain_distance
 from ..exploration.cohort_tables import Explored, drawn_labels
 from ..preprocessing.store import StoredCase
 from .slices import best_slice, label_legend, show_slice, target_overlay
 from .spanish import say
-from .style import LABEL_NAMES, drawn_name, label_colours, pretty
+from .style import LABEL_NAMES, drawn_name, label_colours
 
 # -- numbers -------------------------------------------------------------------------------------------------------
 
@@ -90,7 +91,7 @@ def multi_task_example(explored: Explored, labels: Sequence[str]) -> tuple[Figur
     case = explored[name][0]
     z = best_slice(case, both)
     modality = "FLAIR" if "FLAIR" in case.modalities else case.modalities[0]
-    panels = [*(" + ".join(pretty(label, LABEL_NAMES) for label in task) for task in tasks), "together"]
+    panels = [*(" + ".join(label_name(label) for label in task) for task in tasks), "together"]
     titles = [*(" + ".join(drawn_name(label, LABEL_NAMES) for label in task) for task in tasks), say("together")]
     figure, axes = plt.subplots(
         1, len(panels) + 1, figsize=(3 * (len(panels) + 1), 3.6), squeeze=False, layout="constrained"
@@ -163,8 +164,8 @@ def volume_figure(each: pd.DataFrame) -> Figure:
     figure, grid = plt.subplots(lines, columns, figsize=(4 * columns, 3.2 * lines), squeeze=False, layout="constrained")
     for axes in grid.flat[len(labels) :]:
         axes.set_axis_off()
-    colours = label_colours([name for name in LABEL_NAMES if pretty(name, LABEL_NAMES) in labels])
-    by_name = {pretty(name, LABEL_NAMES): colour for name, colour in colours.items()}
+    colours = label_colours([name for name in LABEL_NAMES if label_name(name) in labels])
+    by_name = {label_name(name): colour for name, colour in colours.items()}
     for axes, label in zip(grid.flat, labels, strict=False):
         part = each[each["label"] == label]
         sns.stripplot(part, x="ml", y="cohort", color=by_name.get(label, "0.4"), size=4, jitter=0.15, ax=axes)
@@ -174,7 +175,7 @@ def volume_figure(each: pd.DataFrame) -> Figure:
 
 def _drawn_set(label: str) -> str:
     """Return a label set, as `exploration.describe_set` puts it, in the language of figures."""
-    drawn = {pretty(name, LABEL_NAMES): drawn_name(name, LABEL_NAMES) for name in LABEL_NAMES}
+    drawn = {label_name(name): drawn_name(name, LABEL_NAMES) for name in LABEL_NAMES}
     return say(" or ").join(drawn.get(part, part) for part in label.split(" or "))
 
 

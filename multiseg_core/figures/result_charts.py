@@ -16,7 +16,7 @@ from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter
 
 from ..models import SELECTIVE
 from .spanish import say
-from .style import LABEL_NAMES, ModelStyle, drawn_name, model_patch, model_styles, pretty
+from .style import LABEL_NAMES, ModelStyle, drawn_name, model_patch, model_styles
 
 REFERENCE = SELECTIVE
 """The model that all others are compared with where there are too many pairs to draw."""
@@ -187,7 +187,7 @@ def difference_intervals(comparison: pd.DataFrame, value: str = "dice") -> Figur
         axes.set_ylim(len(part) - 0.5, -0.5)  # the first pair on top
         axes.grid(axis="x")
         if len(parts) > 1:
-            axes.set_title(pretty(scenario, {}), fontsize=10)
+            axes.set_title(scenario.replace("_", " "), fontsize=10)
     what = say("difference of mean {value}, 95 % interval", value=value.replace("_", " "))
     notes = [say("(filled: p < 0.05 after Holm's correction)")]
     if sum(heights) < len(shown):

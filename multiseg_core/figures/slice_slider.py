@@ -12,10 +12,11 @@ import numpy as np
 from matplotlib.colors import to_rgb
 from PIL import Image
 
+from ..cohorts.layouts.label_styles import label_name
 from ..exploration.cohort_tables import drawn_labels
 from ..preprocessing.store import StoredCase
 from .slices import target_overlay
-from .style import LABEL_NAMES, label_colours, pretty
+from .style import label_colours
 
 N_SLICES = 15
 """Axial slices per cohort."""
@@ -54,7 +55,7 @@ def slice_browser(explored: Mapping[str, Sequence[StoredCase]], labels: Sequence
     for name, cases in explored.items():
         case = cases[0]
         drawn = drawn_labels(case, labels)
-        names = ", ".join(pretty(label, LABEL_NAMES) for label in drawn)
+        names = ", ".join(label_name(label) for label in drawn)
         text = f"{name}, case {case.name}: {', '.join(case.modalities)}, and the labels {names}"
         heights = np.flatnonzero(np.asarray(case.mask).any(axis=(0, 1)))
         chosen = np.linspace(heights[0], heights[-1], N_SLICES + 2).round().astype(int)[1:-1]

@@ -69,7 +69,7 @@ _SPARE_COLOURS = ("#9b30c9", "#ff7f0e", "#17becf", "#8c564b", "#7f7f7f", "#bcbd2
 
 
 def _more_colours() -> Iterator[str]:
-    """Yield colours without end, whose hues step by the golden ratio and whose lightness changes from round to round."""
+    """Yield colours without end, whose hues step by the golden ratio and whose lightness changes."""
     for n in itertools.count():
         yield to_hex(hls_to_rgb(n * 0.618034 % 1, 0.3 + 0.07 * (n % 7), 0.5 + 0.1 * (n % 5)))
 
@@ -79,11 +79,6 @@ def model_styles(models: Sequence[str]) -> dict[str, ModelStyle]:
     spare = sns.color_palette("colorblind", n_colors=len(models)).as_hex()
     known = {name: ModelStyle(model.colour, model.hatch, model.marker) for name, model in _models.items()}
     return {m: known.get(m, ModelStyle(colour)) for m, colour in zip(models, spare, strict=True)}
-
-
-def pretty(name: str, names: Mapping[str, str]) -> str:
-    """Return the English name of a model or label, for tables and prose."""
-    return names.get(name, name.replace("_", " "))
 
 
 def plain(model: str) -> str:
@@ -98,7 +93,7 @@ def drawn_name(name: str, names: Mapping[str, str] = MODEL_NAMES) -> str:
         return _models[name].spanish if language() == "es" else _models[name].title
     if names is LABEL_NAMES and name in LABEL_STYLES:
         return LABEL_STYLES[name].spanish if language() == "es" else LABEL_STYLES[name].name
-    return pretty(name, names)
+    return name.replace("_", " ")
 
 
 def model_patch(model: str, style: ModelStyle) -> Patch:

@@ -16,8 +16,8 @@ from .table_files import number
 def start_notebook(variables: MutableMapping[str, Any], *parameters: str) -> Study:
     """Begin a notebook: check its parameters, set the style of figures, load the study.
 
-    papermill only warns of a parameter that a notebook does not have, and the default is used. Here it is an error. When the
-    cell is run again, what other cells have made since is not taken for parameters.
+    papermill only warns of a parameter that a notebook does not have, and the default is used. Here it is an error.
+    When the cell is run again, what other cells have made since is not taken for parameters.
 
     Parameters
     ----------

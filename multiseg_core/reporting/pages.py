@@ -15,8 +15,9 @@ import pandas as pd
 from PIL import Image
 from traitlets.config import Config
 
+from ..cohorts.layouts.label_styles import label_name
 from ..figures.saving import DPI, SHOWN_DPI, read_texts
-from ..figures.style import LABEL_NAMES, plain, pretty
+from ..figures.style import plain
 from ..study.study import Study
 from ..utils.files import atomic_path
 from . import show_figure, summary, tables
@@ -91,7 +92,7 @@ def write_index(study: Study, notebooks: Sequence[str]) -> Path:
         params_name=study.params_file.name,
         ledger=_ledger_rows(study.folder / "tables" / "ledger.csv"),
         scenarios=[_scenario(study, name, results, notebooks) for name in study.params.scenarios],
-        labels=[pretty(name, LABEL_NAMES) for name in study.labels if name in results.columns],
+        labels=[label_name(name) for name in study.labels if name in results.columns],
         notebooks=[(name, notebook_title(study.folder / "notebooks" / f"{name}.ipynb", titles)) for name in notebooks],
         tables=_saved_tables(study.folder / "tables", titles),
         provenance=list(summary.provenance_table(study)[""].items()),

@@ -12,8 +12,9 @@ from typing import Protocol
 import pandas as pd
 from matplotlib.figure import Figure
 
+from ..cohorts.layouts.label_styles import label_name
 from ..figures import saving
-from ..figures.style import LABEL_NAMES, SINGLE_TASK, plain, pretty
+from ..figures.style import SINGLE_TASK, plain
 from ..study.study import Study
 from ..thesis import reported
 
@@ -95,7 +96,7 @@ def figure_number(study: Study, scenario: str | None, kind: str) -> int | None:
 
 
 def scenario_figure(train: Sequence[str], test: str, kind: str) -> int | None:
-    """Return the number of a figure of a scenario in the thesis, by the thesis's names of cohorts; None if it has none."""
+    """Return the number of a scenario's figure in the thesis, by its names of cohorts; None if it has none."""
     place = reported.scenario_place(train, test)
     return None if place is None else _SCENARIO_FIGURES.get(kind, (None,) * len(reported.SCENARIOS))[place]
 
@@ -239,7 +240,7 @@ def _protocols(table: pd.DataFrame) -> str:
 
 
 def _names(labels: Sequence[str]) -> str:
-    return ", ".join(pretty(label, LABEL_NAMES) for label in labels) or "nothing"
+    return ", ".join(label_name(label) for label in labels) or "nothing"
 
 
 def _listed(values: pd.Series, form: str) -> str:
@@ -248,7 +249,8 @@ def _listed(values: pd.Series, form: str) -> str:
 
 _READINGS: Mapping[str, Callable[[pd.DataFrame], str]] = {
     "training": _training, "dice": _dice, "significance": _significance, "panel": _panel, "naive": _naive,
-    "differences": _differences, "domain_distance": _domain_distance, "multi_task": _multi_task, "patches": _patches, "modalities": _modalities, "anatomy": _cohorts,
+    "differences": _differences, "domain_distance": _domain_distance, "multi_task": _multi_task,
+    "patches": _patches, "modalities": _modalities, "anatomy": _cohorts,
     "wmh": _cohorts, "tumour": _cohorts, "cohort": _cohorts, "label_volumes": _volumes, "intensities": _intensities,
     "jensen_shannon": _divergences, "csf_protocols": _protocols,
 }  # fmt: skip

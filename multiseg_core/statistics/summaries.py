@@ -1,4 +1,4 @@
-"""Means and medians of results, and what all statistics share: the columns that name a row, the rule for undefined values.
+"""Means and medians of results, and what all statistics share: names of columns, the rule for undefined values.
 
 All functions take the tidy rows of a study's ``metrics.csv``: the columns of `KEY`, and values such as Dice.
 

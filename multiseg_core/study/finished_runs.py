@@ -87,7 +87,7 @@ def history(runs: Sequence[Run]) -> pd.DataFrame:
 
 
 def metrics(study: Study) -> pd.DataFrame:
-    """Return the metrics of all finished runs of a study on their test cases. Raises `UserError` if none is finished."""
+    """Return the metrics of all finished runs of a study on their test cases. Raises `UserError` if there is none."""
     tables = [read_metrics(run.folder / "metrics.csv") for run in study.runs if is_finished(run)]
     if not tables:
         raise UserError(f"{study.params_file}: no run is finished yet")
@@ -102,14 +102,14 @@ def validation(runs: Iterable[Run]) -> pd.DataFrame:
 def single_tasks(runs: Iterable[Run]) -> pd.DataFrame:
     """Return what the network of each task reaches alone, on validation images of its own cohorts.
 
-    These are the networks of runs with inputs of their own before they are merged: the performance on a single task that
-    the thesis shows beside the models (figures 26, 29 and 34). Weights were chosen on the same images, so the numbers
-    are a little too good.
+    These are the networks of runs with inputs of their own before they are merged: the performance on a single task
+    that the thesis shows beside the models (figures 26, 29 and 34). Weights were chosen on the same images, so the
+    numbers are a little too good.
 
     Returns
     -------
     pd.DataFrame
-        ``scenario, model, seed, cohort, case, label, dice``, with the model `models.SINGLE_TASK`. No rows for other runs.
+        ``scenario, model, seed, cohort, case, label, dice``, with the model `SINGLE_TASK`. No rows for other runs.
     """
     files = [run.folder / "single_task.csv" for run in runs if run.has_own_inputs]
     parts = [read_metrics(file) for file in files]

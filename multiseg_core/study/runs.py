@@ -207,7 +207,7 @@ def evaluate_case(
 def evaluate_run(run: Run, store: Store, params: Params, report: Report = _no_report) -> Path:
     """Evaluate a trained run on its test cohort and on the validation cases of its training cohorts.
 
-    Writes into the run's folder: ``metrics.csv`` (test cases), ``validation.csv`` (validation cases), ``single_task.csv``
+    Writes into its folder: ``metrics.csv`` (test cases), ``validation.csv`` (validation cases), ``single_task.csv``
     (each of several networks alone, on the validation cases of its own cohorts), ``predictions/`` (class numbers on the
     grid of the store), ``model.pt``, ``history.csv`` and, last, ``run.json``.
     """

@@ -135,9 +135,9 @@ class Scenario:
 def split(cohort: Cohort, validation_fraction: float, seed: int) -> Parts:
     """Return the training and validation cases of a cohort.
 
-    Cases that the manifest marks ``train`` or ``validation`` go there. If none is marked ``validation``, a share of them
-    is kept for validation, after one shuffle with a fixed seed (thesis 6): of those without a mark, if there are any. A
-    single case serves for both.
+    Cases that the manifest marks ``train`` or ``validation`` go there. If none is marked ``validation``, a share
+    of them is kept for validation, after one shuffle with a fixed seed (thesis 6): of those without a mark, if there are
+    any. A single case serves for both.
     """
     cases = tuple(case for case in cohort.cases if case.split != "test")
     validation = tuple(case for case in cases if case.split == "validation")
@@ -158,9 +158,9 @@ def split(cohort: Cohort, validation_fraction: float, seed: int) -> Parts:
 def cases_to_test(cohort: Cohort, is_trained: bool) -> tuple[Case, ...]:
     """Return the test cases of a cohort: those marked ``test``; if there are none, all of one that is not trained on.
 
-    A scenario whose only training cohort is its test cohort, and that marks none, tests on its validation cases instead,
-    as in the thesis's single-task study. The weights and the moment to stop were chosen on these cases too, so such
-    results are a little too good.
+    A scenario whose only training cohort is its test cohort, and that marks none, tests on its validation cases
+    instead, as in the thesis's single-task study. The weights and the moment to stop were chosen on these cases too, so
+    such results are a little too good.
     """
     marked = tuple(case for case in cohort.cases if case.split == "test")
     return marked if marked or is_trained else cohort.cases

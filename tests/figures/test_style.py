@@ -9,6 +9,7 @@ from matplotlib.colors import to_rgb
 from PIL import Image
 
 from multiseg_core import models
+from multiseg_core.cohorts.layouts.label_styles import label_name
 from multiseg_core.figures import saving, spanish, style
 
 MAIN = ("multi_unet", "cross_entropy", "selective_cross_entropy", "dice", "selective_dice")
@@ -107,7 +108,7 @@ def test_names_are_drawn_in_the_language_of_figures() -> None:
         assert style.drawn_name("selective_dice") == "Dice\nselectivo"
         assert style.drawn_name("tumour", style.LABEL_NAMES) == "Tumor"
         assert style.drawn_name("somebody_s_model") == "somebody s model"
-        assert style.pretty("tumour", style.LABEL_NAMES) == "Tumour"  # tables stay English
+        assert label_name("tumour") == "Tumour"  # tables stay English
     finally:
         style.use_style()
     assert spanish.language() == "en" and style.drawn_name("selective_dice") == "Selective\nDice"
