@@ -153,7 +153,9 @@ def _defined(node: ast.stmt) -> list[str]:
         return [node.name]
     if isinstance(node, ast.Expr):
         return [] if isinstance(node.value, ast.Constant) else [""]
-    return [n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        return []
+    return [n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)] or [""]
 
 
 def _imports(node: ast.AST, inside: str) -> dict[str, tuple[str, str]]:

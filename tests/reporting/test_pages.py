@@ -223,7 +223,7 @@ def test_pages_open_in_a_browser_without_network(report: Path, tmp_path: Path) -
     pages = [report, report.parent / "02_anatomy_wmh.html", *sorted((report.parent / "tables").glob("*.html"))]
     n_images, faults = look_at(pages, WIDTHS, tmp_path)
     assert faults == []
-    assert n_images == 2 * (2 + 5)
+    assert n_images == 2 * (2 + 6)
 
 
 def test_the_browser_sees_what_is_wrong(tmp_path: Path) -> None:

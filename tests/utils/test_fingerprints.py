@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from multiseg_core.utils.fingerprints import PACKAGE, code_fingerprint
+from multiseg_core.utils.fingerprints import PACKAGE, code_fingerprint, needed
 
 ROOTS = ("training.Trainer", "samplers.make_sampler", "networks.UNet", "losses.SelectiveCrossEntropy")
 FILES = {
@@ -90,3 +90,9 @@ def test_a_new_loss_or_figure_retrains_nothing_and_a_changed_kernel_does(tmp_pat
 def test_unknown_definitions() -> None:
     with pytest.raises(ValueError, match="no definition losses.Nothing"):
         code_fingerprint("losses.Nothing")
+
+
+def test_a_statement_that_defines_nothing_counts(package: Path) -> None:
+    """What a notebook calls below an ``if``, and nowhere else, was in no key."""
+    source = f"from {PACKAGE.name} import b\nx = 1\nif x:\n    b.other(x)\n"
+    assert "b.other" in needed(package, (), source)
