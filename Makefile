@@ -1,5 +1,6 @@
 # make study   set up what is missing, run the study, render its report (PARAMS=params/other.yaml for another)
-# make test    set up what is missing, run pytest and nbval
+# make test    set up what is missing, check format, lint and types, run pytest and nbval
+# make check   format, lint and types alone
 # make lab     open JupyterLab on the notebooks
 # make bench   compare with other libraries, side by side (NAMES="losses step" for some; about half an hour for all)
 
@@ -9,14 +10,19 @@ PARAMS ?= params/quick.yaml
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: study test lab bench references setup
+.PHONY: study test check lab bench references setup
 
 study: $(INSTALLED)
 	@$(BIN)/multiseg study "$(PARAMS)"
 
-test: $(INSTALLED)
+test: check
 	$(BIN)/python -m pytest -p no:nbval
 	$(BIN)/python -m pytest -p no:cacheprovider --nbval --nbval-current-env --nbval-cell-timeout 300 tests/notebooks
+
+check: $(INSTALLED)
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff check --quiet .
+	$(BIN)/mypy
 
 lab: $(INSTALLED)
 	$(BIN)/jupyter lab notebooks
@@ -29,8 +35,9 @@ $(VENV)/.bench: requirements-bench.lock $(INSTALLED)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-bench.lock \
 		&& touch $@ || echo "some of the libraries to compare with could not be installed"
 
-# the executed notebooks that nbval compares with; look at the differences before you commit them
+# the executed notebooks that nbval compares with, and the schema; look at the differences before you commit them
 references: $(INSTALLED)
+	$(BIN)/python -m multiseg_core.params > params/schema.json
 	$(BIN)/python tests/notebooks/make_references.py
 
 setup: $(INSTALLED)

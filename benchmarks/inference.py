@@ -95,8 +95,12 @@ def run(table: Table) -> None:
             table.add("equal labels, base 16, in the brain", "one pass in float32",
                       float((labels == truth)[brain].mean()), 1.0, "share of voxels")  # fmt: skip
 
-    for base, shape, precision, budget in ((16, "197,233,189", "auto", 4.0), (32, "240,240,155", "auto", 4.0),
-                                           (32, "240,240,155", "float32", 4.0), (32, "240,240,155", "auto", 1.5)):  # fmt: skip
+    for base, shape, precision, budget in (
+        (16, "197,233,189", "auto", 4.0),
+        (32, "240,240,155", "auto", 4.0),
+        (32, "240,240,155", "float32", 4.0),
+        (32, "240,240,155", "auto", 1.5),
+    ):
         peak, n_tiles, took = (float(x) for x in in_process(base, shape, precision, budget))
         what = f"memory of a prediction, base {base}, {shape.replace(',', ' x ')}, {precision}"
         table.add(what, f"budget of {budget:g} GiB", peak / 1024, budget, "GiB")

@@ -2,7 +2,7 @@
 
 Every pipeline keeps the volumes where it likes best, aims at the four labels equally often and yields endless batches.
 A peer is measured with whichever of its settings was fastest in a short run, with workers or without; ours runs in the
-training process. Opening a pipeline is not timed, and peers need not convert their labels to int64. Ours takes its noise
+training process. Opening a pipeline is not timed, and peers need not convert labels to int64. Ours takes its noise
 from a pool of normal numbers, peers draw a new number for every voxel; files are in the page cache.
 """
 

@@ -59,7 +59,9 @@ def monai(study: Study, workers: int) -> None:
 
     folder, cases = study.store.folder, study.cohorts["bench"].cases
     folder.mkdir(parents=True)
-    files = [{"image": [str(c.images[m]) for m in MODALITIES], "label": str(c.labels), "mask": str(c.brain_mask), "name": c.name}
+    files = [
+        {"image": [str(c.images[m]) for m in MODALITIES], "label": str(c.labels), "mask": str(c.brain_mask),
+         "name": c.name}
              for c in cases]  # fmt: skip
     transform = monai_transform(study.params.preprocessing.spacing_mm)
     loader = DataLoader(Dataset(files, transform), batch_size=1, num_workers=workers)

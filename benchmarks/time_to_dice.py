@@ -8,7 +8,7 @@
 Each variant trains selective cross-entropy on the training cases of the quick study and changes one choice. Its
 networks are judged on phantoms of their own that no study uses, so the default is not chosen by looking at the test
 cases: *own* are new cases of the two training cohorts, judged by the labels that their cohort draws; *new*
-are new cases of the test cohort's kind. Seconds are steps times the time of a step, which is measured for all variants in
+are new cases of the test cohort's kind. Seconds are steps times the time of a step, measured for all variants in
 one run; the evaluation does not count.
 """
 

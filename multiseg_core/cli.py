@@ -28,7 +28,7 @@ other columns are ignored. An empty value is a missing one: a pair of models is 
   nnunet,sub01,0.79
   nnunet,sub02,0.75
 
-The case is the unit: labels and seeds of a case are averaged first. Shown are the means of the models; the difference of
+The case is the unit: labels and seeds of a case are averaged first. Shown are the means of models; the difference of
 every pair with a 95 % bootstrap interval, effect size d_z and Wilcoxon's p, corrected after Holm; how often each model
 takes each rank when the cases are drawn again; and how many cases would show each difference with a power of 0.8.
 
@@ -106,17 +106,19 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "--brain-mask",
         type=Path,
-        help="for normalisation; without it, the brain of images that are not brain-extracted is found with ROBEX (a minute)",
+        help="for normalisation; without it, the brain of images that are not brain-extracted is found with ROBEX "
+        "(a minute)",
     )
     sub.add_argument("--out", "-o", type=Path, required=True, help="the segmentation to write, .nii or .nii.gz")
     sub.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
     sub.add_argument("--precision", default="auto", help="auto, float32 or bf16 (default: auto, as in the params file)")
     sub.add_argument(
         "--memory", type=_gib, default=InferenceParams.memory_gib, metavar="GIB",
-        help=f"memory that the prediction may take; a volume that needs more is cut into tiles (default: {InferenceParams.memory_gib:g})",
+        help="memory that the prediction may take; a volume that needs more is cut into tiles "
+        f"(default: {InferenceParams.memory_gib:g})",
     )  # fmt: skip
     sub = add(
-        "compare", compare_command, "Compare models by a table of results: which is better, and is it more than chance?",
+        "compare", compare_command, "Compare models by a table of results: which is better, and is it no chance?",
         COMPARE_HELP,
     )  # fmt: skip
     sub.formatter_class = argparse.RawDescriptionHelpFormatter

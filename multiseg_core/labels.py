@@ -172,12 +172,12 @@ class CodeMap:
             if value in (BACKGROUND, IGNORE):
                 named[int(code)] = value
                 continue
-            members = frozenset([value] if isinstance(value, str) else value)
+            mapped = frozenset([value] if isinstance(value, str) else value)
             try:
-                space._check(members)
+                space._check(mapped)
             except UserError as error:
                 raise UserError(f"code {code}: {error}") from None
-            named[int(code)] = members
+            named[int(code)] = mapped
         space._check([BACKGROUND, *absent])
         drawn = {name for members in named.values() if isinstance(members, frozenset) for name in members}
         annotates = tuple(name for name in labels if name in drawn)
@@ -187,13 +187,9 @@ class CodeMap:
         background = frozenset({BACKGROUND}) | {n for n in labels if n not in annotates and n not in absent}
         sets: list[LabelSet] = [background]
         code_to_set: dict[int, int] = {}
-        for code, value in sorted(named.items()):
-            if value == BACKGROUND:
-                members = background
-            elif value == IGNORE:
-                members = frozenset(space.classes)
-            else:
-                members = value
+        for code, known in sorted(named.items()):
+            whole = background if known == BACKGROUND else frozenset(space.classes)
+            members = whole if isinstance(known, str) else known
             if members not in sets:
                 sets.append(members)
             code_to_set[code] = sets.index(members)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,7 +33,7 @@ def confusion(target: np.ndarray, prediction: np.ndarray, n_targets: int, n_clas
     if target.shape != prediction.shape:
         raise ValueError(f"target {target.shape} and prediction {prediction.shape} differ in shape")
     n_pairs = n_targets * n_classes
-    dtype = np.uint8 if n_pairs <= 256 else np.int64  # bytes where they suffice: reading is what takes time
+    dtype: Any = np.uint8 if n_pairs <= 256 else np.int64  # bytes where they suffice: reading is what takes time
     pairs = target.astype(dtype) * dtype(n_classes) + prediction.astype(dtype)
     counts = torch.bincount(torch.from_numpy(pairs.ravel()), minlength=n_pairs)
     return counts.numpy().reshape(n_targets, n_classes)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 NAIVE = "cross_entropy"
 SELECTIVE = "selective_cross_entropy"
@@ -70,7 +70,7 @@ class Model(_Choices):
     have, where the scenario says ``own_modalities``."""
     network: dict[str, Any] | None = None
     """Changes to the study's ``network``, for this model only; with a ``name``, another network altogether."""
-    training: Annotated[dict[str, Any], WithJsonSchema({"$ref": "#/$defs/TrainingParams"})] | None = None
+    training: dict[str, Any] | None = None
     """Changes to the study's ``training``, for this model only."""
 
 

@@ -102,7 +102,7 @@ class UNet(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.bottom = block(above[-1], deepest, convolutions[-1])
         self.up = nn.ModuleList(up(b, a, 2, stride=2) for a, b in reversed(list(itertools.pairwise(filters))))
-        self.merge = nn.ModuleList(block(n, n, k) for n, k in reversed(list(zip(above, convolutions))))
+        self.merge = nn.ModuleList(block(n, n, k) for n, k in reversed(list(zip(above, convolutions, strict=False))))
         self.head = conv(above[0], out_channels, 1)
         self.apply(_initialise)
 
@@ -159,8 +159,8 @@ def _initialise(module: nn.Module) -> None:
 class _SoundConv3d(nn.Conv3d):
     """`nn.Conv3d` without an error of torch's CPU library (oneDNN, seen with torch 2.13).
 
-    In bf16, the gradient of the weights of a 3-wide convolution is garbage where the first spatial size of the input is 2,
-    as at the deepest level of a four-level U-Net for patches of 16^3. Such inputs are small: float32 costs nothing.
+    In bf16, the gradient of the weights of a 3-wide convolution is garbage where the first spatial size of the input is
+    2, as at the deepest level of a four-level U-Net for patches of 16^3. Such inputs are small: float32 costs nothing.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -226,7 +226,7 @@ def finished(network: nn.Module) -> nn.Module:
         if type(module) is nn.Conv3d:
             module.__class__ = _SoundConv3d
     if not hasattr(network, "size_divisor"):
-        network.size_divisor = 32  # enough for MONAI's networks of up to six levels
+        network.size_divisor = 32  # type: ignore[assignment]  # enough for MONAI's networks of up to six levels
     return network
 
 

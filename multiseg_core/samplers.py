@@ -184,13 +184,15 @@ class PatchSampler:
     def _fill(self, draw: PatchDraw, image: np.ndarray, target: np.ndarray) -> None:
         """Write the patch of a draw into two arrays."""
         cohort = self.cohorts[draw.cohort]
-        case = cohort.cases[draw.case]
+        case: Any = cohort.cases[draw.case]
         inside, place = [], []
         for start, p, n in zip(draw.corner, self.patch_size, case.shape, strict=True):
             low, high = max(start, 0), min(start + p, n)
             inside.append(slice(low, high))
             place.append(slice(low - start, high - start))
         # written through a mirrored view, the patch needs no second copy
+        to_image: Any  # numpy cannot type an index that is unpacked
+        to_target: Any
         to_image, to_target = (image[:, ::-1], target[::-1]) if draw.flip else (image, target)
         if any(p > n for p, n in zip(self.patch_size, case.shape, strict=True)):
             image.fill(self.outside_value)

@@ -63,7 +63,7 @@ def predict(
     pads = [(0, 0), *((-n % divisor // 2, -n % divisor - -n % divisor // 2) for n in shape)]
     padded = np.pad(images, pads, constant_values=outside_value)
     network = network.to(compute.device, memory_format=torch.channels_last_3d).eval()  # type: ignore[call-overload]
-    result: np.ndarray | None = None
+    result: Any = None  # numpy cannot type an index that is unpacked
     for tile in plan_tiles(network, padded.shape, compute, memory_gib):
         with compute.autocast():
             logits = network(compute.place(torch.from_numpy(padded[:, *tile.read])[None]))
@@ -114,8 +114,8 @@ def plan_tiles(network: nn.Module, shape: Sequence[int], compute: Compute, memor
     per_voxel = needed / math.prod(volume)
     if reach is None and needed > memory_gib:
         raise UserError(
-            f"inference.memory_gib: one pass over {' x '.join(map(str, volume))} voxels takes about {needed:.1f} GiB, more "
-            f"than the {memory_gib:g} allowed, and this network cannot be cut into exact tiles"
+            f"inference.memory_gib: one pass over {' x '.join(map(str, volume))} voxels takes about {needed:.1f} GiB, "
+            f"more than the {memory_gib:g} allowed, and this network cannot be cut into exact tiles"
         )
     margin = 0 if reach is None else -(-reach // divisor) * divisor
 

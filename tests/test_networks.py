@@ -115,7 +115,7 @@ def test_bad_descriptions(spec: dict, message: str) -> None:
 @pytest.mark.parametrize("spec", [{"name": "unet"}, {"name": "monai.UNet", "channels": [32, 32], "strides": [1]}])
 @pytest.mark.parametrize("size", [(2, 2, 2), (2, 4, 4), (3, 3, 3)])
 def test_weight_gradients_in_bf16_where_torch_is_wrong(spec: dict, size: tuple[int, int, int]) -> None:
-    """torch's CPU library returns garbage for 3-wide convolutions of inputs whose first size is 2."""
+    """Torch's CPU library returns garbage for 3-wide convolutions of inputs whose first size is 2."""
     network = build_network(spec, 2, 3)
     found = [m for m in network.modules() if isinstance(m, torch.nn.Conv3d) and m.in_channels == 32]
     conv = next(m for m in found if m.kernel_size == (3, 3, 3) and m.stride == (1, 1, 1))

@@ -1,10 +1,11 @@
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
 
 from multiseg_core.networks import UNet, build_network, count_parameters
-from multiseg_core.params import TrainingParams, load_params
+from multiseg_core.params import TrainingParams, json_schema, load_params, params_files
 from multiseg_core.utils.errors import UserError
 
 from .conftest import ROOT
@@ -126,3 +127,56 @@ def test_demo_and_thesis_are_the_quick_study_with_other_data_and_budget() -> Non
         models = [model for model in quick[name].models if model != "oracle"]
         assert dataclasses.replace(quick[name], models=models) == scenario
     assert thesis.keys() == quick.keys()
+
+
+# -- files that start from others ----------------------------------------------------------------------------------
+
+BASE = MINIMAL.replace("  one:", "  two: {train: [mrbrains13], test: mrbrains13, modalities: [FLAIR]}\n  one:")
+
+
+def started_from(tmp_path: Path, base: str, text: str):
+    (tmp_path / "there").mkdir(exist_ok=True)
+    (tmp_path / "there" / "base.yaml").write_text(base)
+    return load(tmp_path, "base: there/base.yaml\n" + text)
+
+
+def test_a_file_says_only_what_differs_from_its_base(tmp_path: Path) -> None:
+    base = BASE + "network: {name: unet, base_filters: 4, levels: 2}\ntraining: {steps: 5, batch_size: 3}\n"
+    params = started_from(
+        tmp_path, base, "training: {steps: 6}\nnetwork: {levels: 3}\nscenarios: {one: {models: [dice]}, two: null}\n"
+    )
+    assert (params.training.steps, params.training.batch_size) == (6, 3)
+    assert params.network == {"name": "unet", "base_filters": 4, "levels": 3}
+    assert list(params.scenarios) == ["one"]
+    assert (params.scenarios["one"].models, params.scenarios["one"].modalities) == (["dice"], ["T1"])
+    assert started_from(tmp_path, base, "training: {patience: null}\n").training.patience is None
+
+
+def test_another_source_or_network_begins_anew(tmp_path: Path) -> None:
+    base = MINIMAL + "network: {name: unet, base_filters: 4}\n"
+    params = started_from(tmp_path, base, "network: {name: monai.UNet}\ncohorts: {mrbrains13: {source: mrbrains13}}\n")
+    assert params.network == {"name": "monai.UNet"} and params.cohorts["mrbrains13"].source == "mrbrains13"
+
+
+def test_paths_are_relative_to_the_file_that_says_them(tmp_path: Path) -> None:
+    base = MINIMAL.replace("{source: phantom}", "{source: table, manifest: m.csv}") + "data_dir: ../data\n"
+    params = started_from(tmp_path, base, "")
+    assert params.cohorts["mrbrains13"].manifest == str(tmp_path / "there" / "m.csv")
+    assert Path(params.data_dir or "").resolve() == tmp_path / "data"
+    assert params_files(tmp_path / "p.yaml") == [tmp_path / "p.yaml", tmp_path / "there" / "base.yaml"]
+
+
+def test_bad_bases(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"p.yaml: base: no such params file: .*none.yaml$"):
+        load(tmp_path, "base: none.yaml\n")
+    with pytest.raises(UserError, match=r"base.yaml: base: '../p.yaml' starts from this file$"):
+        started_from(tmp_path, "base: ../p.yaml\n", "")
+    with pytest.raises(UserError, match="unknown key 'sedes'"):
+        started_from(tmp_path, MINIMAL + "sedes: 1\n", "")
+
+
+def test_the_schema_for_editors_is_up_to_date() -> None:
+    """`make references` writes it."""
+    assert json.loads((ROOT / "params" / "schema.json").read_text()) == json_schema()
+    for path in (ROOT / "params").glob("*.yaml"):
+        assert path.read_text().startswith("# yaml-language-server: $schema=schema.json\n")

@@ -2,7 +2,8 @@
 
 Columns: ``case``; one per modality, named as in the scenarios; ``labels``; optionally ``brain_mask``, ``split``
 (train, validation or test; blank leaves the choice between train and validation to the study) and ``complete_labels``
-(a file that labels everything, for the upper bound ``oracle``). Paths are relative to the manifest. Blank lines and lines that start with # are skipped.
+(a file that labels everything, for the upper bound ``oracle``). Paths are relative to the manifest. Blank lines and
+lines that start with # are skipped.
 """
 
 from __future__ import annotations
@@ -42,9 +43,11 @@ def read_manifest(cohort: str, manifest: Path) -> tuple[tuple[Case, ...], tuple[
     try:
         with open(manifest, newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file)
-            for row in reader:
-                if any(value.strip() for value in row) and not row[0].startswith("#"):
-                    rows.append((reader.line_num, row))
+            rows += (
+                (reader.line_num, line)
+                for line in reader
+                if any(value.strip() for value in line) and not line[0].startswith("#")
+            )
     except FileNotFoundError:
         raise UserError(f"cohort {cohort}: no such manifest: {manifest}") from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
@@ -64,10 +67,10 @@ def read_manifest(cohort: str, manifest: Path) -> tuple[tuple[Case, ...], tuple[
     if len(set(columns)) != len(columns) or "" in columns:
         raise UserError(f"{manifest}: column names must be distinct and not empty: {', '.join(columns)}")
     cases: dict[str, Case] = {}
-    for line, values in rows[1:]:
-        if len(values) != len(columns):
-            raise UserError(f"{manifest} line {line}: {len(values)} values for {len(columns)} columns")
-        row = dict(zip(columns, (value.strip() for value in values), strict=True))
+    for line, texts in rows[1:]:
+        if len(texts) != len(columns):
+            raise UserError(f"{manifest} line {line}: {len(texts)} values for {len(columns)} columns")
+        row = dict(zip(columns, (text.strip() for text in texts), strict=True))
         for required in ("case", "labels", *modalities):
             if not row[required]:
                 raise UserError(f"{manifest} line {line}: no value for '{required}'")
@@ -76,8 +79,8 @@ def read_manifest(cohort: str, manifest: Path) -> tuple[tuple[Case, ...], tuple[
             raise UserError(f"{manifest} line {line}: case '{name}' appears twice")
         if "/" in name or name.startswith(".") or len(name) > 100 or not name.isprintable():
             raise UserError(
-                f"{manifest} line {line}: case name '{name[:40]}' must not hold '/' or control characters, start with '.' "
-                "or be longer than 100 characters"
+                f"{manifest} line {line}: case name '{name[:40]}' must not hold '/' or control characters, start with "
+                "'.' or be longer than 100 characters"
             )
         if split is not None and split not in SPLITS:
             raise UserError(

@@ -14,14 +14,34 @@ from ..cohorts.layouts.label_styles import label_name
 from ..exploration import domain_distance
 from ..exploration.cohort_tables import Explored, drawn_labels
 from ..preprocessing.store import StoredCase
-from .slices import best_slice, label_legend, show_slice, target_overlay
+from .kinds import cohorts_and_labels, figure_kind
+from .slices import best_slice, drawn_sets, label_legend, show_slice, target_overlay
 from .spanish import say
 from .style import LABEL_NAMES, drawn_name, label_colours
 
 # -- numbers -------------------------------------------------------------------------------------------------------
 
 
-def divergence_figure(ours: pd.DataFrame, theirs: pd.DataFrame | None) -> Figure:
+def _divergences(table: pd.DataFrame) -> str:
+    square = table.set_index("cohort")
+    names = list(square.columns)
+    pairs = {(a, b): square.loc[a, b] for i, a in enumerate(names) for b in names[i + 1 :]}
+    if not pairs:
+        return ""
+    near, far = min(pairs, key=lambda p: pairs[p]), max(pairs, key=lambda p: pairs[p])
+    return (
+        f"Closest: {' and '.join(near)}, {1000 * pairs[near]:.1f} thousandths; "
+        f"farthest: {' and '.join(far)}, {1000 * pairs[far]:.1f}."
+    )
+
+
+@figure_kind(
+    "jensen_shannon",
+    "Jensen-Shannon divergence between the intensities of cohorts.",
+    _divergences,
+    thesis=16,
+)
+def divergence_figure(ours: pd.DataFrame, theirs: pd.DataFrame | None) -> tuple[Figure, pd.DataFrame]:
     """Draw the divergences as heat maps (thesis figure 16): ours, the thesis's, and both against each other."""
     n_panels = 1 if theirs is None else 3
     figure, axes = plt.subplots(1, n_panels, figsize=(6.2 * n_panels, 5.4), squeeze=False, layout="constrained")
@@ -49,9 +69,14 @@ def divergence_figure(ours: pd.DataFrame, theirs: pd.DataFrame | None) -> Figure
             title=say("Spearman's correlation {rho:.2f} ({n} entries)", rho=rho, n=n),
         )  # fmt: skip
         panel.legend(frameon=False)
-    return figure
+    return figure, ours.reset_index()
 
 
+@figure_kind(
+    "cohort",
+    "Cohorts that draw the same labels: modalities and labels of the first case.",
+    cohorts_and_labels,
+)
 def cohort_slices(cases: Sequence[StoredCase], labels: Sequence[str]) -> tuple[Figure, pd.DataFrame]:
     """Draw one case per row: every modality, and the labels that its cohort draws (figures 13 to 15)."""
     columns = max(len(case.modalities) for case in cases) + 1
@@ -60,8 +85,8 @@ def cohort_slices(cases: Sequence[StoredCase], labels: Sequence[str]) -> tuple[F
     )
     rows = []
     for line, case in zip(grid, cases, strict=True):
-        drawn = drawn_labels(case, labels)
-        z = best_slice(case, drawn)
+        drawn = drawn_sets(case, labels)
+        z = best_slice(case, labels)
         for axes in line:
             axes.set_axis_off()
         for channel, modality in enumerate(case.modalities):
@@ -72,17 +97,27 @@ def cohort_slices(cases: Sequence[StoredCase], labels: Sequence[str]) -> tuple[F
             {"cohort": case.cohort, "case": case.name, "slice": z, "label": label, "voxels": (overlay == k).sum()}
             for k, label in enumerate(drawn, start=1)
         ]
-    label_legend(figure, list(dict.fromkeys(label for case in cases for label in drawn_labels(case, labels))))
+    label_legend(figure, list(dict.fromkeys(label for case in cases for label in drawn_sets(case, labels))))
     return figure, pd.DataFrame(rows)
 
 
+def _multi_task(table: pd.DataFrame) -> str:
+    return f"Case {table['case'].iloc[0]}: {', '.join(dict.fromkeys(table['panel']))}."
+
+
+@figure_kind(
+    "multi_task",
+    "One slice with the labels of each task, and with all of them.",
+    _multi_task,
+    thesis=2,
+)
 def multi_task_example(explored: Explored, labels: Sequence[str]) -> tuple[Figure, pd.DataFrame] | None:
     """Draw the labels of each task alone and together on one slice (figure 2); None if no cohort draws two tasks.
 
     The tasks are the label sets that other cohorts draw.
     """
     sets = {name: tuple(drawn_labels(cases[0], labels)) for name, cases in explored.items()}
-    for name, both in sets.items():
+    for name, both in sets.items():  # noqa: B007
         tasks = [other for other in dict.fromkeys(sets.values()) if set(other) < set(both)]
         if len(tasks) > 1:
             break
@@ -111,6 +146,16 @@ def multi_task_example(explored: Explored, labels: Sequence[str]) -> tuple[Figur
     return figure, pd.DataFrame(rows)
 
 
+def _modalities(table: pd.DataFrame) -> str:
+    return ", ".join(f"{m} ({c})" for m, c in zip(table["modality"], table["cohort"], strict=True)) + "."
+
+
+@figure_kind(
+    "modalities",
+    "One slice of every modality, after preprocessing.",
+    _modalities,
+    thesis=4,
+)
 def modalities_figure(explored: Explored) -> tuple[Figure, pd.DataFrame]:
     """Draw one slice of every modality (figure 4), each from the cohort that has most modalities."""
     richest = sorted((cases[0] for cases in explored.values()), key=lambda case: -len(case.modalities))
@@ -127,7 +172,17 @@ def modalities_figure(explored: Explored) -> tuple[Figure, pd.DataFrame]:
     return figure, pd.DataFrame(rows)
 
 
-def protocol_figure(explored: Explored, label: str = "csf") -> tuple[Figure, pd.DataFrame] | None:
+def _protocols(table: pd.DataFrame) -> str:
+    shares = table.set_index("cohort")["percent_of_slice"]
+    return ", ".join(f"{cohort} {share:.0f} % of the slice" for cohort, share in shares.items()) + "."
+
+
+@figure_kind(
+    "protocols",
+    "One label as each cohort draws it, at the same height.",
+    _protocols,
+)
+def protocol_figure(explored: Explored, label: str) -> tuple[Figure, pd.DataFrame] | None:
     """Draw one label at the same height in every cohort that draws it (figure 33); None for fewer than two cohorts.
 
     The height is 55 % of the brain's, from below.
@@ -149,13 +204,24 @@ def protocol_figure(explored: Explored, label: str = "csf") -> tuple[Figure, pd.
                 "percent_of_slice": 100 * (overlay == 1).sum() / brain,
             }
         )  # fmt: skip
-        panel.text(
-            0.5, -0.02, say("{percent:.0f} % of the slice", percent=rows[-1]["percent_of_slice"]), ha="center", va="top", fontsize=9,
-            transform=panel.transAxes,
-        )  # fmt: skip
+        text = say("{percent:.0f} % of the slice", percent=rows[-1]["percent_of_slice"])
+        panel.text(0.5, -0.02, text, ha="center", va="top", fontsize=9, transform=panel.transAxes)
     return figure, pd.DataFrame(rows)
 
 
+def _volumes(table: pd.DataFrame) -> str:
+    means = table.groupby(["label", "cohort"], sort=False)["ml"].mean()
+    parts = [
+        f"{label} {part.min():.1f} to {part.max():.1f} ml" for label, part in means.groupby(level="label", sort=False)
+    ]
+    return f"Means of cohorts: {', '.join(parts)}."
+
+
+@figure_kind(
+    "label_volumes",
+    "Volume of every label, a point per case.",
+    _volumes,
+)
 def volume_figure(each: pd.DataFrame) -> Figure:
     """Draw the volumes of `volumes`: a panel per label, a point per case."""
     labels = list(dict.fromkeys(each["label"]))
@@ -168,7 +234,13 @@ def volume_figure(each: pd.DataFrame) -> Figure:
     by_name = {label_name(name): colour for name, colour in colours.items()}
     for axes, label in zip(grid.flat, labels, strict=False):
         part = each[each["label"] == label]
-        sns.stripplot(part, x="ml", y="cohort", color=by_name.get(label, "0.4"), size=4, jitter=0.15, ax=axes)
+        cohorts = list(dict.fromkeys(part["cohort"]))
+        # side by side by a rule rather than at random: equal results are equal pictures
+        shift = part.groupby("cohort").cumcount() * 0.618 % 1 * 0.3 - 0.15
+        y = part["cohort"].map(cohorts.index) + shift
+        axes.plot(part["ml"], y, "o", color=by_name.get(label, "0.4"), ms=4, mec="white", mew=0.3)
+        axes.set_yticks(range(len(cohorts)), cohorts)
+        axes.set_ylim(len(cohorts) - 0.5, -0.5)
         axes.set(title=_drawn_set(label), xlabel=say("ml"), ylabel="", xlim=(0, None))
     return figure
 
@@ -179,6 +251,16 @@ def _drawn_set(label: str) -> str:
     return say(" or ").join(drawn.get(part, part) for part in label.split(" or "))
 
 
+def _intensities(table: pd.DataFrame) -> str:
+    parts = [f"{m} ({', '.join(dict.fromkeys(p['cohort']))})" for m, p in table.groupby("modality", sort=False)]
+    return "; ".join(parts) + "."
+
+
+@figure_kind(
+    "intensities",
+    "Histograms of normalised intensities inside the brain, by modality and cohort.",
+    _intensities,
+)
 def intensity_histograms(table: pd.DataFrame) -> Figure:
     """Draw the histograms of `intensities`, one panel per modality."""
     modalities = list(dict.fromkeys(table["modality"]))

@@ -8,15 +8,17 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter
 
-from ..models import SELECTIVE
+from ..models import SELECTIVE, SINGLE_TASK
+from .kinds import figure_kind, listed
 from .spanish import say
-from .style import LABEL_NAMES, ModelStyle, drawn_name, model_patch, model_styles
+from .style import LABEL_NAMES, ModelStyle, drawn_name, model_patch, model_styles, plain
 
 REFERENCE = SELECTIVE
 """The model that all others are compared with where there are too many pairs to draw."""
@@ -28,6 +30,27 @@ MOST_MODELS = 6
 # -- box plots -----------------------------------------------------------------------------------------------------
 
 
+def _best_and_worst(means: pd.Series) -> str:
+    means = means.dropna()
+    if means.empty:
+        return ""
+    best, worst = means.idxmax(), means.idxmin()
+    if len(means) == 1:
+        return f"Mean of {plain(str(best))}: {means[best]:.3f}."
+    return f"Highest mean: {plain(str(best))}, {means[best]:.3f}; lowest: {plain(str(worst))}, {means[worst]:.3f}."
+
+
+def _dice(table: pd.DataFrame) -> str:
+    models = table[table["model"] != SINGLE_TASK]
+    return _best_and_worst(models.groupby("model", sort=False)["dice"].mean())
+
+
+@figure_kind(
+    "dice",
+    "Dice on the test cases, by label and model. Boxes span the quartiles, points are cases.",
+    _dice,
+    thesis=(17, 20, 23, 26, 29, 34),
+)
 def dice_boxes(metrics: pd.DataFrame, labels: Sequence[str]) -> Figure:
     """Draw box plots of Dice per label and model (figures 17, 20, 23, 26, 29, 34). Points are cases and seeds.
 
@@ -90,6 +113,18 @@ def _model_legend(figure: Figure, styles: Mapping[str, ModelStyle]) -> None:
 # -- means and differences -----------------------------------------------------------------------------------------
 
 
+def _significance(table: pd.DataFrame) -> str:
+    alike = [f"{plain(r.model_a)} and {plain(r.model_b)}" for r in table[~table["significant"]].itertuples()]
+    text = f"{len(table) - len(alike)} of {len(table)} pairs differ significantly"
+    return f"{text}; not so {', '.join(alike)}." if 0 < len(alike) < 6 else f"{text}."
+
+
+@figure_kind(
+    "significance",
+    "Mean Dice of every model. Bars join models that do not differ significantly in the thesis's test.",
+    _significance,
+    thesis=(19, 22, 24, 27, 30, 35),
+)
 def significance_axis(tests: pd.DataFrame, summary: pd.Series) -> Figure:
     """Draw the models' means on an axis; bars join models that do not differ significantly (figures 19, 22, 27, ...).
 
@@ -156,6 +191,22 @@ def _joined(order: Sequence[str], different: set[frozenset[str]]) -> list[tuple[
     return [(order[a], order[b]) for a, b in runs]
 
 
+def _differences(table: pd.DataFrame) -> str:
+    known = table[table["difference"].notna()]
+    if known.empty:
+        return ""
+    top = known.loc[known["difference"].abs().idxmax()]
+    return (
+        f"Largest difference: {plain(top['model_a'])} minus {plain(top['model_b'])}, {top['difference']:+.3f} "
+        f"({top['scenario']}). {int(known['significant'].sum())} of {len(known)} pairs differ significantly."
+    )
+
+
+@figure_kind(
+    "differences",
+    "Mean differences between models with 95 % intervals over cases and seeds.",
+    _differences,
+)
 def difference_intervals(comparison: pd.DataFrame, value: str = "dice") -> Figure:
     """Draw the mean difference of pairs of models with its interval, a panel per scenario (a forest plot).
 
@@ -220,6 +271,16 @@ def forest_pairs(part: pd.DataFrame) -> pd.DataFrame:
 # -- training ------------------------------------------------------------------------------------------------------
 
 
+def _training(table: pd.DataFrame) -> str:
+    lowest = table.groupby("model", sort=False)["validation_loss"].min()
+    return f"Lowest validation loss: {listed(lowest, '.3f')}."
+
+
+@figure_kind(
+    "training",
+    "Training loss (grey) and validation loss (in colour), a panel per model and a line per network.",
+    _training,
+)
 def training_curves(history: pd.DataFrame) -> Figure:
     """Draw training and validation loss by step: one panel per model, one line per network and seed.
 
@@ -259,6 +320,20 @@ def training_curves(history: pd.DataFrame) -> Figure:
 # -- distance of cohorts -------------------------------------------------------------------------------------------
 
 
+def _domain_distance(table: pd.DataFrame) -> str:
+    pairs = (
+        table.groupby(["cohort", "test_cohort"], sort=False)[["divergence", "loss"]].mean().sort_values("divergence")
+    )
+    parts = [f"{a} to {b} loses {row.loss:.3f} at {1000 * row.divergence:.1f}" for (a, b), row in pairs.iterrows()]
+    return f"Means, from the closest pair to the farthest: {', '.join(parts)}."
+
+
+@figure_kind(
+    "domain_distance",
+    "Dice that MultiUNet and the selective network lose between validation images of their own cohorts and the test "
+    "cohort, by the divergence of the two cohorts. Marks are labels.",
+    _domain_distance,
+)
 def shift_figure(losses: pd.DataFrame) -> Figure:
     """Draw the loss of Dice against the divergence of training and test cohort: a mark per label, a colour per model.
 
@@ -291,7 +366,7 @@ def shift_figure(losses: pd.DataFrame) -> Figure:
     axes.margins(x=0.1)
     axes.set_xlabel(say("divergence of training and test cohort x 1000"))
     axes.set_ylabel(say("loss of Dice (own cohort − test cohort)"))
-    handles = [model_patch(model, style) for model, style in styles.items()]
+    handles: list[Artist] = [model_patch(model, style) for model, style in styles.items()]
     handles += [Line2D([], [], color="0.4", marker=marks[k], ls="", label=drawn_name(k, LABEL_NAMES)) for k in labels]
     axes.legend(handles=handles, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5), fontsize=10)
     return figure

@@ -13,9 +13,8 @@ from matplotlib.colors import to_rgb
 from PIL import Image
 
 from ..cohorts.layouts.label_styles import label_name
-from ..exploration.cohort_tables import drawn_labels
 from ..preprocessing.store import StoredCase
-from .slices import target_overlay
+from .slices import drawn_sets, target_overlay
 from .style import label_colours
 
 N_SLICES = 15
@@ -54,7 +53,7 @@ def slice_browser(explored: Mapping[str, Sequence[StoredCase]], labels: Sequence
     cohorts = []
     for name, cases in explored.items():
         case = cases[0]
-        drawn = drawn_labels(case, labels)
+        drawn = drawn_sets(case, labels)
         names = ", ".join(label_name(label) for label in drawn)
         text = f"{name}, case {case.name}: {', '.join(case.modalities)}, and the labels {names}"
         heights = np.flatnonzero(np.asarray(case.mask).any(axis=(0, 1)))

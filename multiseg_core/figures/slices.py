@@ -12,11 +12,12 @@ from matplotlib.colors import ListedColormap, to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from ..labels import BACKGROUND
+from ..labels import is_relevant
 from ..preprocessing.store import StoredCase
 from ..samplers import PatchSampler
+from .kinds import figure_kind, listed, names_of
 from .spanish import say
-from .style import LABEL_NAMES, drawn_name, label_colours
+from .style import LABEL_NAMES, OR, drawn_name, label_colours
 
 
 def best_slice(case: StoredCase, labels: Sequence[str]) -> int:
@@ -35,12 +36,20 @@ def best_slice(case: StoredCase, labels: Sequence[str]) -> int:
     return int(np.argmax((variety + rarest / rarest.max()) * middle))
 
 
+def drawn_sets(case: StoredCase, labels: Sequence[str]) -> list[str]:
+    """Return what the cohort of a case draws: labels in their order, then coarse sets such as ``oedema or tumour``."""
+    relevant = sorted((members for members in case.sets if is_relevant(members)), key=len)
+    names = [OR.join(label for label in labels if label in members) for members in relevant if members <= set(labels)]
+    return sorted(names, key=lambda name: [name not in labels, *(list(labels).index(n) for n in name.split(OR))])
+
+
 def target_overlay(case: StoredCase, labels: Sequence[str], z: int) -> np.ndarray:
-    """Return the drawn labels of an axial slice as class numbers (k for ``labels[k - 1]``), 0 elsewhere."""
-    table = np.zeros(len(case.sets), dtype=np.uint8)
-    for position, members in enumerate(case.sets):
-        if BACKGROUND not in members and min(members) in labels:
-            table[position] = 1 + list(labels).index(min(members))
+    """Return the drawn labels of an axial slice as class numbers (k for ``labels[k - 1]``), 0 elsewhere.
+
+    An entry of `labels` may be a coarse set, as `drawn_sets` names it.
+    """
+    numbers = {frozenset(name.split(OR)): k for k, name in enumerate(labels, start=1)}
+    table = np.array([numbers.get(frozenset(members), 0) for members in case.sets], dtype=np.uint8)
     return table[case.target[:, :, z]]
 
 
@@ -77,6 +86,17 @@ def label_legend(figure: Figure, labels: Sequence[str]) -> None:
     figure.legend(handles=handles, loc="outside lower center", ncol=len(handles), frameon=False)
 
 
+def _panel(table: pd.DataFrame) -> str:
+    voxels = table.groupby("panel", sort=False)["voxels"].sum()
+    return f"Case {table['case'].iloc[0]}. Labelled voxels: {listed(voxels, 'd')}."
+
+
+@figure_kind(
+    "panel",
+    "One test slice: the image, its labels and what every model makes of it.",
+    _panel,
+    thesis=(18, 21, 25, 28, 31, 36),
+)
 def prediction_panel(
     case: StoredCase, predictions: Mapping[str, np.ndarray], labels: Sequence[str], modality: str
 ) -> tuple[Figure, pd.DataFrame]:
@@ -94,6 +114,7 @@ def prediction_panel(
         The image to show.
     """
     z = best_slice(case, labels)
+    labels = [*labels, *(name for name in drawn_sets(case, labels) if name not in labels)]
     panels: dict[str, np.ndarray | None] = {
         modality: None,
         "ground truth": target_overlay(case, labels, z),
@@ -119,12 +140,30 @@ def prediction_panel(
     return figure, pd.DataFrame(rows)
 
 
+def _naive(table: pd.DataFrame) -> str:
+    parts = []
+    for cohort, part in table.groupby("cohort", sort=False):
+        names = [
+            names_of(part.loc[part[column] > 0, "label"].tolist()) for column in ("voxels_true", "voxels_predicted")
+        ]
+        parts.append(f"{cohort}: the cohort draws {names[0]}, the model {names[1]}")
+    return "; ".join(parts) + "."
+
+
+@figure_kind(
+    "naive",
+    "The naive model on a validation image of each of its training cohorts.",
+    _naive,
+    thesis=(None, None, None, None, 32, 37),
+)
 def naive_panel(
     cases: Sequence[StoredCase], predictions: Sequence[np.ndarray], labels: Sequence[str], modality: str
 ) -> tuple[Figure, pd.DataFrame]:
     """Draw a model's prediction on a validation case of each training cohort beside what the cohort draws (32, 37)."""
     figure, grid = plt.subplots(len(cases), 3, figsize=(8.7, 3.6 * len(cases)), squeeze=False, layout="constrained")
     rows = []
+    coarse = [name for case in cases for name in drawn_sets(case, labels) if name not in labels]
+    labels = [*labels, *dict.fromkeys(coarse)]
     for line, case, prediction in zip(grid, cases, predictions, strict=True):
         z = best_slice(case, labels)
         truth = target_overlay(case, labels, z)
@@ -142,6 +181,16 @@ def naive_panel(
     return figure, pd.DataFrame(rows)
 
 
+def _patches(table: pd.DataFrame) -> str:
+    aims = [f"{cohort}, aimed at {aim}" for cohort, aim in zip(table["cohort"], table["aimed at"], strict=True)]
+    return f"From the left: {'; '.join(aims)}."
+
+
+@figure_kind(
+    "patches",
+    "Patches of one training step: the image above, what the loss is told of every voxel below.",
+    _patches,
+)
 def patch_draws(sampler: PatchSampler, step: int, classes: Sequence[str]) -> tuple[Figure, pd.DataFrame]:
     """Draw the patches of one training step: above the last modality, below what the loss is told of every voxel.
 

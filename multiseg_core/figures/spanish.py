@@ -71,5 +71,5 @@ def say(phrase: str, **values: object) -> str:
         For a phrase that has no translation, in English too, so that none is forgotten.
     """
     if phrase not in SPANISH:
-        raise KeyError(f"wording.SPANISH lacks {phrase!r}")
+        raise KeyError(f"spanish.SPANISH lacks {phrase!r}")
     return (SPANISH[phrase] if _language == "es" else phrase).format(**values)

@@ -15,7 +15,7 @@ from matplotlib.patches import Patch
 from ..cohorts.layouts.label_styles import LABEL_STYLES
 from ..models import MODELS, SINGLE_TASK, SINGLE_TASK_MODEL, Model
 from .saving import DPI
-from .spanish import language, use_language
+from .spanish import language, say, use_language
 
 LABEL_COLOURS: Mapping[str, str] = {label: style.colour for label, style in LABEL_STYLES.items()}
 """The thesis's colours of labels."""
@@ -53,8 +53,7 @@ def use_style(language: str = "en", models: Mapping[str, Model] = MODELS) -> Non
 
 
 def label_colours(labels: Sequence[str]) -> dict[str, str]:
-    """Return a colour for each label, all different; those that the thesis would give one colour twice, or none, get
-    others."""
+    """Return a colour for each label, all different: the thesis's where it has one that no other label took."""
     spare = itertools.chain(_SPARE_COLOURS, _more_colours())
     colours: dict[str, str] = {}
     for label in labels:
@@ -87,10 +86,16 @@ def plain(model: str) -> str:
     return title.replace("\n", " ")
 
 
+OR = " or "
+"""Joins the labels of a coarse set, in names."""
+
+
 def drawn_name(name: str, names: Mapping[str, str] = MODEL_NAMES) -> str:
     """Return the name of a model or label in the language of figures; unknown ones keep theirs."""
     if names is MODEL_NAMES and name in _models:
         return _models[name].spanish if language() == "es" else _models[name].title
+    if names is LABEL_NAMES and OR in name:
+        return say(OR).join(drawn_name(label, names) for label in name.split(OR))
     if names is LABEL_NAMES and name in LABEL_STYLES:
         return LABEL_STYLES[name].spanish if language() == "es" else LABEL_STYLES[name].name
     return name.replace("_", " ")

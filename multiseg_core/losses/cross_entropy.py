@@ -136,7 +136,8 @@ class PatchwiseSelectiveCrossEntropy(LabelSetLoss):
     background row (it holds background and other classes, but not all) pays -log of the summed probability of
     all classes of which the same patch has no properly labelled voxel. So a patch without lesion teaches nothing
     about lesions, and a label absent from the patch is not penalised. Other rows, and patches in which every class is
-    labelled, cost what they cost in `SelectiveCrossEntropy`. The original also clips the sum at 0.1, which stops the gradient; that is left out.
+    labelled, cost what they cost in `SelectiveCrossEntropy`. The original also clips the sum at 0.1, which
+    stops the gradient; that is left out.
 
     Parameters
     ----------

@@ -31,6 +31,7 @@ class LabelSetLoss(nn.Module):
 
     @property
     def n_classes(self) -> int:
+        """C."""
         return self.membership.shape[1]
 
     def _check(self, logits: Tensor, target: Tensor) -> Tensor:

@@ -162,7 +162,7 @@ def gaussian_sigmas(source: Grid, to: Grid) -> FloatArray:
 
     Notes
     -----
-    The thesis names no width. A wider one is smoother, but eats small lesions: with a standard deviation of one voxel, the
+    The thesis names no width. A wider one is smoother, but eats small lesions: with one voxel, the
     default of ITK's label interpolation, a ball of 2.5 voxels' radius keeps 54 % of its volume on a rotated grid of
     the same spacing; with this one 92 %, and its Dice with the true ball is .89 (nearest neighbour: .87).
     """

@@ -6,6 +6,7 @@ import gzip
 import importlib.util
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import cast
 
 import nibabel as nib
 import numpy as np
@@ -38,7 +39,7 @@ def read_image(path: Path) -> nib.Nifti1Image:
         elif name.endswith(MINC):
             image = _open_minc(path)
         else:
-            image = nib.load(path)
+            image = cast(nib.Nifti1Image, nib.load(path))
     except UserError:
         raise
     except Exception:  # the libraries raise many kinds on broken headers
@@ -62,7 +63,7 @@ def _open_minc(path: Path) -> nib.Nifti1Image:
         raise UserError(f"{path}: is MINC2, which cannot be read compressed; unpack it with gunzip")
     if minc2 and importlib.util.find_spec("h5py") is None:
         raise UserError(f"{path}: is MINC2, which needs the package h5py (pip install h5py), or convert it to NIfTI")
-    image = nib.load(path)
+    image = cast(nib.Nifti1Image, nib.load(path))
     return nib.Nifti1Image(image.dataobj, image.affine)
 
 
@@ -95,7 +96,7 @@ def read_volume(path: Path, image: nib.Nifti1Image | None = None, dtype: type = 
     ):
         raise UserError(f"{path}: its voxels are not plain numbers ({image.get_data_dtype()})")
     try:
-        volume = np.asarray(image.dataobj, dtype=dtype)
+        volume: np.ndarray = np.asarray(image.dataobj, dtype=dtype)
     except Exception as error:  # truncated or corrupt compressed data raise many kinds
         raise UserError(
             f"{path}: its voxels cannot be read, the file may be damaged ({type(error).__name__})"

@@ -181,7 +181,7 @@ def _read_target(
 def _needs_gaussian(source: Grid, grid: Grid, own_grid: bool) -> bool:
     """Where nearest neighbour is not good enough: rotated grids (thesis 3.5), and labels drawn finer than the target.
 
-    Of 1 mm labels on a 2 mm grid, nearest neighbour takes one voxel in eight, always at the same corner: half a voxel beside
+    Of 1 mm labels on a 2 mm grid, nearest neighbour takes one voxel in eight, always at one corner: half a voxel beside
     the image, which is interpolated. Small changes of scale, as from 0.96 to 1 mm in the thesis, do no harm.
     """
     limit = 1.0 if own_grid else COARSER
@@ -254,7 +254,6 @@ def to_native(
     np.ndarray
         Class numbers, uint8, `native_shape`.
     """
-
     x, y, z = probabilities.shape[1:]
     source, native = Grid((x, y, z), affine), Grid(native_shape, native_affine)
     best = np.zeros(native_shape, dtype=np.float32)

@@ -78,14 +78,17 @@ class StoredCase:
 
     @property
     def name(self) -> str:
+        """Its name within its cohort."""
         return str(self.info["name"])
 
     @property
     def cohort(self) -> str:
+        """Name of its cohort."""
         return str(self.info["cohort"])
 
     @property
     def modalities(self) -> tuple[str, ...]:
+        """Its images, in the order of channels."""
         return tuple(self.info["modalities"])
 
     @property
@@ -161,11 +164,13 @@ def write_labels(target_file: Path, voxels_file: Path, target: np.ndarray, sets:
     chunks: list[np.ndarray] = []
     start = 0
     for position, members in enumerate(sets):
-        found = np.flatnonzero(target == position).astype(np.int32) if is_relevant(members) else []
+        if not is_relevant(members):
+            continue
+        found = np.flatnonzero(target == position).astype(np.int32)
         if len(found):
             groups[position] = [start, start + len(found)]
             start += len(found)
-            chunks.append(np.asarray(found))
+            chunks.append(found)
     counts = np.bincount(target.ravel(), minlength=len(sets))
     np.save(target_file, target)
     np.save(voxels_file, np.concatenate(chunks) if chunks else np.empty(0, np.int32))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import html
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,10 +77,10 @@ def _warnings(metrics: pd.DataFrame, differences: pd.DataFrame, value: str) -> l
         if any(other != seeds.iloc[0] for other in seeds):
             lines.append(f"{where}models have different seeds; a pair is compared on the seeds that both have")
         pairs = differences[differences["scenario"] == scenario]
-        for row in pairs[pairs["n_cases"] < 2].itertuples():
-            lines.append(
-                f"{where}{row.model_a} and {row.model_b} have {row.n_cases} cases in common; nothing to compare"
-            )
+        lines += (
+            f"{where}{row.model_a} and {row.model_b} have {row.n_cases} cases in common; nothing to compare"
+            for row in pairs[pairs["n_cases"] < 2].itertuples()
+        )
         # with n cases, p is at least 2 / 2^n, and Holm multiplies the smallest p by the number of pairs
         n = int(pairs["n_cases"].max())
         if n >= 2 and len(pairs) * 2 / 2**n >= ALPHA:
@@ -93,23 +92,9 @@ def _warnings(metrics: pd.DataFrame, differences: pd.DataFrame, value: str) -> l
 
 
 def shown(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a table as texts for readers: rounded, '-' for what is undefined, without a scenario if there is none."""
-    result = table.reset_index(drop=True)
-    if set(table.get("scenario", ())) == {ABSENT}:
-        del result["scenario"]
-    for name in result.columns:
-        if name.startswith(("n_", "cases_needed")):
-            result[name] = ["-" if pd.isna(v) else f"{v:.0f}" for v in result[name]]
-        elif pd.api.types.is_bool_dtype(result[name]):
-            result[name] = ["yes" if v else "no" for v in result[name]]
-        elif pd.api.types.is_float_dtype(result[name]):
-            result[name] = ["-" if pd.isna(v) else _rounded(v) for v in result[name]]
-    return result
-
-
-def _rounded(number: float) -> str:
-    """Format a number with three decimals, or two digits where that would read 0.000."""
-    return f"{number:.3f}" if abs(number) >= 0.001 or abs(number) < 1e-12 else f"{number:.1e}"
+    """Return a table as texts for readers, see `table_files.rounded`; without a scenario if there is none."""
+    result = table_files.rounded(table.reset_index(drop=True))
+    return result.drop(columns="scenario") if set(table.get("scenario", ())) == {ABSENT} else result
 
 
 def as_text(comparison: Comparison) -> str:
@@ -151,12 +136,11 @@ def write(comparison: Comparison, folder: Path) -> Path:
 
 
 def _page(comparison: Comparison, picture: Path) -> str:
-    parts = [f"<p>Warning: {html.escape(line)}.</p>" for line in comparison.warnings]
-    for name, table in comparison.tables.items():
-        parts.append(f"<h2>{html.escape(TITLES[name])}</h2>")
-        parts.append(table_files.html_table(shown(table), name))
-        parts.append(f"<p>{html.escape(NOTES[name])}</p>")
-        if name == "differences":
-            data = base64.b64encode(picture.read_bytes()).decode()
-            parts.append(f'<img alt="Mean differences with intervals" src="data:image/png;base64,{data}">')
-    return table_files.page(f"Comparison of models: {comparison.value}", "\n".join(parts))
+    parts = [
+        {"heading": TITLES[name], "table": table_files.html_table(shown(table), name), "note": NOTES[name]}
+        for name, table in comparison.tables.items()
+    ]
+    drawn = base64.b64encode(picture.read_bytes()).decode()
+    parts[list(TITLES).index("differences")] |= {"picture": drawn, "alt": "Mean differences with intervals"}
+    title = f"Comparison of models: {comparison.value}"
+    return table_files.render("table.html.j2", title=title, warnings=comparison.warnings, parts=parts, stem=None)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import nbformat
 
+from ..params import EACH_SCENARIO, params_files
 from ..study.study import Study
 from ..utils.errors import UserError, suggest
 from ..utils.files import write_json
@@ -25,15 +26,18 @@ def planned_notebooks(study: Study, folder: Path) -> list[tuple[Path, str, dict[
     """
     # relative, so that a report does not tell where it was made
     file = os.path.relpath(study.params_file.absolute(), folder.resolve())
-    plan = [("00_data_exploration", "00_data_exploration", {"params_file": file})]
-    for scenario, s in study.params.scenarios.items():
-        shared = sum(other.notebook == s.notebook for other in study.params.scenarios.values()) > 1
-        output = f"{s.notebook}-{scenario}" if shared else s.notebook
-        plan.append((s.notebook, output, {"params_file": file, "scenario": scenario}))
-    plan.append(("04_statistical_comparison", "04_statistical_comparison", {"params_file": file}))
+    told = [s.notebook for s in study.params.scenarios.values()]
+    of_scenarios = [
+        (s.notebook, f"{s.notebook}-{name}" if told.count(s.notebook) > 1 else s.notebook, {"scenario": name})
+        for name, s in study.params.scenarios.items()
+    ]
+    plan: list[tuple[str, str, dict[str, str]]] = []
+    for name in study.params.notebooks:
+        plan += of_scenarios if name == EACH_SCENARIO else [(name, name, {})]
     known = sorted(path.stem for path in folder.glob("*.ipynb"))
     result = []
-    for source, output, parameters in plan:
+    for source, output, scenario in plan:
+        parameters = {"params_file": file, **scenario}
         if source not in known:
             raise UserError(f"{study.params_file}: no notebook '{source}' in {folder}{suggest(source, known)}")
         require_parameters(folder / f"{source}.ipynb", parameters)
@@ -98,7 +102,7 @@ def notebook_key(study: Study, source: Path, parameters: Mapping[str, str]) -> s
         {
             "source": file_fingerprint(source),
             "parameters": dict(parameters),
-            "params": file_fingerprint(study.params_file),
+            "params": [file_fingerprint(file) for file in params_files(study.params_file)],
             "runs": [run.key for run in study.runs],
             "cases": cases,
             "code": code_fingerprint("reporting.pages.render_notebook", source="\n".join(cells)),

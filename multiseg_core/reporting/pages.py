@@ -7,8 +7,8 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-import jinja2
 import nbconvert
 import nbformat
 import pandas as pd
@@ -16,14 +16,19 @@ from PIL import Image
 from traitlets.config import Config
 
 from ..cohorts.layouts.label_styles import label_name
+from ..figures.kinds import FigureKind
+from ..figures.result_charts import dice_boxes
 from ..figures.saving import DPI, SHOWN_DPI, read_texts
+from ..figures.slices import prediction_panel
 from ..figures.style import plain
+from ..params import params_files
 from ..study.study import Study
 from ..utils.files import atomic_path
 from . import show_figure, summary, tables
-from .table_files import number
+from .table_files import TEMPLATES, number, render
 
-TEMPLATES = Path(__file__).parent / "templates"
+MAIN_FIGURES: tuple[FigureKind[..., Any], ...] = (dice_boxes, prediction_panel)
+"""What the index shows of every scenario."""
 
 _SECTION = re.compile(r'<h2 id="([^"]+)">(.*?)<a class="anchor-link"', re.DOTALL)
 
@@ -82,12 +87,10 @@ def write_index(study: Study, notebooks: Sequence[str]) -> Path:
     The ledger, the main figures and results of each scenario, links to the pages of `notebooks` (names without ending)
     and to the tables, and provenance.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined
-    )
     results = summary.results_table(study)
     titles = {name: s.title or name for name, s in study.params.scenarios.items()}
-    page = environment.get_template("index.html.j2").render(
+    page = render(
+        "index.html.j2",
         title=study.params.title or f"multiseg: {study.name}",
         params_name=study.params_file.name,
         ledger=_ledger_rows(study.folder / "tables" / "ledger.csv"),
@@ -96,7 +99,7 @@ def write_index(study: Study, notebooks: Sequence[str]) -> Path:
         notebooks=[(name, notebook_title(study.folder / "notebooks" / f"{name}.ipynb", titles)) for name in notebooks],
         tables=_saved_tables(study.folder / "tables", titles),
         provenance=list(summary.provenance_table(study)[""].items()),
-        params_text=study.params_file.read_text(encoding="utf-8"),
+        params_texts=[(file.name, file.read_text(encoding="utf-8")) for file in params_files(study.params_file)],
     )
     path = study.folder / "index.html"
     with atomic_path(path) as part:
@@ -151,8 +154,9 @@ def _scenario(study: Study, name: str, results: pd.DataFrame, notebooks: Sequenc
 def _main_figures(study: Study, scenario: str) -> list[dict[str, str]]:
     """Return the box plot and the slice panel of a scenario as data URIs, with captions and alternative texts."""
     shown = []
-    for kind in ("dice", "panel"):
-        path = study.folder / "figures" / f"{show_figure.figure_name(study, scenario, kind)}.png"
+    for kind in MAIN_FIGURES:
+        number = show_figure.figure_number(study, scenario, kind)
+        path = study.folder / "figures" / f"{show_figure.file_name(number, scenario, kind.name)}.png"
         if path.exists():
             with Image.open(path) as image:
                 width = round(image.width * SHOWN_DPI / DPI)

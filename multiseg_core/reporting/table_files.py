@@ -3,39 +3,19 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
+import jinja2
 import numpy as np
 import pandas as pd
+from pandas.io.formats.style import Styler
 
 LONG_TEXT = 40
 """A column with longer texts than this, in characters, is broken into lines."""
 
-PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<link rel="icon" href="data:,">
-<title>{title}</title>
-<style>
-  body {{ font: 15px/1.45 system-ui, sans-serif; color: #222; max-width: 80em; margin: 0 auto; padding: 16px; }}
-  h1 {{ font-size: 1.5em; line-height: 1.25; }}
-  .scroll {{ overflow-x: auto; }}
-  table {{ border-collapse: collapse; }}
-  th, td {{ padding: 3px 10px; text-align: right; vertical-align: top; border-bottom: 1px solid #e4e4e4; }}
-  td {{ font-variant-numeric: tabular-nums; }}
-  thead th {{ vertical-align: bottom; }}
-  thead tr:last-child th {{ border-bottom: 2px solid #888; }}
-  tbody th {{ text-align: left; }}
-  img {{ max-width: 100%; }}
-</style>
-</head>
-<body>
-<h1>{title}</h1>
-{body}
-</body>
-</html>
-"""
+TEMPLATES = Path(__file__).parent / "templates"
 
 
 def number(value: float) -> str:
@@ -101,9 +81,11 @@ def _has_names(table: pd.DataFrame) -> bool:
 # -- HTML ----------------------------------------------------------------------------------------------------------
 
 
-def page(title: str, body: str) -> str:
-    """Return a page of HTML that needs no network: a title and a body, the latter HTML already."""
-    return PAGE.format(title=html.escape(title), body=body)
+def render(template: str, **values: object) -> str:
+    """Return a page of HTML made from one of the templates."""
+    loader = jinja2.FileSystemLoader(TEMPLATES)
+    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
+    return environment.get_template(template).render(**values)
 
 
 def html_table(texts: pd.DataFrame, name: str) -> str:
@@ -111,19 +93,27 @@ def html_table(texts: pd.DataFrame, name: str) -> str:
 
     `name` tells the tables of a page apart: letters, digits, underscores.
     """
-    shown_index = not _only_counts_rows(texts)
-    n_index = texts.index.nlevels if shown_index else 0
-    rules = ""
-    for position, (_, column) in enumerate(texts.items(), start=1):
-        if _is_words(column):
-            cells = [f"#{name} td:nth-of-type({position})"]
-            if texts.columns.nlevels == 1:
-                cells.append(f"#{name} thead th:nth-of-type({n_index + position})")
-            broken = "min-width: 14em" if column.str.len().max() > LONG_TEXT else "white-space: nowrap"
-            rules += f"  {', '.join(cells)} {{ text-align: left; {broken} }}\n"
-    shown = texts.to_html(index=shown_index, header=_has_names(texts), border=0)
-    style = f"<style>\n{rules}</style>\n" if rules else ""
-    return f'{style}<div class="scroll" id="{name}">{shown}</div>\n'
+    words = {True: "text-align: left; min-width: 14em", False: "text-align: left; white-space: nowrap"}
+    styles: Any = [
+        {"selector": f".col{i}", "props": words[column.str.len().max() > LONG_TEXT]}
+        for i, (_, column) in enumerate(texts.items())
+        if _is_words(column)
+    ]
+    styler = _styler(texts, html.escape).set_uuid(name).set_table_styles(styles)
+    return f'<div class="scroll">{styler.to_html(sparse_index=True)}</div>\n'
+
+
+def _styler(texts: pd.DataFrame, escape: Callable[[str], str]) -> Styler:
+    """Return a table of texts that pandas can write, without an index that only counts and without empty headings."""
+
+    def escaped(value: object) -> str:
+        return escape(str(value))
+
+    counted = _only_counts_rows(texts)
+    names = [None if name is None else escaped(name) for name in texts.index.names]
+    styler = Styler(texts.rename_axis(index=names), cell_ids=False).format(escaped).format_index(escaped, axis=1)
+    styler = styler.hide(axis="index") if counted else styler.format_index(escaped, axis=0)
+    return styler if _has_names(texts) else styler.hide(axis="columns")
 
 
 def _is_words(column: pd.Series) -> bool:
@@ -143,7 +133,7 @@ def escape_latex(text: str) -> str:
 
 
 def latex_table(texts: pd.DataFrame, caption: str, label: str) -> str:
-    """Return a table of texts as a floating table of LaTeX; it needs the package booktabs.
+    r"""Return a table of texts as a floating table of LaTeX; it needs the package booktabs.
 
     Parameters
     ----------
@@ -152,36 +142,22 @@ def latex_table(texts: pd.DataFrame, caption: str, label: str) -> str:
     caption
         A text, not escaped either.
     label
-        What ``\\ref`` refers to, after ``tab:``.
+        What ``\ref`` refers to, after ``tab:``.
     """
-    shown_index = not _only_counts_rows(texts)
-    levels = [texts.index.get_level_values(i) for i in range(texts.index.nlevels)] if shown_index else []
+    levels = [] if _only_counts_rows(texts) else [texts.index.get_level_values(i) for i in range(texts.index.nlevels)]
     columns = [*levels, *(column for _, column in texts.items())]
     words = [pd.Series(column, dtype=object).astype(str) for column in columns]
     long = sum(column.str.len().max() > LONG_TEXT for column in words)
     width = {1: "9cm", 2: "5cm"}.get(long, "3cm")  # of about 16 cm that a page has
-    escaped = texts.map(escape_latex)
-    escaped.columns = _escaped_names(texts.columns)
-    if shown_index:
-        escaped.index = _escaped_names(texts.index)
-    text: str = escaped.to_latex(
-        index=shown_index,
-        escape=False,
-        multirow=False,  # would need a package more
-        header=_has_names(texts),
+    text: str = _styler(texts, escape_latex).to_latex(
+        hrules=True,
+        sparse_index=True,
+        multirow_align="naive",  # no package more
         column_format="".join(_latex_column(column, width) for column in words),
         caption=escape_latex(caption),
         label=f"tab:{label}",
     )
     return text.replace("\\toprule\n\\midrule\n", "\\toprule\n")  # two rules where there is no header
-
-
-def _escaped_names(names: pd.Index) -> pd.Index:
-    titles = [None if name is None else escape_latex(str(name)) for name in names.names]
-    if isinstance(names, pd.MultiIndex):
-        parts = [tuple(escape_latex(str(part)) for part in name) for name in names]
-        return pd.MultiIndex.from_tuples(parts, names=titles)
-    return pd.Index([escape_latex(str(name)) for name in names], name=titles[0], dtype=object)
 
 
 def _latex_column(column: pd.Series, width: str) -> str:

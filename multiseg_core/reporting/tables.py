@@ -84,9 +84,10 @@ def save(table: pd.DataFrame, folder: Path, name: str) -> pd.DataFrame:
         return table
     files.write_table(folder / f"{name}.csv", table_files.flat(table))
     texts, heading = table_files.rounded(table), title(name)
-    links = f'<p>The same as <a href="{name}.csv">CSV</a> (all digits) and as <a href="{name}.tex">LaTeX</a>.</p>'
+    parts = [{"table": table_files.html_table(texts, name)}]
+    page = table_files.render("table.html.j2", title=heading, warnings=[], parts=parts, stem=name)
     with atomic_path(folder / f"{name}.html") as part:
-        part.write_text(table_files.page(heading, table_files.html_table(texts, name) + links), encoding="utf-8")
+        part.write_text(page, encoding="utf-8")
     with atomic_path(folder / f"{name}.tex") as part:
         part.write_text(table_files.latex_table(texts, heading, name.replace("_", "-")), encoding="utf-8")
     return table

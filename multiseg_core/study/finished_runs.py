@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import nibabel as nib
 import numpy as np
@@ -125,4 +125,4 @@ def read_metrics(path: Path) -> pd.DataFrame:
 def prediction(run: Run, case: Case) -> np.ndarray:
     """Return a finished run's prediction of a test or validation case, (X, Y, Z) uint8 on the grid of the store."""
     path = run.folder / "predictions" / case.cohort / f"{case.name}.nii.gz"
-    return np.asarray(nib.load(path).dataobj)
+    return np.asarray(cast(nib.Nifti1Image, nib.load(path)).dataobj)

@@ -136,7 +136,7 @@ def split(cohort: Cohort, validation_fraction: float, seed: int) -> Parts:
     """Return the training and validation cases of a cohort.
 
     Cases that the manifest marks ``train`` or ``validation`` go there. If none is marked ``validation``, a share
-    of them is kept for validation, after one shuffle with a fixed seed (thesis 6): of those without a mark, if there are
+    of them is kept for validation, after a shuffle with a fixed seed (thesis 6): of those without a mark, if there are
     any. A single case serves for both.
     """
     cases = tuple(case for case in cohort.cases if case.split != "test")

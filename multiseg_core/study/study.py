@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ..cohorts.base import Case
 from ..cohorts.loading import load_cohorts
-from ..models import Model, merged
+from ..models import Loss, Model, merged
 from ..params import Params, load_params
 from ..preprocessing.store import Store, StoredCase
 from ..utils.errors import UserError, suggest
@@ -144,7 +144,7 @@ class Study:
                     try:
                         if isinstance(what, tuple):
                             try_network(*what)
-                        else:
+                        elif isinstance(what, Loss):
                             build_loss(what.name, torch.eye(2, dtype=torch.bool), what.options)
                     except UserError as error:
                         place = f"models.{name}." if what is model.loss or model.network or model.training else ""

@@ -26,11 +26,16 @@ class CohortGroup(NamedTuple):
 
     name: str
     figure: int
+    caption: str
 
 
 COHORT_GROUPS: Mapping[tuple[str, ...], CohortGroup] = {
-    ANATOMY: CohortGroup("anatomy", 13), ("wmh",): CohortGroup("wmh", 14), ("oedema", "tumour"): CohortGroup("tumour", 15),
-}  # fmt: skip
+    ANATOMY: CohortGroup("anatomy", 13, "Anatomical cohorts: modalities and labels of the first case."),
+    ("wmh",): CohortGroup(
+        "wmh", 14, "Cohorts of white matter hyperintensities: modalities and labels of the first case."
+    ),
+    ("oedema", "tumour"): CohortGroup("tumour", 15, "Tumour cohorts: modalities and labels of the first case."),
+}
 """Its groups of cohorts by the labels that they draw."""
 
 SCENARIOS: tuple[tuple[frozenset[str], str], ...] = (
@@ -56,6 +61,12 @@ def scenario_place(train: Sequence[str], test: str) -> int | None:
     return SCENARIOS.index(scenario) if scenario in SCENARIOS else None
 
 
+def figure_number(train: Sequence[str], test: str, numbers: int | tuple[int | None, ...] | None) -> int | None:
+    """Return which of a figure's numbers, one for each of `SCENARIOS`, is a scenario's; None if it has none."""
+    place = scenario_place(train, test)
+    return numbers[place] if isinstance(numbers, tuple) and place is not None else None
+
+
 def _read(name: str) -> pd.DataFrame:
     with resources.files(__package__).joinpath(f"reference/{name}").open(encoding="utf-8") as file:
         return pd.read_csv(file)
@@ -77,7 +88,7 @@ def dice(train: Sequence[str], test: str) -> pd.DataFrame:
     Returns
     -------
     pd.DataFrame
-        ``model, label, dice``; empty for a scenario that the thesis does not have. The model is ``all_losses`` where the
+        ``model, label, dice``; empty for one that the thesis does not have. The model is ``all_losses`` where the
         published boxes of the losses cannot be told apart.
     """
     means = _read("dice_means.csv").rename(columns={"mean_dice": "dice"}).assign(label="mean")

@@ -139,7 +139,7 @@ class _Module:
                 )
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _read(package: Path, module: str) -> _Module:
     path = package.joinpath(*module.split("."))
     file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")

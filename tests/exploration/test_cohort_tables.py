@@ -36,6 +36,8 @@ def test_volumes_are_counted_voxels(smoke: Study, cohorts: dict[str, list[Stored
     both = each[(each["cohort"] == "mrbrains17") & (each["label"] == "WMH")]["ml"]
     assert table.loc[("mrbrains17", "WMH"), "mean ml"] == pytest.approx(both.sum() / 2)
     assert table.loc[("mrbrains17", "WMH"), "cases with it"] == 2
+    marks = [[line.get_ydata().tolist() for line in cohort_charts.volume_figure(each).axes[0].lines] for _ in range(2)]
+    assert marks[0] == marks[1]  # they were placed at random
     assert len(cohort_charts.volume_figure(each).axes) == 8  # six labels, in two rows of four
 
 
@@ -54,8 +56,8 @@ def test_divergences_stand_in_the_thesis_s_order(smoke: Study, cohorts: dict[str
     a, b = (domain_distance.intensity_histogram(case) for case in cohorts["mrbrains13"])
     assert ours.loc["mrbrains13", "mrbrains13"] == pytest.approx(domain_distance.divergence(a, b))
     assert theirs.loc["mrbrains13", "mrbrains13"] == 0.002698
-    assert len(cohort_charts.divergence_figure(ours, theirs).axes) == 3
-    assert len(cohort_charts.divergence_figure(ours, None).axes) == 1
+    assert len(cohort_charts.divergence_figure(ours, theirs)[0].axes) == 3
+    assert len(cohort_charts.divergence_figure(ours, None)[0].axes) == 1
 
 
 def test_groups_are_named_after_their_task(smoke: Study, cohorts: dict[str, list[StoredCase]]) -> None:

@@ -127,7 +127,8 @@ def test_training_curves_wrap() -> None:
     models = list(MODELS)[:9]
     history = pd.DataFrame(
         [
-            {"model": model, "network": 0, "seed": 0, "step": step, "training_loss": 1 / step, "validation_loss": 2 / step}
+            {"model": model, "network": 0, "seed": 0, "step": step, "training_loss": 1 / step,
+             "validation_loss": 2 / step}
             for model, step in itertools.product(models, (1, 2))
         ]
     )  # fmt: skip

@@ -1,7 +1,10 @@
+import types
+
 import numpy as np
 
 from multiseg_core.exploration import cohort_tables
 from multiseg_core.figures import slices
+from multiseg_core.figures.style import LABEL_NAMES, drawn_name
 from multiseg_core.reporting import tables
 from multiseg_core.study.study import Study
 
@@ -24,3 +27,14 @@ def test_tables_of_panels_count_what_is_drawn(smoke: Study) -> None:
     for model, prediction in predictions.items():
         assert rows[model, "gm"] == (prediction[:, :, z] == 2).sum()
     assert len(figure.axes) == 8
+
+
+def test_a_coarse_set_is_drawn_as_itself() -> None:
+    """It was painted as the first of its labels."""
+    sets = (frozenset({"background"}), frozenset({"wm"}), frozenset({"gm", "csf"}), frozenset({"background", "wm"}))
+    target = np.array([[0, 1], [2, 3]], dtype=np.uint8)[..., None]
+    case = types.SimpleNamespace(sets=sets, target=target)
+    names = slices.drawn_sets(case, ["csf", "gm", "wm"])  # type: ignore[arg-type]
+    assert names == ["wm", "csf or gm"]
+    assert slices.target_overlay(case, names, 0).tolist() == [[0, 1], [2, 0]]  # type: ignore[arg-type]
+    assert drawn_name("csf or gm", LABEL_NAMES) == "CSF or GM"

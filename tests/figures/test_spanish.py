@@ -22,7 +22,10 @@ from multiseg_core.thesis import reported
 
 LABELS = [*style.LABEL_NAMES]
 MODELS = [*ALL_MODELS]
-TITLES = [(x.title, x.spanish) for x in (*ALL_MODELS.values(), SINGLE_TASK_MODEL)] + [(x.name, x.spanish) for x in LABEL_STYLES.values()]
+TITLES = [
+    *((x.title, x.spanish) for x in (*ALL_MODELS.values(), SINGLE_TASK_MODEL)),
+    *((x.name, x.spanish) for x in LABEL_STYLES.values()),
+]
 """English and Spanish names of models and labels."""
 
 
@@ -62,7 +65,7 @@ def draw_everything(study: Study) -> Iterator[Figure]:
     nothing = np.zeros(case.target.shape, dtype=np.uint8)
     yield slices.prediction_panel(case, dict.fromkeys(MODELS, nothing), LABELS, "FLAIR")[0]
     yield slices.naive_panel([case], [nothing], LABELS, "FLAIR")[0]
-    yield cohort_charts.divergence_figure(*reported.divergences_beside_thesis(study.cohorts, explored))
+    yield cohort_charts.divergence_figure(*reported.divergences_beside_thesis(study.cohorts, explored))[0]
     yield cohort_charts.cohort_slices([case], study.labels)[0]
     yield cohort_charts.modalities_figure(explored)[0]
     for found in (

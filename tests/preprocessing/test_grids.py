@@ -65,7 +65,7 @@ def test_the_world_grid_encloses_the_field_of_view() -> None:
     assert np.array_equal(new.affine[:3, :3], 1.5 * np.eye(3))
     # 30, 30 and 30 mm turned by 30 degrees about z
     assert new.shape == (28, 28, 20)
-    assert 28 == np.ceil(30 * (np.cos(np.pi / 6) + np.sin(np.pi / 6)) / 1.5)
+    assert np.ceil(30 * (np.cos(np.pi / 6) + np.sin(np.pi / 6)) / 1.5) == 28
     for corner in itertools.product(*[(0, n - 1) for n in grid.shape]):
         at = np.linalg.inv(new.affine) @ grid.affine @ [*corner, 1]
         assert (at[:3] > -0.5).all() and (at[:3] < np.array(new.shape) - 0.5).all()

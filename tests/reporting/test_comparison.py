@@ -52,7 +52,8 @@ def test_the_study_s_own_file_gives_what_the_statistics_give(tmp_path: Path) -> 
     generator = np.random.default_rng(0)
     keys = [
         (s, m, seed, "c", f"{i:03d}", label)
-        for s in ("z", "a") for m in ("dice", "multi_unet") for seed in (0, 1) for i in range(5) for label in ("gm", "NA")
+        for s in ("z", "a") for m in ("dice", "multi_unet") for seed in (0, 1) for i in range(5)
+        for label in ("gm", "NA")
     ]  # fmt: skip
     table = pd.DataFrame(keys, columns=list(summaries.KEY)).assign(dice=generator.random(len(keys)))
     table.loc[3, "dice"] = np.nan
@@ -138,8 +139,8 @@ def test_undefined_and_infinite_numbers_are_shown() -> None:
         {"n_cases": [3, 4], "cases_needed": [np.inf, np.nan], "p": [np.nan, 2e-5], "significant": [True, False]}
     )
     assert json.loads(comparison.shown(table).to_json(orient="split"))["data"] == [
-        ["3", "inf", "-", "yes"],
-        ["4", "-", "2.0e-05", "no"],
+        ["3", "inf", "–", "yes"],
+        ["4", "–", "2.0e-05", "no"],
     ]
 
 

@@ -1,3 +1,4 @@
+import dataclasses
 import shutil
 from pathlib import Path
 
@@ -91,16 +92,29 @@ def test_study_command_renders_once_and_then_finds_everything(
     monkeypatch.setattr(notebooks, "execute_notebook", fake)
     command = ["study", "params/smoke.yaml", "--notebooks", str(ROOT / "notebooks")]
     assert cli.main(command) == 0
-    assert executed == [path.stem for path in sorted((ROOT / "notebooks").glob("*.ipynb"))] and len(executed) == 5
+    every = [path.stem for path in sorted((ROOT / "notebooks").glob("*.ipynb"))]
+    assert executed == [name for name in every if name != "scenario"] and len(executed) == 5
     out = capsys.readouterr().out
     assert "selective_cross_entropy" in out and out.endswith("report: reports/smoke/index.html\n")
     executed.clear()
     assert cli.main(command) == 0 and executed == []
 
 
-def test_a_notebook_that_cannot_tell_a_scenario(smoke: Study, monkeypatch: pytest.MonkeyPatch) -> None:
-    import dataclasses
+def test_params_say_which_notebooks_there_are(smoke: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first and the last were written into the program."""
 
+    def planned(*names: str) -> list[str]:
+        monkeypatch.setattr(smoke, "params", dataclasses.replace(smoke.params, notebooks=list(names)))
+        return [output for _, output, _ in notebooks.planned_notebooks(smoke, ROOT / "notebooks")]
+
+    assert planned("04_statistical_comparison") == ["04_statistical_comparison"]
+    scenarios = ["01_mono_task", "02_anatomy_wmh", "03_anatomy_tumour"]
+    assert planned("scenarios", "00_data_exploration") == [*scenarios, "00_data_exploration"]
+    with pytest.raises(UserError, match=r"no notebook '00_data' .* \(did you mean '00_data_exploration'\?\)"):
+        planned("00_data")
+
+
+def test_a_notebook_that_cannot_tell_a_scenario(smoke: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     wrong = dataclasses.replace(smoke.params.scenarios["anatomy_wmh"], notebook="04_statistical_comparison")
     params = dataclasses.replace(smoke.params, scenarios={"anatomy_wmh": wrong})
     monkeypatch.setattr(smoke, "params", params)

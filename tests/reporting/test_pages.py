@@ -205,7 +205,8 @@ def test_every_figure_of_a_notebook_has_an_alt_text_of_its_own(report: Path) -> 
 def test_figures_and_tables_are_saved(report: Path) -> None:
     figures = {path.stem for path in (report.parent / "figures").glob("*.png")}
     assert figures == {
-        "anatomy_wmh_patches", "anatomy_wmh_training", "26_anatomy_wmh_dice", "27_anatomy_wmh_significance", "28_anatomy_wmh_panel",
+        "anatomy_wmh_patches", "anatomy_wmh_training", "26_anatomy_wmh_dice", "27_anatomy_wmh_significance",
+        "28_anatomy_wmh_panel",
         "anatomy_wmh_naive",
     }  # fmt: skip
     csv = {path.stem for path in (report.parent / "figures").glob("*.csv")}

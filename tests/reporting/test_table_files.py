@@ -44,19 +44,20 @@ def test_flat_tables_have_one_row_of_names() -> None:
 
 def test_html_shows_every_cell_escaped_and_aligns_words() -> None:
     texts = pd.DataFrame({"model": ["a<b>&c", "dice"], "p": ["0.1", "1.0e-04"]})
-    page = table_files.page("A & B", table_files.html_table(texts, "t"))
+    parts = [{"table": table_files.html_table(texts, "t")}]
+    page = table_files.render("table.html.j2", title="A & B", warnings=[], parts=parts, stem=None)
     assert "<title>A &amp; B</title>" in page and "<h1>A &amp; B</h1>" in page
-    assert "<td>a&lt;b&gt;&amp;c</td>" in page and "<td>1.0e-04</td>" in page
-    assert "#t td:nth-of-type(1), #t thead th:nth-of-type(1) { text-align: left; white-space: nowrap }" in page
-    assert "nth-of-type(2)" not in page
+    assert ">a&lt;b&gt;&amp;c</td>" in page and ">1.0e-04</td>" in page
+    assert "#T_t .col0 {\n  text-align: left;\n  white-space: nowrap;\n}" in page
+    assert "#T_t .col1 {" not in page
     assert not re.search(r"https?://", page)
 
 
-def test_long_words_get_room_and_the_index_shifts_only_the_header() -> None:
+def test_long_words_get_room_and_the_index_stays() -> None:
     texts = pd.DataFrame({"n": ["1"], "what": ["word " * 10]}, index=pd.Index(["x"], name="finding"))
     body = table_files.html_table(texts, "t")
-    assert "#t td:nth-of-type(2), #t thead th:nth-of-type(3) { text-align: left; min-width: 14em }" in body
-    assert "<th>x</th>" in body
+    assert "#T_t .col1 {\n  text-align: left;\n  min-width: 14em;\n}" in body
+    assert ">x</th>" in body
 
 
 def test_latex_escapes_names_cells_and_captions() -> None:
@@ -96,6 +97,13 @@ def test_long_columns_share_the_width_of_a_page() -> None:
 
 def test_a_table_of_facts_has_no_header() -> None:
     facts = pd.DataFrame({"": ["T1"]}, index=["modalities"])
-    assert "<thead>" not in table_files.html_table(facts, "t") and "<td>T1</td>" in table_files.html_table(facts, "t")
+    body = table_files.html_table(facts, "t")
+    assert "col_heading" not in body and ">T1</td>" in body
     lines = table_files.latex_table(facts, "c", "t").splitlines()
     assert lines[3:7] == [r"\begin{tabular}{lr}", r"\toprule", r"modalities & T1 \\", r"\bottomrule"]
+
+
+def test_writing_a_table_does_not_change_it() -> None:
+    table = pd.DataFrame({"p": ["1"]}, index=pd.Index(["x"], name="a_b"))
+    table_files.latex_table(table, "c", "t")
+    assert table.index.name == "a_b"

@@ -11,7 +11,10 @@ from multiseg_core.utils.errors import UserError
     [
         ("", "no rows of results"),
         ("model,case,dice\n", "no rows of results"),
-        ("model,case,dise\na,1,.5\n", "no value column 'dice' (did you mean 'dise'?); the columns are model, case, dise"),
+        (
+            "model,case,dise\na,1,.5\n",
+            "no value column 'dice' (did you mean 'dise'?); the columns are model, case, dise",
+        ),
         ("Model,case,dice\na,1,.5\n", "no column 'model' (did you mean 'Model'?); the columns are Model, case, dice"),
         ("model;case;dice\na;1;0,5\n", "columns are separated by ';'; expected commas"),
         ("model,case,dice,dice\na,1,.5,.5\n", "column 'dice' is there twice"),

@@ -351,7 +351,7 @@ def test_faults_in_the_params_file(toy_study: Callable[..., Path], replace: dict
         study.check_networks()
 
 
-def test_looking_needs_no_folder_to_write_to(toy_study: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
+def test_looking_needs_no_folder_to_write(toy_study: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
     """A study made its folder as it was loaded, so that nothing could be looked at on a read-only tree."""
     file = toy_study({"precision: float32": "precision: float32\nreports_dir: toy.yaml"})  # a file: nothing fits below
     assert cli.main(["check", str(file)]) == 0

@@ -404,7 +404,7 @@ def test_the_thesis_asks_for_its_data(tmp_path: Path) -> None:
         Study(file)
     lines = str(raised.value).splitlines()
     providers = {
-        "ibsr": "NITRC", **dict.fromkeys(("mrbrains13", "mrbrains17", "mrbrains18"), "DataverseNL"),
+        **dict.fromkeys(("mrbrains13", "mrbrains17", "mrbrains18"), "DataverseNL"), "ibsr": "NITRC",
         "brainweb": "the McConnell", "brats12": "the MIDAS archive", "tumorsim": "your own simulations",
     }  # fmt: skip
     for (name, provider), line in zip(providers.items(), lines, strict=True):
@@ -447,7 +447,7 @@ def test_names_of_models_are_names_of_files(toy_study: Callable[..., Path], name
     ("entry", "message"),
     [
         ("{los: Dice}", r"unknown key 'models.mine.los' \(did you mean 'loss'\?\)"),
-        ("{targets: some}", "models.mine.targets: input should be 'naive', 'selective', 'complete' or 'pseudo', got"),
+        ("{targets: some}", "models.mine.targets: 'some' is not one of naive, selective, complete, pseudo"),
         ("{training: {stepps: 5}}", r"unknown key 'models.mine.training.stepps' \(did you mean 'steps'\?\)"),
         ("{training: {steps: 0}}", "models.mine.training.steps: must be above 0, got 0"),
     ],

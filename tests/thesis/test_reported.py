@@ -1,6 +1,8 @@
 import pytest
 
-from multiseg_core.reporting import show_figure, tables
+from multiseg_core.figures.result_charts import dice_boxes, significance_axis, training_curves
+from multiseg_core.figures.slices import naive_panel, prediction_panel
+from multiseg_core.reporting import tables
 from multiseg_core.study import finished_runs
 from multiseg_core.study.study import Study
 from multiseg_core.thesis import reported
@@ -52,5 +54,6 @@ def test_predicted_volumes_by_hand(smoke: Study) -> None:
     ],
 )
 def test_figures_have_the_numbers_of_the_thesis(train: list[str], test: str, numbers: dict[str, int | None]) -> None:
-    assert {kind: show_figure.scenario_figure(train, test, kind) for kind in numbers} == numbers
-    assert show_figure.scenario_figure(train, test, "training") is None
+    kinds = (dice_boxes, prediction_panel, significance_axis, naive_panel)
+    assert {kind.name: reported.figure_number(train, test, kind.thesis) for kind in kinds} == numbers
+    assert reported.figure_number(train, test, training_curves.thesis) is None

@@ -66,7 +66,7 @@ class MassEffect:
 
     def origin(self, world: FloatArray) -> FloatArray:
         """Return where the tissue at world positions (3, ...) in mm came from."""
-        offset = world - np.float32(self.centre_mm).reshape(3, *[1] * (world.ndim - 1))
+        offset = world - np.array(self.centre_mm, dtype=np.float32).reshape(3, *[1] * (world.ndim - 1))
         squared = (offset**2).sum(0)
         return world - self.strength * np.exp(-squared / self.radius_mm**2) * offset
 

@@ -173,9 +173,9 @@ def _draw(
     if preset.pathology != "tumour":
         subject = draw_subject(body, atlas, geometry, spacing_mm)
         return subject, {"wmh": draw_wmh(rng, subject)} if preset.pathology == "wmh" else {}, rng
-    geometry = replace(geometry, mass=draw_mass(rng, atlas, geometry))
-    subject = draw_subject(body, atlas, geometry, spacing_mm)
-    tumour = draw_tumour(rng, subject, geometry.mass)
+    mass = draw_mass(rng, atlas, geometry)
+    subject = draw_subject(body, atlas, replace(geometry, mass=mass), spacing_mm)
+    tumour = draw_tumour(rng, subject, mass)
     return subject, {"oedema": tumour.oedema, "core": tumour.core, "rim": tumour.rim}, rng
 
 

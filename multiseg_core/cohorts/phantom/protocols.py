@@ -31,7 +31,7 @@ class Protocol:
     weights
         What the shares of CSF, GM and WM in a voxel count for: a CSF weight above 1 draws CSF generously.
     thresholds
-        Labels as programs that cluster intensities give them, from the mean signal of a voxel's contents: CSF up to this
+        Labels as programs that cluster intensities give them, from a voxel's mean signal: CSF up to this
         share of the way from CSF's signal to GM's, and WM from that share of the way from GM's to WM's. A voxel of CSF
         and WM then counts as GM.
     csf_reach_mm
@@ -90,7 +90,7 @@ def complete_truth(
         (X, Y, Z) uint8 of `CODES`, 0 outside the brain.
     """
     truth = np.array(_TISSUE_CODES, dtype=np.uint8)[
-        (subject.fractions * np.float32(weights).reshape(3, 1, 1, 1)).argmax(0)
+        (subject.fractions * np.array(weights, dtype=np.float32).reshape(3, 1, 1, 1)).argmax(0)
     ]
     for name, label in (("wmh", "wmh"), ("oedema", "oedema"), ("core", "tumour")):
         if name in pathology:

@@ -105,7 +105,7 @@ class Scanner:
         elif self.any_contrast:
             mean, gamma = _any_contrast(rng), float(np.exp(rng.normal(0, 0.15)))
         jitter = np.exp(rng.normal(0, self.jitter, 3))
-        csf, gm, wm = np.float32(np.array([mean.csf, mean.gm, mean.wm]) * jitter)
+        csf, gm, wm = (np.array([mean.csf, mean.gm, mean.wm]) * jitter).astype(np.float32)
         signal = csf * subject.fractions[0] + gm * subject.fractions[1] + wm * subject.fractions[2]
         for name, amount in pathology.items():
             level = np.float32(getattr(mean, name) * np.exp(rng.normal(0, self.jitter)))

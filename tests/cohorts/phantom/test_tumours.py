@@ -27,8 +27,8 @@ def test_masses_start_in_deep_white_matter_off_the_midline() -> None:
         assert wm > 0.4 and distance_mm > 5 and abs(mass.centre_mm[0]) > 12
         radii.append(mass.radius_mm / 1.3)
         strengths.append(mass.strength)
-    assert 8 <= min(radii) and max(radii) <= 24 and max(radii) > 1.2 * min(radii)
-    assert 0.3 <= min(strengths) and max(strengths) <= 0.6
+    assert min(radii) >= 8 and max(radii) <= 24 and max(radii) > 1.2 * min(radii)
+    assert min(strengths) >= 0.3 and max(strengths) <= 0.6
 
 
 @pytest.mark.parametrize("radius_mm", [9.0, 12.0])
