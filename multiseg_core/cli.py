@@ -243,7 +243,7 @@ def train_command(options: argparse.Namespace) -> None:
 def study_command(options: argparse.Namespace) -> None:
     """``multiseg study``: everything, from the params file to the report."""
     from .reporting import notebooks, pages, summary
-    from .study import runs
+    from .study import finished_runs, runs
 
     started = time.monotonic()
     study = _load(options)
@@ -262,6 +262,8 @@ def study_command(options: argparse.Namespace) -> None:
         pages.render_notebook(executed, study.folder / f"{output}.html")
         notebooks.mark_rendered(study, output, key)
     index = pages.write_index(study, [output for _, output, _ in plan])
+    for line in summary.mixed_conditions(finished_runs.network_facts(study.networks())):
+        print(f"warning: {line}", file=sys.stderr)
     print()
     print(summary.results_table(study).round(3).to_string(index=False, na_rep="-"))
     print()

@@ -12,7 +12,6 @@ from ..params import CohortParams
 from ..utils.errors import UserError, suggest
 from .base import Case, Cohort
 from .layouts import LAYOUTS, find_cases
-from .phantom.source import CODES, PRESETS, ensure_files, phantom_cases
 from .table import read_manifest
 
 __all__ = ["LAYOUTS", "Case", "Cohort", "ensure_files", "label_order", "load_cohorts"]
@@ -104,10 +103,20 @@ def _check_keys(name: str, p: CohortParams) -> None:
         for key in ("manifest", "codes"):
             if not getattr(p, key):
                 raise UserError(f"missing key 'cohorts.{name}.{key}' (source table needs it)")
-    elif (p.preset or name) not in PRESETS:
-        raise UserError(
-            f"cohorts.{name}.preset: no phantom imitates '{p.preset or name}'{suggest(p.preset or name, PRESETS)}"
-        )
+    else:
+        from .phantom.presets import PRESETS  # slow to import
+
+        if (p.preset or name) not in PRESETS:
+            known = suggest(p.preset or name, PRESETS)
+            raise UserError(f"cohorts.{name}.preset: no phantom imitates '{p.preset or name}'{known}")
+
+
+def ensure_files(case: Case) -> None:
+    """Write the files of a generated case unless they are there. Other cases are left alone."""
+    if case.made_by is not None:
+        from .phantom import source  # slow to import
+
+        source.ensure_files(case)
 
 
 def label_order(params: Mapping[str, CohortParams]) -> tuple[str, ...]:
@@ -115,6 +124,8 @@ def label_order(params: Mapping[str, CohortParams]) -> tuple[str, ...]:
     found: dict[str, None] = {}
     for name, p in params.items():
         if p.source == "phantom":
+            from .phantom.presets import PRESETS  # slow to import
+
             found.update(dict.fromkeys(PRESETS[p.preset or name].annotates))
             continue
         for value in _stated_codes(p).values():
@@ -136,6 +147,8 @@ def _load(name: str, p: CohortParams, labels: Sequence[str], base: Path, work: P
     notes: tuple[str, ...] = ()
     complete: Mapping[int, str | Sequence[str]] | None = None
     if p.source == "phantom":
+        from .phantom.source import CODES, PRESETS, phantom_cases  # slow to import
+
         preset = PRESETS[p.preset or name]
         codes: Mapping[int, str | Sequence[str]] = preset.codes
         absent = tuple(label for label in preset.absent if label in labels)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-
-import nbformat
 
 from ..params import EACH_SCENARIO, params_files
 from ..study.study import Study
@@ -47,9 +46,15 @@ def planned_notebooks(study: Study, folder: Path) -> list[tuple[Path, str, dict[
 
 def require_parameters(source: Path, parameters: Mapping[str, str]) -> None:
     """Check that a notebook has all of some parameters. Raises `UserError` naming the notebook and the parameter."""
-    import papermill  # slow to import
-
-    known = papermill.inspect_notebook(str(source))
+    known = {
+        target.id
+        for cell in json.loads(source.read_text(encoding="utf-8"))["cells"]
+        if "parameters" in cell["metadata"].get("tags", ())
+        for line in ast.parse("".join(cell["source"])).body
+        if isinstance(line, ast.Assign)
+        for target in line.targets
+        if isinstance(target, ast.Name)
+    }  # papermill, which can tell as well, is slow to import
     for name in parameters:
         if name not in known:
             raise UserError(f"{source.name}: no parameter '{name}'{suggest(name, known)}")
@@ -96,6 +101,8 @@ def execute_notebook(source: Path, output: Path, parameters: Mapping[str, str]) 
 
 def notebook_key(study: Study, source: Path, parameters: Mapping[str, str]) -> str:
     """Return a fingerprint of everything that an executed notebook shows."""
+    import nbformat  # slow to import
+
     cases = [study.store.key(case, study.cohorts[case.cohort]) for case in study.needed_cases()]
     cells = [c.source for c in nbformat.read(source, as_version=4).cells if c.cell_type == "code"]
     return fingerprint(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -30,8 +31,34 @@ def provenance_table(study: Study) -> pd.DataFrame:
         "trained with": _distinct(trained, lambda p: f"torch {p['packages'].get('torch', '?')}"),
         "precision": ", ".join(dict.fromkeys("bf16" if t["bf16"] else "float32" for t in trained)) or "-",
         "trained at commit": _distinct(trained, lambda p: p["commit"]),
+        **{"warning" + " " * i: line for i, line in enumerate(mixed_conditions(trained))},
     }
     return pd.DataFrame({"": rows.values()}, index=list(rows))
+
+
+_CONDITIONS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
+    "kinds of device": lambda t: "CPU" if t["provenance"]["device"] == "cpu" else "GPU",
+    "precisions": lambda t: "bf16" if t["bf16"] else "float32",
+    "versions of torch": lambda t: str(t["provenance"]["packages"].get("torch", "?")).partition("+")[0],
+    "versions of MONAI": lambda t: str(t["provenance"]["packages"].get("monai", "?")),
+}
+
+
+def mixed_conditions(trained: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return a sentence for everything that changes numbers a little and that networks do not share.
+
+    Parameters
+    ----------
+    trained
+        What is written of the networks, from `finished_runs.network_facts`.
+    """
+    sentences = []
+    for what, value in _CONDITIONS.items():
+        counts = Counter(map(value, trained))
+        if len(counts) > 1:
+            found = ", ".join(f"{name} ({n} networks)" for name, n in counts.items())
+            sentences.append(f"the networks were trained with different {what}: {found}")
+    return sentences
 
 
 def _distinct(trained: Sequence[Mapping[str, Any]], what: Callable[[Mapping[str, Any]], object]) -> str:

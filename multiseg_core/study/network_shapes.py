@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -33,6 +34,9 @@ def try_network(spec: Mapping[str, Any], n_modalities: int, training: TrainingPa
         size = getattr(training, key)
         if any(edge % divisor for edge in size) and spec.get("name", "unet") == "unet":
             raise UserError(f"training.{key}: {size} must be multiples of {divisor}")
+        usual = spec.get("name", "unet") == "unet" and "spatial_dims" not in spec
+        if usual and n * math.prod(edge // divisor for edge in size) > 1:
+            continue  # nothing else can be wrong, and torch's arithmetic of shapes is slow to import
         network.train(key == "patch_size")
         try:
             network(torch.empty(n, n_modalities, *size, device="meta"))
