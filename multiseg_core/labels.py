@@ -139,10 +139,7 @@ class CodeMap:
 
     @classmethod
     def build(
-        cls,
-        labels: Sequence[str],
-        codes: Mapping[int, str | Sequence[str]],
-        absent: Sequence[str] = (),
+        cls, labels: Sequence[str], codes: Mapping[int, str | Sequence[str]], absent: Sequence[str] = ()
     ) -> CodeMap:
         """Resolve a cohort's code map within the labels of a study.
 

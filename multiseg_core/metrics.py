@@ -99,11 +99,7 @@ def _nearest(of: np.ndarray, to: np.ndarray, sizes: np.ndarray) -> np.ndarray:
 
 
 def label_metrics(
-    target: np.ndarray,
-    prediction: np.ndarray,
-    sets: Sequence[LabelSet],
-    labels: Sequence[str],
-    spacing_mm: Spacing,
+    target: np.ndarray, prediction: np.ndarray, sets: Sequence[LabelSet], labels: Sequence[str], spacing_mm: Spacing
 ) -> dict[str, dict[str, float]]:
     """Compute the metrics of every label that the target can show.
 

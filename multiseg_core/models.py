@@ -57,8 +57,7 @@ class Model(_Choices):
     of the same cases, an upper bound, where somebody knows the truth. ``pseudo``: networks of the single tasks first
     label what the other cohorts leave out."""
     loss: Annotated[
-        Loss,
-        BeforeValidator(lambda v: {"name": v} if isinstance(v, str) else v, json_schema_input_type=str | Loss),
+        Loss, BeforeValidator(lambda v: {"name": v} if isinstance(v, str) else v, json_schema_input_type=str | Loss)
     ] = Loss(name="SelectiveCrossEntropy")
     """The loss; on targets of single classes, such as naive ones, selective cross-entropy is plain cross-entropy."""
     sampling: Literal["relevant", "uniform"] = "relevant"

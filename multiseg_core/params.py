@@ -83,8 +83,7 @@ class CohortParams:
     """One cohort: where its cases come from and what its label codes mean."""
 
     source: Text
-    """``phantom``, ``table``, or a real layout by name: ``ibsr``, ``mrbrains13``, ``mrbrains17``, ``mrbrains18``,
-    ``brats12``, ``brainweb``, ``tumorsim``."""
+    """``phantom``, ``table``, or a real layout by name: a file of `multiseg_core.cohorts.layouts`."""
     preset: Text | None = None
     """phantom: which cohort to imitate; the cohort's own name by default."""
     cases: Count | None = None

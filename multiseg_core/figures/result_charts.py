@@ -202,11 +202,7 @@ def _differences(table: pd.DataFrame) -> str:
     )
 
 
-@figure_kind(
-    "differences",
-    "Mean differences between models with 95 % intervals over cases and seeds.",
-    _differences,
-)
+@figure_kind("differences", "Mean differences between models with 95 % intervals over cases and seeds.", _differences)
 def difference_intervals(comparison: pd.DataFrame, value: str = "dice") -> Figure:
     """Draw the mean difference of pairs of models with its interval, a panel per scenario (a forest plot).
 

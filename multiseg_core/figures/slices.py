@@ -37,7 +37,7 @@ def best_slice(case: StoredCase, labels: Sequence[str]) -> int:
 
 
 def drawn_sets(case: StoredCase, labels: Sequence[str]) -> list[str]:
-    """Return what the cohort of a case draws: labels in their order, then coarse sets such as ``oedema or tumour``."""
+    """Return what the cohort of a case draws: labels in their order, then coarse sets such as ``a or b``."""
     relevant = sorted((members for members in case.sets if is_relevant(members)), key=len)
     names = [OR.join(label for label in labels if label in members) for members in relevant if members <= set(labels)]
     return sorted(names, key=lambda name: [name not in labels, *(list(labels).index(n) for n in name.split(OR))])
@@ -54,13 +54,7 @@ def target_overlay(case: StoredCase, labels: Sequence[str], z: int) -> np.ndarra
 
 
 def show_slice(
-    axes: Axes,
-    case: StoredCase,
-    modality: str,
-    z: int,
-    overlay: np.ndarray | None,
-    labels: Sequence[str],
-    title: str,
+    axes: Axes, case: StoredCase, modality: str, z: int, overlay: np.ndarray | None, labels: Sequence[str], title: str
 ) -> None:
     """Draw an axial slice of a case, neurological orientation, with class numbers (X, Y) painted over it."""
     image = case.images[case.modalities.index(modality), :, :, z]
@@ -187,9 +181,7 @@ def _patches(table: pd.DataFrame) -> str:
 
 
 @figure_kind(
-    "patches",
-    "Patches of one training step: the image above, what the loss is told of every voxel below.",
-    _patches,
+    "patches", "Patches of one training step: the image above, what the loss is told of every voxel below.", _patches
 )
 def patch_draws(sampler: PatchSampler, step: int, classes: Sequence[str]) -> tuple[Figure, pd.DataFrame]:
     """Draw the patches of one training step: above the last modality, below what the loss is told of every voxel.

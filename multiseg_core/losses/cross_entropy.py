@@ -151,9 +151,7 @@ class PatchwiseSelectiveCrossEntropy(LabelSetLoss):
         super().__init__(membership)
         size = self.membership.sum(dim=1)
         self.register_buffer(
-            "is_background_row",
-            self.membership[:, 0] & (size > 1) & (size < self.n_classes),
-            persistent=False,
+            "is_background_row", self.membership[:, 0] & (size > 1) & (size < self.n_classes), persistent=False
         )
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:

@@ -81,7 +81,7 @@ class SoftDice(_DiceLoss):
 
     On plain targets (rows below C) it equals `monai.losses.DiceLoss(include_background=False, softmax=True,
     to_onehot_y=True, batch=True, smooth_nr=0)`. Voxels whose row leaves open whether they belong to a class
-    are left out of that class's counts. A coarse row without background (such as "oedema or tumour") that
+    are left out of that class's counts. A coarse row without background (such as "a or b") that
     occurs in the batch adds a term of its own, on the summed probability of its classes.
 
     Parameters

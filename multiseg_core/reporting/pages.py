@@ -31,6 +31,9 @@ from .table_files import TEMPLATES, number, render
 MAIN_FIGURES: tuple[FigureKind[..., Any], ...] = (dice_boxes, prediction_panel)
 """What the index shows of every scenario."""
 
+LEDGER_NOTEBOOK = "04_statistical_comparison"
+"""Where the index says that the rules of the ledger are explained, if the study has it."""
+
 _SECTION = re.compile(r'<h2 id="([^"]+)">(.*?)<a class="anchor-link"', re.DOTALL)
 
 
@@ -94,6 +97,7 @@ def write_index(study: Study, notebooks: Sequence[str]) -> Path:
         "index.html.j2",
         title=study.params.title or f"multiseg: {study.name}",
         params_name=study.params_file.name,
+        ledger_page=LEDGER_NOTEBOOK if LEDGER_NOTEBOOK in notebooks else None,
         ledger=_ledger_rows(study.folder / "tables" / "ledger.csv"),
         scenarios=[_scenario(study, name, results, notebooks) for name in study.params.scenarios],
         labels=[label_name(name) for name in study.labels if name in results.columns],

@@ -68,5 +68,5 @@ def figure_number(study: Study, scenario: str | None, kind: FigureKind[..., Any]
 
 
 def file_name(number: int | None, scenario: str | None, name: str) -> str:
-    """Return the file name of a figure without its ending: ``26_anatomy_wmh_dice``, or ``mine_dice``."""
+    """Return the file name of a figure without its ending: ``26_scenario_dice``, or ``scenario_dice``."""
     return "_".join(part for part in ("" if number is None else f"{number:02d}", scenario or "", name) if part)

@@ -260,7 +260,7 @@ def _label_warnings(scenario: Scenario) -> list[str]:
 
 
 def _set_name(cohort: Cohort, position: int, study: Study) -> str:
-    """Return a short name of a cohort's label set: a label, ``background``, ``ignored``, or ``oedema|tumour``."""
+    """Return a short name of a cohort's label set: a label, ``background``, ``ignored``, or ``a|b``."""
     members = cohort.code_map.sets[position]
     if position == 0:
         return BACKGROUND  # whatever may hide in it

@@ -222,10 +222,7 @@ def test_brainweb(tmp_path: Path, suffix: str) -> None:
     cohort = load(tmp_path, "brainweb", exclude=["subject41", "subject54"])
     assert names(cohort) == [f"subject{i}" for i in BRAINWEB if i not in ("41", "54")]
     assert not cohort.problems and not cohort.notes
-    assert files(cohort, 0, tmp_path) == {
-        "T1": f"subject04_t1w_p4{suffix}",
-        "labels": f"subject04_crisp_v{suffix}",
-    }
+    assert files(cohort, 0, tmp_path) == {"T1": f"subject04_t1w_p4{suffix}", "labels": f"subject04_crisp_v{suffix}"}
     assert cohort.cases[0].labels_on_own_grid
     skull = dict.fromkeys((4, 5, 6, 7, 9, 10, 11), HEALTHY)
     assert meaning(cohort) == {0: HEALTHY, 1: {"csf"}, 2: {"gm"}, 3: {"wm"}, 8: {"csf"}, **skull}
