@@ -118,7 +118,7 @@ def build_parser() -> argparse.ArgumentParser:
         f"(default: {InferenceParams.memory_gib:g})",
     )  # fmt: skip
     sub = add(
-        "compare", compare_command, "Compare models by a table of results: which is better, and is it no chance?",
+        "compare", compare_command, "Compare models by a table of results: which is better, and is it more than luck?",
         COMPARE_HELP,
     )  # fmt: skip
     sub.formatter_class = argparse.RawDescriptionHelpFormatter

@@ -393,7 +393,7 @@ def _validated(kind: Any, raw: Any, where: tuple[str, ...] = ()) -> Any:
     order = ("unexpected_keyword_argument", "extra_forbidden", "missing")
     first = min(errors, key=lambda e: order.index(e["type"]) if e["type"] in order else len(order))
     kind_of, value, loc = first["type"], first["input"], first["loc"]
-    place, parts = "", []
+    parts: list[str] = []
     node = raw
     for part in loc:  # a place in the file, without the branches of unions
         if (isinstance(node, Mapping) and part in node) or (kind_of == "missing" and part == loc[-1]):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -47,13 +47,10 @@ def planned_notebooks(study: Study, folder: Path) -> list[tuple[Path, str, dict[
 def require_parameters(source: Path, parameters: Mapping[str, str]) -> None:
     """Check that a notebook has all of some parameters. Raises `UserError` naming the notebook and the parameter."""
     known = {
-        target.id
+        name
         for cell in json.loads(source.read_text(encoding="utf-8"))["cells"]
         if "parameters" in cell["metadata"].get("tags", ())
-        for line in ast.parse("".join(cell["source"])).body
-        if isinstance(line, ast.Assign)
-        for target in line.targets
-        if isinstance(target, ast.Name)
+        for name in re.findall(r"^(\w+) *(?::[^=\n]*)?=", "".join(cell["source"]), re.MULTILINE)
     }  # papermill, which can tell as well, is slow to import
     for name in parameters:
         if name not in known:

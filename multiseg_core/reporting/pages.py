@@ -161,8 +161,8 @@ def _main_figures(study: Study, scenario: str) -> list[dict[str, str]]:
     """Return the box plot and the slice panel of a scenario as data URIs, with captions and alternative texts."""
     shown = []
     for kind in MAIN_FIGURES:
-        number = show_figure.figure_number(study, scenario, kind)
-        path = study.folder / "figures" / f"{show_figure.file_name(number, scenario, kind.name)}.png"
+        name = show_figure.file_name(show_figure.figure_number(study, scenario, kind), scenario, kind.name)
+        path = study.folder / "figures" / f"{name}.png"
         if path.exists():
             with Image.open(path) as image:
                 width = round(image.width * SHOWN_DPI / DPI)

@@ -31,8 +31,9 @@ def provenance_table(study: Study) -> pd.DataFrame:
         "trained with": _distinct(trained, lambda p: f"torch {p['packages'].get('torch', '?')}"),
         "precision": ", ".join(dict.fromkeys("bf16" if t["bf16"] else "float32" for t in trained)) or "-",
         "trained at commit": _distinct(trained, lambda p: p["commit"]),
-        **{"warning" + " " * i: line for i, line in enumerate(mixed_conditions(trained))},
     }
+    if mixed := mixed_conditions(trained):
+        rows["warning"] = "; ".join(mixed)
     return pd.DataFrame({"": rows.values()}, index=list(rows))
 
 

@@ -66,6 +66,13 @@ def test_parameters_are_checked_before_execution(tmp_path: Path) -> None:
         notebooks.execute_notebook(source, tmp_path / "out.ipynb", {"scenaro": "b"})
 
 
+def test_parameters_may_have_types_and_magics_beside_them(tmp_path: Path) -> None:
+    source = notebook(tmp_path / "n.ipynb", "%autoreload 2\nscenario: str = 'a'\nsteps = 3  # a == b")
+    notebooks.require_parameters(source, {"scenario": "b", "steps": "4"})
+    with pytest.raises(UserError, match="no parameter 'a'"):
+        notebooks.require_parameters(source, {"a": "b"})
+
+
 def test_a_failing_cell_is_one_line(tmp_path: Path) -> None:
     source = notebook(tmp_path / "n.ipynb", "x = 1", "raise ValueError('no such thing')")
     with pytest.raises(UserError, match=r"n.ipynb: cell \d failed: ValueError: no such thing \(see .*out.ipynb\)"):
