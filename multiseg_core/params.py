@@ -121,9 +121,9 @@ class PreprocessingParams:
     spacing_mm: Millimetres | None = 1.0
     """Isotropic voxel size of the store; null keeps that of each case."""
     label_interpolation: Literal["auto", "nearest", "gaussian"] = "auto"
-    """``nearest``, ``gaussian`` (a Gaussian per label, then the largest; smooth where grids are rotated) or ``auto``:
-    nearest where only the scale changes, gaussian where the grid is rotated, as in the thesis, or where the labels are
-    finer than the target by more than half."""
+    """How labels are brought to the store's voxels. ``auto``: each label, and each small piece of it, keeps its volume,
+    see `preprocessing.resampling`. ``nearest``: nearest neighbour, as in the thesis where only the scale changes.
+    ``gaussian``: a Gaussian per label, then the largest, as in the thesis for rotated grids; eats small lesions."""
     brain_extraction: Literal["auto", "robex", "none"] = "auto"
     """Where the brain is. ``auto``: the case's mask; without one, what differs from the background of a
     brain-extracted image; else ROBEX, on the T1 if there is one. ``robex``: the case's mask, or ROBEX on any image.

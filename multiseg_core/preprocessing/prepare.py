@@ -8,8 +8,9 @@ z-scored inside the brain and set to a fixed value outside. Each step can be cho
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -20,26 +21,36 @@ from ..labels import CodeMap
 from ..params import PreprocessingParams
 from ..utils.errors import UserError
 from .brain_masks import find_brain
-from .grids import (
-    Grid,
-    aligned_with_world,
-    field_of_view,
-    is_rotated,
-    resample,
-    resample_labels_gaussian,
-    rescaled,
-    scale_factors,
-    voxel_sizes,
-)
+from .grids import Grid, aligned_with_world, field_of_view, is_rotated, rescaled, voxel_sizes
 from .image_files import read_volume, require_same_grid
+from .resampling import reached, resample, resample_gaussian, resample_labels, resample_nearest, what_is_kept
 
 FloatArray = np.ndarray
 
-COARSER = 1.5
-"""Ratio of voxel sizes above which labels are averaged rather than picked."""
-
 CROP_MARGIN = 4
 """Voxels kept around the brain."""
+
+
+@dataclass(frozen=True)
+class Native:
+    """Labels on the grid that they were drawn on: what a prediction is scored against.
+
+    Attributes
+    ----------
+    target
+        (X, Y, Z) uint8 positions in the code map's sets; axes nearest to RAS, unless images keep their orientation.
+    affine
+        (4, 4) voxel to world (mm).
+    """
+
+    target: np.ndarray
+    affine: FloatArray
+
+    @property
+    def grid(self) -> Grid:
+        """Its grid."""
+        x, y, z = (int(n) for n in self.target.shape)
+        return Grid((x, y, z), self.affine)
 
 
 @dataclass(frozen=True)
@@ -60,6 +71,10 @@ class Prepared:
         Grid of the input files.
     complete
         As `target`, in the sets of the map of complete labels, or None without such labels.
+    kept
+        What the grid costs each drawn label, see `resampling.what_is_kept`.
+    native
+        The labels as they were drawn, or None without labels.
     """
 
     images: FloatArray
@@ -69,6 +84,8 @@ class Prepared:
     native_shape: tuple[int, int, int]
     native_affine: FloatArray
     complete: np.ndarray | None = None
+    kept: list[dict[str, Any]] = field(default_factory=list)
+    native: Native | None = None
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
@@ -121,30 +138,32 @@ def prepare(
     if params.orientation != "native":
         turned = {role: nib.as_closest_canonical(image) for role, image in opened.items()}
     source = Grid.of(next(iter(turned.values())))
-    grid = (aligned_with_world if params.orientation == "world" else rescaled)(source, params.spacing_mm)
+    grid = store_grid(source, params)
 
     first, first_path = next(iter(images.items()))
     first_volume = read_volume(first_path, turned[first])
     native_mask = find_brain(images, turned, first_volume, brain_mask, params.brain_extraction)
     # a grid that is rotated against the image has corners that the image does not reach
-    mask = resample(native_mask.astype(np.float32), source, grid, 1, only_inside=is_rotated(source, grid)) > 0.5
+    mask = resample(native_mask.astype(np.float32), source, grid, only_inside=is_rotated(source, grid)) > 0.5
     if not mask.any():
         raise UserError(f"{brain_mask or first_path}: the brain mask is empty")
-    target = None
+    target, own = None, None
+    kept: list[dict[str, Any]] = []
     if labels is not None and code_map is not None:
-        target = _read_target(labels, turned["labels"], code_map, grid, params.label_interpolation, labels_on_own_grid)
+        own = Native(read_positions(labels, turned["labels"], code_map), Grid.of(turned["labels"]).affine)
+        target, kept = _resampled(labels, own, grid, params, code_map, labels_on_own_grid)
 
     complete = None
     if complete_labels is not None and complete_map is not None:
-        image = turned["complete_labels"]
-        complete = _read_target(complete_labels, image, complete_map, grid, params.label_interpolation, False)
+        drawn = Native(read_positions(complete_labels, turned["complete_labels"], complete_map), source.affine)
+        complete, _ = _resampled(complete_labels, drawn, grid, params, complete_map, False)
 
     box = _box(mask if target is None else mask | (target != 0), params.crop)
     mask = np.ascontiguousarray(mask[box])
     channels = np.empty((len(images), *mask.shape), dtype=np.float32)
     for channel, (modality, path) in enumerate(images.items()):
         volume = first_volume if channel == 0 else read_volume(path, turned[modality])
-        resampled = resample(volume, source, grid, 1)[box]
+        resampled = resample(volume, source, grid)[box]
         channels[channel] = _normalised(resampled, mask, params, path)
     return Prepared(
         images=channels,
@@ -154,38 +173,37 @@ def prepare(
         native_shape=Grid.of(native).shape,
         native_affine=native.affine,
         complete=None if complete is None else np.ascontiguousarray(complete[box]),
+        kept=kept,
+        native=own,
     )
 
 
-def _read_target(
-    path: Path, image: nib.Nifti1Image, code_map: CodeMap, grid: Grid, interpolation: str, own_grid: bool
-) -> np.ndarray:
-    """Read labels and bring them to a grid as positions in the code map's sets, uint8."""
+def read_positions(path: Path, image: nib.Nifti1Image, code_map: CodeMap) -> np.ndarray:
+    """Read labels on their own grid as positions in the code map's sets, uint8. Raises `UserError` naming the file."""
     codes = read_volume(path, image, np.float64)
     try:
-        positions = code_map.translate(codes)
+        return code_map.translate(codes)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
-    source = Grid.of(image)
+
+
+def store_grid(source: Grid, params: PreprocessingParams) -> Grid:
+    """Return the grid that an image is brought to."""
+    return (aligned_with_world if params.orientation == "world" else rescaled)(source, params.spacing_mm)
+
+
+def _resampled(
+    path: Path, drawn: Native, grid: Grid, params: PreprocessingParams, code_map: CodeMap, own_grid: bool
+) -> tuple[np.ndarray, list[dict[str, Any]]]:
+    """Bring labels to a grid; return them, and what it costs."""
+    positions, source = drawn.target, drawn.grid
     if own_grid and not field_of_view(source, grid).any():
         raise UserError(f"{path}: lies beside the images of its case; is its affine right?")
-    if interpolation == "auto":
-        interpolation = "gaussian" if _needs_gaussian(source, grid, own_grid) else "nearest"
-    if interpolation == "gaussian":
-        return resample_labels_gaussian(positions, source, grid)
-    # a grid of their own, or a rotated one, may reach beyond the labels
-    beyond = own_grid or is_rotated(source, grid)
-    return resample(positions, source, grid, 0, only_inside=beyond)
+    found = _LABELS[params.label_interpolation](positions, source, grid)
+    return found, what_is_kept(positions, source, found, grid, code_map.sets)
 
 
-def _needs_gaussian(source: Grid, grid: Grid, own_grid: bool) -> bool:
-    """Where nearest neighbour is not good enough: rotated grids (thesis 3.5), and labels drawn finer than the target.
-
-    Of 1 mm labels on a 2 mm grid, nearest neighbour takes one voxel in eight, always at one corner: half a voxel beside
-    the image, which is interpolated. Small changes of scale, as from 0.96 to 1 mm in the thesis, do no harm.
-    """
-    limit = 1.0 if own_grid else COARSER
-    return is_rotated(source, grid) or bool(scale_factors(source, grid).max() > limit + 0.01)
+_LABELS = {"auto": resample_labels, "nearest": resample_nearest, "gaussian": resample_gaussian}
 
 
 def _box(occupied: np.ndarray, crop: bool) -> tuple[slice, ...]:
@@ -255,15 +273,21 @@ def to_native(
         Class numbers, uint8, `native_shape`.
     """
     x, y, z = probabilities.shape[1:]
-    source, native = Grid((x, y, z), affine), Grid(native_shape, native_affine)
-    best = np.zeros(native_shape, dtype=np.float32)
+    source, whole = Grid((x, y, z), affine), Grid(native_shape, native_affine)
     result = np.zeros(native_shape, dtype=np.uint8)
+    window = reached(source, whole)
+    if any(part.stop <= part.start for part in window):
+        return result
+    native = whole.cropped(window)
+    best = np.zeros(native.shape, dtype=np.float32)
+    found = np.zeros(native.shape, dtype=np.uint8)
     for c, volume in enumerate(probabilities):
         # the centres of the outermost native voxels may lie beyond the last centres of a coarser grid
-        values = resample(np.asarray(volume, dtype=np.float32), source, native, order=1)
+        values = resample(np.asarray(volume, dtype=np.float32), source, native)
         better = values > best
-        result[better] = c
+        found[better] = c
         best[better] = values[better]
     # but not beyond its outermost voxels
-    result[~field_of_view(source, native)] = 0
+    found[~field_of_view(source, native)] = 0
+    result[window] = found
     return result
