@@ -236,7 +236,7 @@ def what_is_kept(
         if not (is_relevant(members) and before[at]):
             continue
         pieces, n = ndimage.label(positions == at, _TOUCHING)
-        kept = np.count_nonzero(np.bincount(pieces[back == at], minlength=n + 1)[1:])
+        kept = int(np.count_nonzero(np.bincount(pieces[back == at], minlength=n + 1)[1:]))
         row = {"set": at, "ml": float(before[at]), "ml_kept": float(after[at]), "pieces": int(n), "pieces_kept": kept}
         rows.append(row)
     return rows
