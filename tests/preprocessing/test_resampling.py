@@ -16,27 +16,7 @@ from multiseg_core.preprocessing.resampling import (
     resample_nearest,
 )
 
-
-def rotation(axis: int, degrees: float) -> np.ndarray:
-    """A (3, 3) rotation about a world axis."""
-    i, j = [(1, 2), (2, 0), (0, 1)][axis]
-    cos, sin = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
-    matrix = np.eye(3)
-    matrix[i, i] = matrix[j, j] = cos
-    matrix[i, j], matrix[j, i] = -sin, sin
-    return matrix
-
-
-OBLIQUE = rotation(2, 30) @ rotation(0, 20)
-
-
-def centred(spacing_mm: tuple[float, float, float], extent_mm: float, turn: np.ndarray) -> Grid:
-    """A grid about (0.3, -0.2, 0.1) mm."""
-    shape = tuple(int(np.ceil(extent_mm / s)) for s in spacing_mm)
-    affine = np.eye(4)
-    affine[:3, :3] = turn @ np.diag(spacing_mm)
-    affine[:3, 3] = np.array([0.3, -0.2, 0.1]) - affine[:3, :3] @ ((np.array(shape) - 1) / 2)
-    return Grid(shape, affine)
+from .test_grids import OBLIQUE, centred
 
 
 def sphere(grid: Grid, radius_mm: float) -> np.ndarray:
@@ -154,7 +134,7 @@ def test_labels_that_fill_the_brain_keep_their_volumes() -> None:
 @pytest.mark.parametrize("way", [resample_labels, resample_nearest, resample_gaussian])
 def test_a_centre_half_way_between_slices_takes_either(way: Callable[..., np.ndarray]) -> None:
     source = Grid((20, 20, 4), np.diag([1.0, 1.0, 3.0, 1.0]))
-    to = Grid((20, 20, 5), np.diag([1.0, 1.0, 2.0, 1.0]) + 0.0)
+    to = Grid((20, 20, 5), np.diag([1.0, 1.0, 2.0, 1.0]))
     to.affine[2, 3] = -0.5  # centres at -.5, 1.5, ...: the second lies half-way between the first two slices
     drawn = np.ones(source.shape, np.uint8)
     drawn[:, :, 1:] = 2
