@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 
 COMPARE_HELP = """
 
-The file has a header and at least the columns model, case and dice; scenario, seed, cohort and label may be added, and
-other columns are ignored. An empty value is a missing one: a pair of models is compared on what both have.
+The file has a header and at least the columns model, case and dice; scenario, replicate, seed, cohort, subject and
+label may be added. An empty value is a missing one: a pair of models is compared on what both have. With the columns
+volume_true_ml and volume_pred_ml, an empty Dice counts as 1 where both are 0: the model rightly found nothing. Other
+columns are ignored.
 
   model,case,dice
   ours,sub01,0.81
@@ -28,11 +30,14 @@ other columns are ignored. An empty value is a missing one: a pair of models is 
   nnunet,sub01,0.79
   nnunet,sub02,0.75
 
-The case is the unit: labels and seeds of a case are averaged first. Shown are the means of models; the difference of
-every pair with a 95 % bootstrap interval, effect size d_z and Wilcoxon's p, corrected after Holm; how often each model
-takes each rank when the cases are drawn again; and how many cases would show each difference with a power of 0.8.
+The subject is the unit (without that column, the case): labels, seeds and cases of a subject are averaged first.
+Shown are the means of models; the difference of every pair, with 95 % intervals that hold together for all pairs (at
+least six subjects), effect size d_z and Wilcoxon's p; how often each model takes each rank when subjects are drawn
+again; and how many subjects would show each difference with a power of 0.8. Name the pairs that you care about
+beforehand with --contrast: their intervals are narrower.
 
-example: multiseg compare reports/quick/metrics.csv --value jaccard --out comparison"""
+examples: multiseg compare reports/quick/metrics.csv --value jaccard --out comparison
+          multiseg compare results.csv --contrast ours,nnunet --margin 0.02"""
 
 # The heavy modules (torch, nilearn, nbconvert) are imported by the commands that need them, so that --help is quick.
 
@@ -94,7 +99,11 @@ def build_parser() -> argparse.ArgumentParser:
     sub = add("train", train_command, "Train and evaluate one run, as a cluster scheduler would start it.")
     _add_params(sub)
     which = sub.add_mutually_exclusive_group(required=True)
-    which.add_argument("--run", metavar="KEY", help="scenario/model/seed, or the run's key")
+    which.add_argument(
+        "--run",
+        metavar="KEY",
+        help="scenario/model/seed (of a later replicate, scenario/model/replicate/seed), or the run's key",
+    )
     which.add_argument("--list", action="store_true", help="list the runs with their keys and states")
     sub = add(
         "predict", predict_command, "Segment a case with a finished run; the result is on the grid of its images."
@@ -128,18 +137,29 @@ def build_parser() -> argparse.ArgumentParser:
         "--lower-is-better", action="store_true",
         help="rank the smallest mean first, as for distances (hd95_mm and assd_mm are known to be such)",
     )  # fmt: skip
+    sub.add_argument(
+        "--contrast", action="append", metavar="A,B", help="compare these two models only; may be given several times"
+    )
+    sub.add_argument(
+        "--margin", type=_positive, metavar="VALUE",
+        help="say of each pair whether the first is not worse than the second by more than this",
+    )  # fmt: skip
     sub.add_argument("--out", type=Path, metavar="FOLDER", help="also write tables (CSV, LaTeX), a page and a figure")
     return parser
 
 
-def _gib(text: str) -> float:
+def _positive(text: str, what: str = "a number") -> float:
     try:
         value = float(text)
     except ValueError:
         value = 0.0
     if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a number of GiB above 0")
+        raise argparse.ArgumentTypeError(f"'{text}' is not {what} above 0")
     return value
+
+
+def _gib(text: str) -> float:
+    return _positive(text, "a number of GiB")
 
 
 def _add_params(parser: argparse.ArgumentParser) -> None:
@@ -171,11 +191,15 @@ def check_command(options: argparse.Namespace) -> None:
     except UserError as error:
         findings.errors.append(str(error))
     print(findings.cohorts.to_string(index=False))
+    if len(findings.costs):
+        print(f"what voxels of {study.params.preprocessing.spacing_mm:g} mm cost the labels:")
+        print(findings.costs.to_string(index=False, float_format="{:.1f}".format))
     for name, s in study.scenarios.items():
         kind = "validation cases" if s.tests_on_validation else "cases"
         print(
             f"scenario {name}: trains on {', '.join(s.parts)}; tests {len(s.test_cases)} {kind} of "
             f"{s.test.name}; {len(s.models)} models x {len(study.params.seeds)} seeds"
+            + (f" x {len(study.replicates)} replicates" if len(study.replicates) > 1 else "")
         )
     for line in findings.warnings:
         print(f"warning: {line}", file=sys.stderr)
@@ -316,7 +340,13 @@ def compare_command(options: argparse.Namespace) -> None:
 
     metrics = results_csv.read_results(options.file, options.value)
     lower = options.lower_is_better or options.value in results_csv.LOWER_IS_BETTER
-    found = comparison.compare(metrics, options.value, not lower)
+    contrasts = None
+    if options.contrast:
+        contrasts = [(a, b) for a, comma, b in (text.partition(",") for text in options.contrast)]
+        for text, pair in zip(options.contrast, contrasts, strict=True):
+            if not all(pair) or "," in pair[1]:
+                raise UserError(f"--contrast {text}: expected two models, as in --contrast ours,nnunet")
+    found = comparison.compare(metrics, options.value, not lower, contrasts, options.margin)
     for line in found.warnings:
         print(f"warning: {line}", file=sys.stderr)
     print(comparison.as_text(found), end="")

@@ -14,6 +14,7 @@ from torch import nn
 
 from .networks import build_network
 from .params import InferenceParams, PreprocessingParams
+from .preprocessing.grids import Grid
 from .preprocessing.prepare import Prepared, to_native
 from .tiling import fold_normalisation, predict
 from .utils.compute import Compute
@@ -156,6 +157,29 @@ class Segmenter:
             for m in self.members
         ]
 
+    def class_maps_on(
+        self, images: np.ndarray, affine: np.ndarray, grid: Grid, modalities: Sequence[str], compute: Compute,
+        memory_gib: float,
+    ) -> tuple[list[np.ndarray], list[np.ndarray]]:  # fmt: skip
+        """Return what `class_maps` does, and the same on another grid, to which the probabilities are interpolated.
+
+        Parameters
+        ----------
+        images, affine
+            (M, X, Y, Z) float32, and voxel to world.
+        grid
+            The other grid.
+        modalities, compute, memory_gib
+            See `segment`.
+        """
+        here, there = [], []
+        for m in self.members:
+            outside = self.preprocessing.outside_value
+            p = predict(m.ready, images[_channels(m, modalities)], compute, outside, memory_gib, labels_only=False)
+            here.append(p.argmax(0).astype(np.uint8))
+            there.append(to_native(p, affine, grid.shape, grid.affine))
+        return here, there
+
     def segment_native(
         self,
         prepared: Prepared,
@@ -164,11 +188,8 @@ class Segmenter:
         memory_gib: float = InferenceParams.memory_gib,
     ) -> np.ndarray:
         """Segment a preprocessed case and bring the result to the grid of its files, (X, Y, Z) uint8."""
-        maps = []
-        for member in self.members:
-            images = prepared.images[_channels(member, modalities)]
-            p = predict(member.ready, images, compute, self.preprocessing.outside_value, memory_gib, labels_only=False)
-            maps.append(to_native(p, prepared.affine, prepared.native_shape, prepared.native_affine))
+        grid = Grid(prepared.native_shape, prepared.native_affine)
+        _, maps = self.class_maps_on(prepared.images, prepared.affine, grid, modalities, compute, memory_gib)
         return self.merged(maps)
 
     def merged(self, maps: list[np.ndarray]) -> np.ndarray:

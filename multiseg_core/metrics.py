@@ -13,8 +13,13 @@ from scipy.spatial import KDTree
 from .labels import LabelSet
 
 METRICS = (
-    "dice", "jaccard", "sensitivity", "specificity", "volume_true_ml", "volume_pred_ml", "hd95_mm", "assd_mm",
+    "dice", "jaccard", "sensitivity", "specificity", "volume_true_ml", "volume_pred_ml", "false_ml", "hd95_mm",
+    "assd_mm", "lesions_true", "lesions_found", "lesions_predicted", "lesions_false", "lesion_f1", "small_true",
+    "small_found", "medium_true", "medium_found", "large_true", "large_found",
 )  # fmt: skip
+
+SIZES_ML = {"small": 0.05, "medium": 0.5, "large": float("inf")}
+"""Classes of lesions by volume: up to this, and above the limit before."""
 
 
 def confusion(target: np.ndarray, prediction: np.ndarray, n_targets: int, n_classes: int) -> np.ndarray:
@@ -101,7 +106,7 @@ def _nearest(of: np.ndarray, to: np.ndarray, sizes: np.ndarray) -> np.ndarray:
 def label_metrics(
     target: np.ndarray, prediction: np.ndarray, sets: Sequence[LabelSet], labels: Sequence[str], spacing_mm: Spacing
 ) -> dict[str, dict[str, float]]:
-    """Compute the metrics of every label that the target can show.
+    """Compute the metrics of every label that the target can show, and of those that it is known not to have.
 
     A voxel whose label set holds the label among others (an ignored voxel, say) leaves open whether it belongs to
     the label, and is left out of that label's counts.
@@ -122,10 +127,12 @@ def label_metrics(
     Returns
     -------
     dict
-        label -> metric -> value, for labels that are a set of their own in `sets`. With TP, FP, FN, TN voxel counts:
+        label -> metric -> value, for labels that are a set of their own in `sets` or that no set holds. With TP, FP,
+        FN, TN voxel counts:
         ``dice`` 2TP/(2TP+FP+FN) (thesis eq. 10) and ``jaccard`` TP/(TP+FP+FN), NaN if the label is neither in the
-        target nor predicted; ``sensitivity`` TP/(TP+FN), NaN if the target lacks the label; ``specificity``
-        TN/(TN+FP), NaN if every counted voxel has the label; ``volume_true_ml``, ``volume_pred_ml``.
+        target nor predicted, or if no set holds it; ``sensitivity`` TP/(TP+FN), NaN if the target lacks the label;
+        ``specificity`` TN/(TN+FP), NaN if every counted voxel has the label; ``volume_true_ml``, ``volume_pred_ml`` and
+        ``false_ml`` (FP); ``hd95_mm`` and ``assd_mm`` of `surface_distances`; and what `lesion_counts` returns.
     """
     counts = confusion(target, prediction, len(sets), 1 + len(labels))
     ml = float(np.prod(np.broadcast_to(spacing_mm, 3))) / 1000
@@ -133,17 +140,19 @@ def label_metrics(
     for c, label in enumerate(labels, start=1):
         positive = np.array([members == {label} for members in sets])
         negative = np.array([label not in members for members in sets])
-        if not positive.any():
-            continue
+        if not (positive | negative).all() and not positive.any():
+            continue  # it may hide in the background: nobody knows
         tp, fn = counts[positive, c].sum(), np.delete(counts[positive], c, axis=1).sum()
         fp, tn = counts[negative, c].sum(), np.delete(counts[negative], c, axis=1).sum()
+        union = tp + fp + fn if positive.any() else 0  # of what cannot be there, only the false part says something
         result[label] = {
-            "dice": _ratio(2 * tp, 2 * tp + fp + fn),
-            "jaccard": _ratio(tp, tp + fp + fn),
+            "dice": _ratio(2 * tp, union + tp),
+            "jaccard": _ratio(tp, union),
             "sensitivity": _ratio(tp, tp + fn),
             "specificity": _ratio(tn, tn + fp),
             "volume_true_ml": float(tp + fn) * ml,
             "volume_pred_ml": float(tp + fp) * ml,
+            "false_ml": float(fp) * ml,
         }
         surely = np.isin(target, np.flatnonzero(positive))
         counted = positive | negative
@@ -151,7 +160,61 @@ def label_metrics(
         if not counted.all():
             predicted &= counted[target]
         result[label]["hd95_mm"], result[label]["assd_mm"] = surface_distances(surely, predicted, spacing_mm)
+        result[label].update(lesion_counts(surely, predicted, ml))
     return result
+
+
+def lesion_counts(target: np.ndarray, prediction: np.ndarray, voxel_ml: float) -> dict[str, float]:
+    """Count the pieces of a label: which of the true ones were found, and which of the predicted ones are false.
+
+    A piece is made of voxels that share a corner at least. A true piece is *found* if a voxel of it is predicted, a
+    predicted one is *false* if no voxel of it is true: the rule of the WMH challenge 2017 (Kuijf et al. 2019).
+
+    Parameters
+    ----------
+    target, prediction
+        (X, Y, Z) bool.
+    voxel_ml
+        Volume of a voxel.
+
+    Returns
+    -------
+    dict
+        ``lesions_true``, ``lesions_found``, ``lesions_predicted``, ``lesions_false``; ``lesion_f1``, the harmonic mean
+        of found / true and (predicted - false) / predicted, 0 if nothing is found and NaN without any piece; and of
+        the true pieces of each class of `SIZES_ML`, ``small_true``, ``small_found`` and so on.
+    """
+    counts = {"true": 0, "found": 0, "predicted": 0, "false": 0}
+    by_size = dict.fromkeys(SIZES_ML, (0, 0))
+    either = target | prediction
+    if either.any():
+        box = ndimage.find_objects(either.view(np.uint8))[0]
+        both = target[box] & prediction[box]
+        volume, found = _pieces(target[box], both)
+        predicted, real = _pieces(prediction[box], both)
+        counts = {
+            "true": len(volume), "found": int(found.sum()),
+            "predicted": len(predicted), "false": int((~real).sum()),
+        }  # fmt: skip
+        of = np.digitize(volume * voxel_ml, list(SIZES_ML.values())[:-1], right=True)
+        by_size = {n: (int((of == k).sum()), int(found[of == k].sum())) for k, n in enumerate(SIZES_ML)}
+    recall = _ratio(counts["found"], counts["true"])
+    precision = _ratio(counts["predicted"] - counts["false"], counts["predicted"])
+    f1 = 2 * recall * precision / (recall + precision) if counts["found"] else 0.0
+    sizes = {
+        f"{name}_{what}": float(n)
+        for name, counted in by_size.items()
+        for what, n in zip(("true", "found"), counted, strict=True)
+    }
+    named = {f"lesions_{name}": float(n) for name, n in counts.items()}
+    return {**named, "lesion_f1": f1 if either.any() else float("nan"), **sizes}
+
+
+def _pieces(mask: np.ndarray, hit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the voxels of each piece of a mask, and whether one of them is hit."""
+    pieces, n = ndimage.label(mask, np.ones((3, 3, 3)))
+    voxels = np.bincount(pieces.ravel(), minlength=n + 1)[1:]
+    return voxels, np.bincount(pieces[hit], minlength=n + 1)[1:] > 0
 
 
 def _ratio(part: int, whole: int) -> float:

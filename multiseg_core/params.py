@@ -95,7 +95,7 @@ class CohortParams:
     manifest: Text | None = None
     """table: path of the CSV manifest, relative to the params file."""
     codes: dict[Int, CodeValue] | None = None
-    """table: native code -> label, list of labels, ``background`` or ``ignore``. Layouts: in place of their own."""
+    """table: native code -> label, list of labels, ``background`` or ``ignore``. Others: in place of their own."""
     absent: list[Text] | None = None
     """table: labels that the subjects are known not to have; none by default. Layouts: in place of their own."""
     complete_codes: dict[Int, CodeValue] | None = None
@@ -176,6 +176,9 @@ class InferenceParams:
 
     memory_gib: Positive = 4.0
     """Memory that one prediction may take; volumes that need more are cut into tiles that give the same result."""
+    scored_on: Literal["native", "store"] = "native"
+    """Where predictions are compared with labels: ``native``, the grid that the labels were drawn on, to which
+    `multiseg predict` brings its result too; or ``store``, the grid that networks see, against resampled labels."""
 
 
 @dataclass(frozen=True, config=_CONFIG)
@@ -215,7 +218,12 @@ class Params:
     training: TrainingParams = field(default_factory=TrainingParams)
     inference: InferenceParams = field(default_factory=InferenceParams)
     seeds: Annotated[list[Seed], Field(min_length=1), _distinct("a seed")] = field(default_factory=lambda: [0])
-    """One run of every model per seed."""
+    """Training seeds: one run of every model per replicate and seed."""
+    replicates: Count = 1
+    """How often the whole study is repeated with other subjects (phantoms), another split into training and validation
+    cases (other data) and other training seeds. From three on, findings get a verdict."""
+    replicated: Some | None = None
+    """Models that run in every replicate; the others in the first only. All of them by default."""
     device: Annotated[Text, _must(_is_device, "'{0}' is not one of auto, cpu, cuda")] = "auto"
     """``auto``, ``cpu`` or ``cuda``."""
     precision: Literal["auto", "float32", "bf16"] = "auto"

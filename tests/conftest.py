@@ -96,7 +96,17 @@ def tidy(values: dict[str, list[list[float]]]) -> pd.DataFrame:
     """Rows as in metrics.csv, from model -> Dice by case (rows) and label (columns)."""
     return pd.DataFrame(
         [
-            {"scenario": "s", "model": m, "seed": 0, "cohort": "c", "case": f"c{i}", "label": f"l{k}", "dice": dice}
+            {
+                "scenario": "s",
+                "model": m,
+                "replicate": 1,
+                "seed": 0,
+                "cohort": "c",
+                "subject": f"c{i}",
+                "case": f"c{i}",
+                "label": f"l{k}",
+                "dice": dice,
+            }
             for m, cases in values.items()
             for i, labels in enumerate(cases)
             for k, dice in enumerate(labels)
@@ -111,7 +121,8 @@ def tidy_scenarios(dice: dict[tuple[str, str], dict[str, list[float]]], seeds: i
         for label, values in labels.items():
             for seed in range(seeds):
                 rows += [
-                    {"scenario": scenario, "model": model, "seed": seed, "cohort": "test", "case": f"c{i}",
+                    {"scenario": scenario, "model": model, "replicate": 1, "seed": seed, "cohort": "test",
+                     "subject": f"c{i}", "case": f"c{i}",
                      "label": label, "dice": value, "sensitivity": value, "volume_true_ml": 2.0,
                      "volume_pred_ml": 2.0 * value}
                     for i, value in enumerate(values)

@@ -67,7 +67,8 @@ def test_prepare_then_train_one_run(toy_study: Callable[..., Path], capsys: pyte
     folder = study.find_run("both/cross_entropy/0").folder
     assert {p.name for p in folder.iterdir()} >= {"run.json", "history.csv", "metrics.csv", "model.pt", "predictions"}
     metrics = pd.read_csv(study.folder / "metrics.csv")
-    assert list(metrics.columns[:7]) == ["scenario", "model", "seed", "cohort", "case", "label", "dice"]
+    names = "scenario model replicate seed cohort subject case label grid dice"
+    assert list(metrics.columns[:10]) == names.split()
     assert metrics["label"].tolist() == ["csf", "gm", "wm"]
     capsys.readouterr()
     assert cli.main(["train", str(file), "--list"]) == 0
@@ -131,6 +132,33 @@ def test_predict_on_the_case_itself_agrees_with_the_evaluation(smoke: Study, tmp
     # the grids have the same spacing and axes; the store is cropped to the brain
     assert np.array_equal(np.bincount(ours.ravel(), minlength=5)[1:], np.bincount(evaluated.ravel(), minlength=5)[1:])
     assert (ours > 0).any()
+
+
+def test_what_predict_delivers_is_what_the_study_scores(toy_study: Callable[..., Path], tmp_path: Path) -> None:
+    """Native labels were never looked at: predictions were compared with resampled labels, on the grid of the store."""
+    file = toy_study({"spacing_mm: 1": "spacing_mm: 2", "steps: 4": "steps: 40"})
+    study = Study(file)
+    runs.finish_runs(study)
+    run = study.find_run("both/cross_entropy/0")
+    case = run.test_cases[0]
+    out = tmp_path / "out.nii.gz"
+    images = [part for m in ("T1", "FLAIR") for part in ("--image", f"{m}={case.images[m]}")]
+    assert cli.main(["predict", str(run.folder), *images, "--out", str(out), "--precision", "float32"]) == 0
+    prediction, drawn = (np.asarray(nib.load(path).dataobj) for path in (out, case.labels))
+    rows = finished_runs.metrics(study).query("model == 'cross_entropy'").set_index("label")
+    assert set(rows["grid"]) == {"native"}
+    for k, label in enumerate(("csf", "gm", "wm"), start=1):
+        ours, theirs = prediction == k, drawn == k
+        assert rows.loc[label, "dice"] == pytest.approx(2 * (ours & theirs).sum() / (ours.sum() + theirs.sum()))
+        assert rows.loc[label, "volume_true_ml"] == pytest.approx(theirs.sum() / 1000)
+    # and the grid of the store, where it is asked for
+    file.write_text(file.read_text() + "inference: {scored_on: store}\n")
+    runs.finish_runs(Study(file))
+    on_store = finished_runs.metrics(Study(file))
+    assert set(on_store["grid"]) == {"store"}
+    stored = study.open(case)
+    volume = (stored.target == 1).sum() * stored.voxel_ml
+    assert on_store["volume_true_ml"].iloc[0] == pytest.approx(volume)
 
 
 def test_predict_finds_the_brain_of_whole_heads_with_robex(smoke: Study, tmp_path: Path, robex: RobexStandIn) -> None:

@@ -33,6 +33,8 @@ class Case:
         File that labels everything, also what `labels` leaves out, where somebody knows: for upper bounds.
     labels_on_own_grid
         The labels share the world of the images but not their voxels: they must be resampled to them.
+    subject
+        Whose images they are, where several cases may show the same; "" for a subject of its own.
     """
 
     cohort: str
@@ -44,6 +46,12 @@ class Case:
     made_by: Mapping[str, object] | None = None
     labels_on_own_grid: bool = False
     complete_labels: Path | None = None
+    subject: str = ""
+
+    @property
+    def person(self) -> tuple[str, str]:
+        """Who it is, among all cases of a study: subjects of phantoms may be scanned by several cohorts."""
+        return ("" if self.made_by else self.cohort, self.subject or self.name)
 
     @property
     def files(self) -> dict[str, Path]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,15 +15,18 @@ from .base import Case, Cohort
 from .layouts import LAYOUTS, find_cases
 from .table import read_manifest
 
-__all__ = ["LAYOUTS", "Case", "Cohort", "ensure_files", "label_order", "load_cohorts"]
+__all__ = ["LAYOUTS", "Case", "Cohort", "ensure_files", "in_replicate", "label_order", "load_cohorts"]
 
 _Result = TypeVar("_Result")
 
 SOURCES = ("phantom", "table", *LAYOUTS)
 
+APART = 1000
+"""Between the seeds of two replicates, so that those of people do not meet."""
+
 _ONLY_FOR: Mapping[str, tuple[str, ...]] = {
     "preset": ("phantom",), "cases": ("phantom",), "manifest": ("table",),
-    "complete_codes": ("table",), "codes": ("table", *LAYOUTS), "absent": ("table", *LAYOUTS),
+    "complete_codes": ("table",), "absent": ("table", *LAYOUTS),
     "folder": tuple(LAYOUTS), "variant": tuple(LAYOUTS), "exclude": tuple(LAYOUTS), "files": tuple(LAYOUTS),
 }  # fmt: skip
 
@@ -67,6 +71,36 @@ def load_cohorts(
         raise UserError(f"labels: '{missing[0]}' of a cohort's codes is not in the list{suggest(missing[0], labels)}")
     names = found if labels is None else tuple(labels)
     return _for_each(params, lambda name, p: _load(name, p, names, base, work, data_dir)), names
+
+
+def in_replicate(
+    cohorts: Mapping[str, Cohort], params: Mapping[str, CohortParams], work: Path, replicate: int
+) -> dict[str, Cohort]:
+    """Return the cohorts of a replicate: phantoms of other subjects; real cohorts are what they are.
+
+    Parameters
+    ----------
+    cohorts, params, work
+        See `load_cohorts`, which gives the first replicate.
+    replicate
+        From 1. The cases of later ones have its number in their names.
+    """
+    if replicate == 1:
+        return dict(cohorts)
+    return {
+        name: replace(cohort, cases=_phantoms(name, params[name], len(cohort.cases), work, replicate))
+        if params[name].source == "phantom"
+        else cohort
+        for name, cohort in cohorts.items()
+    }
+
+
+def _phantoms(name: str, p: CohortParams, n_cases: int, work: Path, replicate: int) -> tuple[Case, ...]:
+    from .phantom.source import phantom_cases  # slow to import
+
+    seed = p.seed + APART * (replicate - 1)
+    prefix = name if replicate == 1 else f"{name}_r{replicate}"
+    return phantom_cases(name, p.preset or name, n_cases, p.voxel_mm, seed, work, prefix)
 
 
 def _for_each(
@@ -123,7 +157,7 @@ def label_order(params: Mapping[str, CohortParams]) -> tuple[str, ...]:
     """Return all label names in the order in which the cohorts name them."""
     found: dict[str, None] = {}
     for name, p in params.items():
-        if p.source == "phantom":
+        if p.source == "phantom" and p.codes is None:
             from .phantom.presets import PRESETS  # slow to import
 
             found.update(dict.fromkeys(PRESETS[p.preset or name].annotates))
@@ -147,14 +181,15 @@ def _load(name: str, p: CohortParams, labels: Sequence[str], base: Path, work: P
     notes: tuple[str, ...] = ()
     complete: Mapping[int, str | Sequence[str]] | None = None
     if p.source == "phantom":
-        from .phantom.source import CODES, PRESETS, phantom_cases  # slow to import
+        from .phantom.source import CODES, PRESETS  # slow to import
 
         preset = PRESETS[p.preset or name]
-        codes: Mapping[int, str | Sequence[str]] = preset.codes
+        codes: Mapping[int, str | Sequence[str]] = preset.codes if p.codes is None else p.codes
         absent = tuple(label for label in preset.absent if label in labels)
-        cases = phantom_cases(name, p.preset or name, p.cases or preset.cases, p.voxel_mm, p.seed, work)
+        cases = _phantoms(name, p, p.cases or preset.cases, work, 1)
         modalities = preset.scanner.modalities
-        complete = {code: label if label in labels else BACKGROUND for label, code in CODES.items()}
+        if p.codes is None:
+            complete = {code: label if label in labels else BACKGROUND for label, code in CODES.items()}
     elif p.source in LAYOUTS:
         layout = LAYOUTS[p.source]
         found = find_cases(name, layout, _folder(name, p, base, data_dir), p.variant, p.exclude, p.files)

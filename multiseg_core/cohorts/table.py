@@ -1,9 +1,9 @@
 """Anybody's data: a CSV manifest with one row per case.
 
 Columns: ``case``; one per modality, named as in the scenarios; ``labels``; optionally ``brain_mask``, ``split``
-(train, validation or test; blank leaves the choice between train and validation to the study) and ``complete_labels``
-(a file that labels everything, for the upper bound ``oracle``). Paths are relative to the manifest. Blank lines and
-lines that start with # are skipped.
+(train, validation or test; blank leaves the choice between train and validation to the study), ``subject`` (the same
+for cases of one person) and ``complete_labels`` (a file that labels everything, for the upper bound ``oracle``). Paths
+are relative to the manifest. Blank lines and lines that start with # are skipped.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from ..utils.errors import UserError, one_line, suggest
 from .base import SPLITS, Case
 
-ROLES = ("case", "labels", "brain_mask", "complete_labels", "split")
+ROLES = ("case", "labels", "brain_mask", "complete_labels", "split", "subject")
 
 
 def read_manifest(cohort: str, manifest: Path) -> tuple[tuple[Case, ...], tuple[str, ...]]:
@@ -96,6 +96,7 @@ def read_manifest(cohort: str, manifest: Path) -> tuple[tuple[Case, ...], tuple[
             brain_mask=paths.get("brain_mask"),
             split=split,
             complete_labels=paths.get("complete_labels"),
+            subject=row.get("subject", ""),
         )
     if not cases:
         raise UserError(f"cohort {cohort}: {manifest} lists no case")

@@ -9,6 +9,7 @@ import pandas as pd
 
 from ..cohorts.layouts.label_styles import label_name
 from ..labels import BACKGROUND, IGNORE, LabelSet, is_relevant
+from ..preprocessing.resampling import cost_table
 from ..preprocessing.store import StoredCase
 from ..study.study import Study
 
@@ -89,6 +90,16 @@ def volume_table(each: pd.DataFrame) -> pd.DataFrame:
             "max ml": groups["ml"].max(),
             "% of brain": groups["percent_of_brain"].mean(),
         }
+    )
+
+
+def spacing_table(explored: Explored, labels: Sequence[str]) -> pd.DataFrame:
+    """Return what the voxels of the store cost each drawn label, see `resampling.cost_table`."""
+    return cost_table(
+        (name, describe_set(case.sets[row["set"]], labels), row)
+        for name, cases in explored.items()
+        for case in cases
+        for row in case.info["kept"]
     )
 
 

@@ -140,6 +140,7 @@ def dice_losses(study: Study, metrics: pd.DataFrame, divergence: pd.DataFrame) -
             on_test = tested.groupby("label")["dice"].mean()
             alone = finished_runs.single_tasks(done)
             own = alone if len(alone) else finished_runs.validation(done)
+            own = own[own["dice"].notna()]  # the others are not drawn there
             for (cohort, label), dice_own in own.groupby(["cohort", "label"], sort=False)["dice"].mean().items():
                 if label in on_test:
                     known = cohort in divergence.index and test in divergence.index

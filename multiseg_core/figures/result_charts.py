@@ -202,11 +202,15 @@ def _differences(table: pd.DataFrame) -> str:
     )
 
 
-@figure_kind("differences", "Mean differences between models with 95 % intervals over cases and seeds.", _differences)
+@figure_kind(
+    "differences",
+    "Mean differences between models, with 95 % intervals that hold together for all pairs of a scenario.",
+    _differences,
+)
 def difference_intervals(comparison: pd.DataFrame, value: str = "dice") -> Figure:
     """Draw the mean difference of pairs of models with its interval, a panel per scenario (a forest plot).
 
-    Filled points are pairs whose p value stays below 0.05 after correction; pairs without a common value are left out.
+    Filled points are pairs whose interval excludes 0; pairs without a common value are left out.
     A scenario of more than `MOST_MODELS` models shows the pairs with `REFERENCE` alone, if it has that model.
 
     Parameters
@@ -236,7 +240,7 @@ def difference_intervals(comparison: pd.DataFrame, value: str = "dice") -> Figur
         if len(parts) > 1:
             axes.set_title(scenario.replace("_", " "), fontsize=10)
     what = say("difference of mean {value}, 95 % interval", value=value.replace("_", " "))
-    notes = [say("(filled: p < 0.05 after Holm's correction)")]
+    notes = [say("(filled: the interval excludes 0)")]
     if sum(heights) < len(shown):
         model = drawn_name(REFERENCE).replace("\n", " ")
         notes.append(say("only pairs with {model}; the table has all", model=model))
@@ -262,6 +266,44 @@ def forest_pairs(part: pd.DataFrame) -> pd.DataFrame:
     kept.loc[turned, "difference"] = -old["difference"]
     kept.loc[turned, "low"], kept.loc[turned, "high"] = -old["high"], -old["low"]
     return kept
+
+
+def _recognition(table: pd.DataFrame) -> str:
+    return f"Mean share: {listed(table.groupby('model', sort=False)['share'].mean(), '.2f')}."
+
+
+@figure_kind(
+    "recognition",
+    "Tissue that is labelled on validation images of cohorts that do not draw it, as a part of what is labelled on "
+    "images of cohorts that do. A model that recognises the origin of an image falls short of 1. Points: replicates.",
+    _recognition,
+)
+def recognition_figure(shares: pd.DataFrame) -> Figure | None:
+    """Draw `origin.relative_shares`: a panel per scenario, a row per model. None without any."""
+    if shares.empty:
+        return None
+    parts = {str(name): part for name, part in shares.groupby("scenario", sort=False)}
+    heights = [part["model"].nunique() for part in parts.values()]
+    figure, grid = plt.subplots(
+        len(parts), 1, squeeze=False, sharex=True, height_ratios=[h + 0.6 for h in heights],
+        figsize=(8.5, 1.2 + 0.36 * sum(heights) + 0.6 * len(heights)), layout="constrained",
+    )  # fmt: skip
+    for axes, (scenario, part) in zip(grid.flat, parts.items(), strict=True):
+        models = list(dict.fromkeys(part["model"]))
+        styles = model_styles(models)
+        for y, model in enumerate(models):
+            values = part.loc[part["model"] == model, "share"]
+            axes.plot(values, [y] * len(values), styles[model].marker, color=styles[model].colour, mec="0.2", mew=0.5)
+        axes.axvline(1, color="0.4", lw=1)
+        axes.set_yticks(range(len(models)), [drawn_name(m).replace("\n", " ") for m in models], fontsize=9.5)
+        axes.set_ylim(len(models) - 0.5, -0.5)
+        axes.grid(axis="x")
+        if len(parts) > 1:
+            axes.set_title(scenario.replace("_", " "), fontsize=10)
+    grid[-1, 0].set_xlim(left=0)
+    what = say("tissue labelled on other cohorts' images / on own images")
+    grid[-1, 0].set_xlabel(what, fontsize=10)
+    return figure
 
 
 # -- training ------------------------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ SPANISH: Mapping[str, str] = {
     # results
     "mean Dice over images and labels": "media del coeficiente de Dice sobre imágenes y etiquetas",
     "difference of mean {value}, 95 % interval": "diferencia de medias de {value}, intervalo del 95 %",
-    "(filled: p < 0.05 after Holm's correction)": "(relleno: p < 0,05 con la corrección de Holm)",
+    "(filled: the interval excludes 0)": "(relleno: el intervalo excluye el 0)",
     "only pairs with {model}; the table has all": "sólo pares con {model}; la tabla tiene todos",
     "step": "paso",
     "loss": "función de costo",
@@ -33,6 +33,7 @@ SPANISH: Mapping[str, str] = {
     "validation": "validación",
     "divergence of training and test cohort x 1000": "divergencia entre datasets de entrenamiento y prueba x 1000",
     "loss of Dice (own cohort − test cohort)": "pérdida de Dice (dataset propio − dataset de prueba)",
+    "tissue labelled on other cohorts' images / on own images": "tejido etiquetado en imágenes ajenas / en propias",
     # cohorts
     "Divergence x 1000, {who}": "Divergencia x 1000, {who}",
     "this study": "este estudio",

@@ -13,13 +13,17 @@ from ..cohorts.loading import Case, Cohort
 from ..params import PreprocessingParams
 from ..utils.errors import UserError
 from .brain_masks import brain_from_stripped
+from .grids import Grid, field_of_view, scale_factors
 from .image_files import read_volume, require_same_grid
+from .prepare import LABELS, store_grid
+from .resampling import what_is_kept
 
 
 def inspect_case(case: Case, cohort: Cohort, preprocessing: PreprocessingParams) -> dict[str, Any]:
     """Read all files of a case.
 
-    Return its grid, voxels per code, hashes and whether its brain is left to ROBEX, or ``{"error": one line}``.
+    Return its grid, voxels per code, what the study's voxels cost its labels, hashes and whether its brain is left to
+    ROBEX, or ``{"error": one line}``.
     """
     where = f"cohort {case.cohort}, case {case.name}"
     try:
@@ -38,13 +42,15 @@ def inspect_case(case: Case, cohort: Cohort, preprocessing: PreprocessingParams)
                 raise UserError(f"{path}: the image is constant inside the brain")
         voxels = {role: hashlib.sha256(volumes[role].tobytes()).hexdigest()[:16] for role in case.images}
         codes: dict[str, int] = {}
+        kept: list[dict[str, Any]] = []
         if case.labels is not None:
             try:
-                cohort.code_map.translate(volumes["labels"])
+                positions = cohort.code_map.translate(volumes["labels"])
             except UserError as error:
                 raise UserError(f"{case.labels}: {error}") from None
             found, counts = np.unique(np.rint(volumes["labels"]), return_counts=True)
             codes = {str(int(code)): int(n) for code, n in zip(found, counts, strict=True)}
+            kept = _cost(positions, opened["labels"], opened[first], cohort, preprocessing)
         if case.complete_labels is not None and cohort.complete_map is not None:
             try:
                 cohort.complete_map.translate(volumes["complete_labels"])
@@ -56,12 +62,25 @@ def inspect_case(case: Case, cohort: Cohort, preprocessing: PreprocessingParams)
     zooms = nib.affines.voxel_sizes(image.affine)
     return {
         "codes": codes,
+        "kept": kept,
         "voxels": voxels,
         "shape": [int(n) for n in image.shape],
         "voxel_mm": [round(float(z), 3) for z in zooms],
         "orientation": "".join(nib.aff2axcodes(image.affine)),
         "robex": mask is None,
     }
+
+
+def _cost(
+    positions: np.ndarray, labels: nib.Nifti1Image, image: nib.Nifti1Image, cohort: Cohort, how: PreprocessingParams
+) -> list[dict[str, Any]]:
+    """Return what `what_is_kept` says of labels that become coarser along some axis; nothing of others."""
+    source = Grid.of(labels)
+    to = store_grid(Grid.of(image), how)
+    if scale_factors(source, to).max() < 1.01 or not field_of_view(source, to).any():
+        return []
+    resampled = LABELS[how.label_interpolation](positions, source, to)
+    return what_is_kept(positions, source, resampled, to, cohort.code_map.sets)
 
 
 def _brain_without_robex(

@@ -8,8 +8,9 @@ z-scored inside the brain and set to a fixed value outside. Each step can be cho
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -22,12 +23,34 @@ from ..utils.errors import UserError
 from .brain_masks import find_brain
 from .grids import Grid, aligned_with_world, field_of_view, is_rotated, rescaled, voxel_sizes
 from .image_files import read_volume, require_same_grid
-from .resampling import reached, resample, resample_gaussian, resample_labels, resample_nearest
+from .resampling import reached, resample, resample_gaussian, resample_labels, resample_nearest, what_is_kept
 
 FloatArray = np.ndarray
 
 CROP_MARGIN = 4
 """Voxels kept around the brain."""
+
+
+@dataclass(frozen=True)
+class Native:
+    """Labels on the grid that they were drawn on: what a prediction is scored against.
+
+    Attributes
+    ----------
+    target
+        (X, Y, Z) uint8 positions in the code map's sets; axes nearest to RAS, unless images keep their orientation.
+    affine
+        (4, 4) voxel to world (mm).
+    """
+
+    target: np.ndarray
+    affine: FloatArray
+
+    @property
+    def grid(self) -> Grid:
+        """Its grid."""
+        x, y, z = (int(n) for n in self.target.shape)
+        return Grid((x, y, z), self.affine)
 
 
 @dataclass(frozen=True)
@@ -48,6 +71,10 @@ class Prepared:
         Grid of the input files.
     complete
         As `target`, in the sets of the map of complete labels, or None without such labels.
+    kept
+        What the grid costs each drawn label, see `resampling.what_is_kept`.
+    native
+        The labels as they were drawn, or None without labels.
     """
 
     images: FloatArray
@@ -57,6 +84,8 @@ class Prepared:
     native_shape: tuple[int, int, int]
     native_affine: FloatArray
     complete: np.ndarray | None = None
+    kept: list[dict[str, Any]] = field(default_factory=list)
+    native: Native | None = None
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
@@ -109,7 +138,7 @@ def prepare(
     if params.orientation != "native":
         turned = {role: nib.as_closest_canonical(image) for role, image in opened.items()}
     source = Grid.of(next(iter(turned.values())))
-    grid = (aligned_with_world if params.orientation == "world" else rescaled)(source, params.spacing_mm)
+    grid = store_grid(source, params)
 
     first, first_path = next(iter(images.items()))
     first_volume = read_volume(first_path, turned[first])
@@ -118,14 +147,16 @@ def prepare(
     mask = resample(native_mask.astype(np.float32), source, grid, only_inside=is_rotated(source, grid)) > 0.5
     if not mask.any():
         raise UserError(f"{brain_mask or first_path}: the brain mask is empty")
-    target = None
+    target, own = None, None
+    kept: list[dict[str, Any]] = []
     if labels is not None and code_map is not None:
-        target = _read_target(labels, turned["labels"], code_map, grid, params.label_interpolation, labels_on_own_grid)
+        own = Native(_read_positions(labels, turned["labels"], code_map), Grid.of(turned["labels"]).affine)
+        target, kept = _resampled(labels, own, grid, params, code_map, labels_on_own_grid)
 
     complete = None
     if complete_labels is not None and complete_map is not None:
-        image = turned["complete_labels"]
-        complete = _read_target(complete_labels, image, complete_map, grid, params.label_interpolation, False)
+        drawn = Native(_read_positions(complete_labels, turned["complete_labels"], complete_map), source.affine)
+        complete, _ = _resampled(complete_labels, drawn, grid, params, complete_map, False)
 
     box = _box(mask if target is None else mask | (target != 0), params.crop)
     mask = np.ascontiguousarray(mask[box])
@@ -142,25 +173,38 @@ def prepare(
         native_shape=Grid.of(native).shape,
         native_affine=native.affine,
         complete=None if complete is None else np.ascontiguousarray(complete[box]),
+        kept=kept,
+        native=own,
     )
 
 
-def _read_target(
-    path: Path, image: nib.Nifti1Image, code_map: CodeMap, grid: Grid, interpolation: str, own_grid: bool
-) -> np.ndarray:
-    """Read labels and bring them to a grid as positions in the code map's sets, uint8."""
+def _read_positions(path: Path, image: nib.Nifti1Image, code_map: CodeMap) -> np.ndarray:
+    """Read labels on their own grid as positions in the code map's sets, uint8. Raises `UserError` naming the file."""
     codes = read_volume(path, image, np.float64)
     try:
-        positions = code_map.translate(codes)
+        return code_map.translate(codes)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
-    source = Grid.of(image)
+
+
+def store_grid(source: Grid, params: PreprocessingParams) -> Grid:
+    """Return the grid that an image is brought to."""
+    return (aligned_with_world if params.orientation == "world" else rescaled)(source, params.spacing_mm)
+
+
+def _resampled(
+    path: Path, drawn: Native, grid: Grid, params: PreprocessingParams, code_map: CodeMap, own_grid: bool
+) -> tuple[np.ndarray, list[dict[str, Any]]]:
+    """Bring labels to a grid; return them, and what it costs."""
+    positions, source = drawn.target, drawn.grid
     if own_grid and not field_of_view(source, grid).any():
         raise UserError(f"{path}: lies beside the images of its case; is its affine right?")
-    return _LABELS[interpolation](positions, source, grid)
+    found = LABELS[params.label_interpolation](positions, source, grid)
+    return found, what_is_kept(positions, source, found, grid, code_map.sets)
 
 
-_LABELS = {"auto": resample_labels, "nearest": resample_nearest, "gaussian": resample_gaussian}
+LABELS = {"auto": resample_labels, "nearest": resample_nearest, "gaussian": resample_gaussian}
+"""How labels are brought to a grid, by the names of `PreprocessingParams.label_interpolation`."""
 
 
 def _box(occupied: np.ndarray, crop: bool) -> tuple[slice, ...]:

@@ -8,10 +8,15 @@ small: of balls of 2 mm radius, brought from 1 to 2 mm, it leaves half of the vo
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
 import nibabel as nib
 import numpy as np
+import pandas as pd
 from scipy import ndimage
 
+from ..labels import LabelSet, is_relevant
 from .grids import FloatArray, Grid, field_of_view, is_rotated, matrix, same_grid, scale_factors
 
 SUBSAMPLED = 1.5
@@ -215,6 +220,50 @@ def _with_quotas(scores: FloatArray, quotas: list[int]) -> np.ndarray:
                 lead = scores[k] - others
                 scores[k] += 1e-9 - np.partition(lead, -quota)[-quota]
     return scores.argmax(0)
+
+
+def what_is_kept(
+    positions: np.ndarray, source: Grid, resampled: np.ndarray, to: Grid, sets: Sequence[LabelSet]
+) -> list[dict[str, Any]]:
+    """Return what became of each drawn label that occurs: its volume and its pieces, before and after.
+
+    Returns
+    -------
+    list of dict
+        ``set`` (position), ``ml``, ``ml_kept``, ``pieces`` (voxels that share a corner at least) and ``pieces_kept``
+        (those where the other grid has the label too).
+    """
+    before = np.bincount(positions.ravel(), minlength=len(sets)) * abs(np.linalg.det(source.affine)) / 1000
+    after = np.bincount(resampled.ravel(), minlength=len(sets)) * abs(np.linalg.det(to.affine)) / 1000
+    back = positions if same_grid(source, to) else _sampled(resampled, to, source, 0)
+    rows = []
+    for at, members in enumerate(sets):
+        if not (is_relevant(members) and before[at]):
+            continue
+        pieces, n = ndimage.label(positions == at, _TOUCHING)
+        kept = np.unique(pieces[(back == at) & (pieces > 0)]).size
+        rows.append({"set": at, "ml": float(before[at]), "ml_kept": float(after[at]), "pieces": n, "pieces_kept": kept})
+    return rows
+
+
+def cost_table(kept: Iterable[tuple[str, str, Mapping[str, Any]]]) -> pd.DataFrame:
+    """Add up over cases what a grid costs, from (cohort, label, row of `what_is_kept`).
+
+    Returns
+    -------
+    pd.DataFrame
+        ``cohort, label, ml, ml kept (%), pieces, pieces kept (%)``, with the numbers of all cases together.
+    """
+    table = pd.DataFrame([{"cohort": cohort, "label": label, **row} for cohort, label, row in kept])
+    if table.empty:
+        return table
+    sums = table.groupby(["cohort", "label"], sort=False)[["ml", "ml_kept", "pieces", "pieces_kept"]].sum()
+    return pd.DataFrame(
+        {
+            "ml": sums["ml"], "ml kept (%)": 100 * sums["ml_kept"] / sums["ml"],
+            "pieces": sums["pieces"], "pieces kept (%)": 100 * sums["pieces_kept"] / sums["pieces"],
+        }
+    ).reset_index()  # fmt: skip
 
 
 # -- shares --------------------------------------------------------------------------------------------------------

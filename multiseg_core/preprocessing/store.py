@@ -8,7 +8,8 @@ One folder per case::
     voxels.npy   flat positions of all voxels that carry a drawn label, grouped by label set, int32
     complete.npy, complete_voxels.npy
                  the same for the complete labels, where there are any
-    case.json    names, modalities, label sets, groups of voxels.npy, affine, native grid
+    native.npz   the labels as drawn, on their own grid: ``target``, uint8 positions in `sets`, and ``affine``
+    case.json    names, modalities, label sets, groups of voxels.npy, affine, native grid, what the grid costs
 
 The folder's name is a fingerprint of everything that shaped it; a folder is complete or absent.
 """
@@ -32,7 +33,7 @@ from ..params import PreprocessingParams
 from ..utils.errors import UserError
 from ..utils.files import atomic_folder, atomic_path, write_json
 from ..utils.fingerprints import code_fingerprint, file_fingerprint, fingerprint
-from .prepare import prepare_case
+from .prepare import Native, prepare_case
 
 _CODE = ("preprocessing.prepare.prepare_case", "preprocessing.store.write_labels")
 
@@ -137,6 +138,12 @@ class StoredCase:
         _, file, facts = self._labels
         flat = _map(file)
         return {int(s): flat[start:stop] for s, (start, stop) in facts["voxel_groups"].items()}
+
+    @property
+    def native(self) -> Native:
+        """The labels as they were drawn, on their own grid, in the sets of the drawn labels."""
+        with np.load(self.folder / "native.npz") as found:
+            return Native(found["target"], found["affine"])
 
     def channels(self, modalities: tuple[str, ...]) -> list[int]:
         """Return the channel numbers of some modalities."""
@@ -253,6 +260,8 @@ class Store:
         with atomic_folder(folder) as part:
             np.save(part / "images.npy", prepared.images)
             np.save(part / "mask.npy", prepared.mask)
+            assert prepared.native is not None
+            np.savez_compressed(part / "native.npz", target=prepared.native.target, affine=prepared.native.affine)
             info = {
                 "name": case.name,
                 "cohort": case.cohort,
@@ -263,6 +272,7 @@ class Store:
                 "affine": prepared.affine.tolist(),
                 "native_shape": prepared.native_shape,
                 "native_affine": prepared.native_affine.tolist(),
+                "kept": prepared.kept,
             }
             if prepared.complete is not None and cohort.complete_map is not None:
                 files = part / "complete.npy", part / "complete_voxels.npy"

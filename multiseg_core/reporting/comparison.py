@@ -3,30 +3,33 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from ..statistics import model_comparison
-from ..statistics.effect_sizes import ALPHA
 from ..statistics.results_csv import ABSENT
 from ..utils.files import atomic_path
 from . import table_files
 
 TITLES = {
-    "means": "Mean of each model over cases",
-    "differences": "Pairs of models: mean difference (a - b) over cases",
+    "means": "Mean of each model over subjects",
+    "differences": "Pairs of models: mean difference (a - b) over subjects",
     "ranks": "Share of bootstrap resamples in which a model takes each rank",
-    "cases_needed": "Cases needed to see each difference (paired t test, two-sided 0.05, power 0.8)",
+    "non_inferiority": "Is the first model not worse than the second by more than the margin?",
+    "subjects_needed": "Subjects needed to see each difference (paired t test, two-sided 0.05, power 0.8)",
 }
 NOTES = {
-    "means": "low and high: 95 % bootstrap interval over cases and seeds. Columns of labels are means over rows.",
-    "differences": "low and high: 95 % bootstrap interval over cases and seeds. effect: Cohen's d_z with its 95 % "
-    "interval. p: Wilcoxon's signed-rank test over cases; p_holm: corrected over the pairs of the scenario.",
-    "ranks": "Only what all models have counts; rank 1 is the best mean over cases.",
-    "cases_needed": "cases_needed: for a test of this pair alone; cases_needed_corrected: for the strictest step of "
-    "Holm's correction over the pairs of the scenario. Both take the observed effect for the true one.",
+    "means": "low and high: 95 % bootstrap interval over subjects and seeds. Columns of labels are means over rows.",
+    "differences": "low and high: 95 % intervals that hold together for all pairs of the scenario; significant: the "
+    "interval excludes 0. effect: Cohen's d_z with its 95 % interval. p: Wilcoxon's signed-rank test over subjects; "
+    "p_holm: corrected over the pairs of the scenario.",
+    "non_inferiority": "By the intervals of the differences: holds if all of it lies above minus the margin.",
+    "ranks": "Only what all models have counts; rank 1 is the best mean over subjects.",
+    "subjects_needed": "subjects_needed: for a test of this pair alone; subjects_needed_corrected: for the strictest "
+    "step of Holm's correction over the pairs of the scenario. Both take the observed effect for the true one.",
 }
 
 
@@ -36,31 +39,52 @@ class Comparison:
 
     value: str
     tables: dict[str, pd.DataFrame]
-    """``means``, ``differences``, ``ranks`` and ``cases_needed``, as `statistics.model_comparison` returns them."""
+    """``means``, ``differences``, ``non_inferiority`` (with a margin), ``ranks`` and ``subjects_needed``, as
+    `statistics.model_comparison` returns them."""
     warnings: list[str]
 
 
 # -- comparing -----------------------------------------------------------------------------------------------------
 
 
-def compare(metrics: pd.DataFrame, value: str = "dice", higher_is_better: bool = True) -> Comparison:
-    """Apply the statistics of the study to tidy rows, as `read_results` returns them."""
+def compare(
+    metrics: pd.DataFrame,
+    value: str = "dice",
+    higher_is_better: bool = True,
+    contrasts: Sequence[tuple[str, str]] | None = None,
+    margin: float | None = None,
+) -> Comparison:
+    """Apply the statistics of the study to tidy rows, as `read_results` returns them.
+
+    Parameters
+    ----------
+    metrics, value, higher_is_better
+        What to compare.
+    contrasts
+        Pairs of models named beforehand; all by default.
+    margin
+        Judge each pair by it, see `model_comparison.non_inferiority`; not by default.
+    """
     means = model_comparison.model_means(metrics, value)
     if metrics["label"].nunique() > 1:
         by_label = metrics.pivot_table(index=["scenario", "model"], columns="label", values=value, sort=False)
         means = means.merge(
             by_label.rename(columns=str), on=["scenario", "model"], how="left", suffixes=("", " (label)")
         )
-    differences = model_comparison.paired_comparison(metrics, value)
+    differences = model_comparison.paired_comparison(metrics, value, contrasts=contrasts)
     means = pd.concat(
         part.sort_values("mean", ascending=not higher_is_better, kind="stable")
         for _, part in means.groupby("scenario", sort=False)
     )
+    judged = {}
+    if margin is not None:
+        judged = {"non_inferiority": model_comparison.non_inferiority(differences, margin, higher_is_better)}
     tables = {
         "means": means,
         "differences": differences,
+        **judged,
         "ranks": model_comparison.rank_stability(metrics, value, higher_is_better),
-        "cases_needed": model_comparison.cases_table(differences),
+        "subjects_needed": model_comparison.subjects_table(differences),
     }
     return Comparison(value, tables, _warnings(metrics, differences, value))
 
@@ -78,13 +102,12 @@ def _warnings(metrics: pd.DataFrame, differences: pd.DataFrame, value: str) -> l
             lines.append(f"{where}models have different seeds; a pair is compared on the seeds that both have")
         pairs = differences[differences["scenario"] == scenario]
         lines += (
-            f"{where}{row.model_a} and {row.model_b} have {row.n_cases} cases in common; nothing to compare"
-            for row in pairs[pairs["n_cases"] < 2].itertuples()
+            f"{where}{row.model_a} and {row.model_b} have {row.n_subjects} subjects in common; nothing to compare"
+            for row in pairs[pairs["n_subjects"] < 2].itertuples()
         )
-        # with n cases, p is at least 2 / 2^n, and Holm multiplies the smallest p by the number of pairs
-        n = int(pairs["n_cases"].max())
-        if n >= 2 and len(pairs) * 2 / 2**n >= ALPHA:
-            lines.append(f"{where}with {n} cases no difference can be significant after correction: read the intervals")
+        n = int(pairs["n_subjects"].max()) if len(pairs) else 0
+        if 2 <= n < model_comparison.LEAST_UNITS:
+            lines.append(f"{where}{n} subjects are too few for intervals, which need {model_comparison.LEAST_UNITS}")
     return lines
 
 
@@ -110,7 +133,7 @@ def _title(name: str, comparison: Comparison) -> str:
 def write(comparison: Comparison, folder: Path) -> Path:
     """Write a comparison to a folder and return the path of its page.
 
-    ``means``, ``differences``, ``ranks`` and ``cases_needed``, each as ``.csv`` (all digits) and ``.tex`` (rounded;
+    ``means``, ``differences``, ``ranks`` and ``subjects_needed``, each as ``.csv`` (all digits) and ``.tex`` (rounded;
     needs the package booktabs); the differences drawn in ``forest.png``, with ``forest.csv``; and ``comparison.html``,
     one page with everything that needs no network.
     """
@@ -141,6 +164,6 @@ def _page(comparison: Comparison, picture: Path) -> str:
         for name, table in comparison.tables.items()
     ]
     drawn = base64.b64encode(picture.read_bytes()).decode()
-    parts[list(TITLES).index("differences")] |= {"picture": drawn, "alt": "Mean differences with intervals"}
+    parts[list(comparison.tables).index("differences")] |= {"picture": drawn, "alt": "Mean differences with intervals"}
     title = f"Comparison of models: {comparison.value}"
     return table_files.render("table.html.j2", title=title, warnings=comparison.warnings, parts=parts, stem=None)

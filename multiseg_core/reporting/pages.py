@@ -24,6 +24,7 @@ from ..figures.style import plain
 from ..params import params_files
 from ..study import finished_runs
 from ..study.study import Study
+from ..thesis.findings import EVERY
 from ..utils.files import atomic_path
 from . import show_figure, summary, tables
 from .table_files import TEMPLATES, number, render
@@ -114,25 +115,24 @@ def write_index(study: Study, notebooks: Sequence[str]) -> Path:
 
 
 def _ledger_rows(path: Path) -> list[dict[str, str]]:
-    """Return the ledger as texts, as notebook 04 left it; nothing if the study can judge none of the findings."""
+    """Return the ledger as texts, as notebook 04 left it: what is said of all scenarios together."""
     if not path.exists():
         return []
-    table = pd.read_csv(path, dtype={"finding": str, "note": str}, keep_default_na=False, na_values=[""])
-    if table["ours"].isna().all():
-        return []
+    table = pd.read_csv(path, dtype={"finding": str}, keep_default_na=False, na_values=[""])
     rows = []
-    for row in table.to_dict("records"):
+    for row in table[(table["scenario"] == EVERY)].to_dict("records"):
         known = not pd.isna(row["low"])
         rows.append(
             {
                 "finding": row["finding"],
                 "claim": row["claim"],
-                "measure": f"{row['measure']}; holds if {row['rule']}",
+                "endpoint": row["endpoint"],
+                "measure": row["measure"] + ("" if pd.isna(row["margin"]) else f"; margin {number(row['margin'])}"),
                 "thesis": _cell(row["thesis"]),
                 "ours": _cell(row["ours"]),
                 "interval": f"{_cell(row['low'])} to {_cell(row['high'])}" if known else "",
                 "verdict": row["verdict"],
-                "note": "" if pd.isna(row["note"]) else row["note"],
+                "note": f"{row['replicates']} replicates" if row["verdict"] == "inconclusive" else "",
             }
         )
     return rows

@@ -8,9 +8,12 @@ from typing import Any
 
 import pandas as pd
 
+from ..models import NAIVE, SELECTIVE, SEPARATE
 from ..statistics import summaries
+from ..statistics.replicates import replicate_means
 from ..study import finished_runs
 from ..study.study import Study
+from ..thesis import findings as findings_
 from ..utils.provenance import provenance
 
 
@@ -79,20 +82,19 @@ def results_table(study: Study) -> pd.DataFrame:
 
 
 def findings_by_scenario(study: Study) -> dict[str, str]:
-    """Say in a sentence what the numbers of a scenario show: selective cross-entropy beside naive and MultiUNet."""
-    table = results_table(study).set_index(["scenario", "model"])["mean"]
+    """Say in a sentence what a scenario shows: each endpoint of selective CE, the naive model and separate networks."""
+    metrics = finished_runs.metrics(study)
+    named = {SELECTIVE: "selective cross-entropy", NAIVE: "the naive model", SEPARATE: "separate networks"}
     sentences = {}
-    for scenario in study.params.scenarios:
-        mean = {m: v for (s, m), v in table.items() if s == scenario}
-        if "selective_cross_entropy" not in mean:
-            continue
-        ours = mean["selective_cross_entropy"]
-        text = f"selective cross-entropy reaches a mean Dice of {ours:.3f}"
-        if "cross_entropy" in mean:
-            text += f", naive cross-entropy {mean['cross_entropy']:.3f} ({ours - mean['cross_entropy']:+.3f})"
-        if "multi_unet" in mean:
-            text += f"; MultiUNet, with a network per task, {mean['multi_unet']:.3f} ({ours - mean['multi_unet']:+.3f})"
-        sentences[scenario] = f"{text}."
+    for name, scenario in study.scenarios.items():
+        part = metrics[metrics["scenario"] == name]
+        means = {e: replicate_means(part, labels).mean() for e, labels in findings_.endpoints(scenario).items()}
+        texts = []
+        for model, title in named.items():
+            reached = [f"{endpoint} {mean[model]:.3f}" for endpoint, mean in means.items() if model in mean]
+            texts += [f"{title} {', '.join(reached)}"] if reached else []
+        if SELECTIVE in set(part["model"]):
+            sentences[name] = f"mean Dice of {'; '.join(texts)}."
     return sentences
 
 

@@ -20,19 +20,21 @@ from . import table_files
 
 TITLES: Mapping[str, str] = {
     "scenario": "What is trained and tested",
-    "ledger": "Findings of the thesis, and whether they hold here",
+    "ledger": "Findings",
     "mean_dice": "Mean Dice on the test cases",
     "beside_thesis": "Median Dice of each label, and mean Dice, beside the thesis's",
     "surface_distances": "Median distances between surfaces (mm)",
     "predicted_volumes": "Mean predicted volume (ml) on validation images",
     "thesis_test": "The thesis's test: Wilcoxon on pairs of image and label, Bonferroni-corrected",
-    "case_test": "Pairs of models compared, with the case as the unit",
+    "case_test": "Pairs of models compared, with the subject as the unit",
     "rank_stability": "Share of bootstrap draws in which a model takes each rank",
-    "cases_needed": "Test cases needed to see each difference",
+    "subjects_needed": "Test subjects needed to see each difference",
+    "recognition": "What is labelled on images of cohorts that do not draw it, as a part of that on own images",
     "dice_losses": "Dice lost between the own cohort and the test cohort",
     "domain_distance": "Spearman's correlation of divergence and loss of Dice, over pairs of cohorts",
     "cohorts": "Cohorts",
     "cohort_volumes": "Volumes of the drawn labels by cohort",
+    "spacing": "What the voxels of the store cost each label",
     "divergences": "Jensen-Shannon divergence (nats) of T1 between cohorts",
 }
 """Tables that notebooks save -> their titles, in the order in which reports list them."""
@@ -104,15 +106,15 @@ def title(name: str) -> str:
 
 
 def _first_seed(study: Study, scenario: str) -> list[Run]:
-    return [run for run in study.runs_of(scenario) if run.seed == study.params.seeds[0]]
+    return [run for run in study.runs_of(scenario) if (run.replicate, run.seed) == (1, study.params.seeds[0])]
 
 
 def example_predictions(study: Study, scenario: str) -> tuple[StoredCase, dict[str, np.ndarray]]:
-    """Return a test case and the prediction of every model (first seed).
+    """Return a test case and the prediction of every model (first replicate and seed).
 
     The case is the one on which the median model does as on the median case: neither the best nor the worst.
     """
-    metrics = finished_runs.metrics(study).query("scenario == @scenario")
+    metrics = finished_runs.metrics(study).query("scenario == @scenario and replicate == 1")
     per_case = metrics.groupby(["case", "model"])["dice"].mean().unstack().median(axis=1)
     typical = (per_case - per_case.median()).abs().idxmin()
     case = next(c for c in study.scenario(scenario).test_cases if c.name == typical)
@@ -131,10 +133,13 @@ def naive_examples(study: Study, scenario: str) -> tuple[list[StoredCase], list[
 
 
 def predicted_volumes(study: Study, scenario: str, models: Sequence[str]) -> pd.DataFrame:
-    """Return the mean predicted volume (ml) of each label on the validation cases of each training cohort."""
+    """Return the mean predicted volume (ml) of each label on the validation cases of each training cohort.
+
+    Of the first replicate and seed.
+    """
     rows = []
     s = study.scenario(scenario)
-    for run in study.runs_of(scenario):
+    for run in _first_seed(study, scenario):
         if run.model not in models:
             continue
         for cohort, (_, validation) in s.parts.items():

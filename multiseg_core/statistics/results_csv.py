@@ -15,7 +15,10 @@ LOWER_IS_BETTER = ("hd95_mm", "assd_mm")
 """Columns of ``metrics.csv`` in which the best value is the smallest."""
 
 REQUIRED = ("model", "case")
-OPTIONAL = ("scenario", "seed", "cohort", "label")
+OPTIONAL = ("scenario", "replicate", "seed", "cohort", "subject", "label")
+VOLUMES = ("volume_true_ml", "volume_pred_ml")
+"""Tell a label that is rightly not predicted from a value that is missing."""
+
 ABSENT = "all"
 """What every row has in an optional column that the file does not have."""
 
@@ -28,15 +31,16 @@ def read_results(path: Path, value: str = "dice") -> pd.DataFrame:
     Parameters
     ----------
     path
-        A CSV file with a header, with the columns ``model``, ``case`` and `value`, and possibly ``scenario``, ``seed``,
-        ``cohort`` and ``label``. Names are texts. Empty values, NA and NaN are missing.
+        A CSV file with a header, with the columns ``model``, ``case`` and `value`, and possibly ``scenario``, ``replicate``,
+        ``seed``, ``cohort``, ``subject`` and ``label``. Names are texts. Empty values, NA and NaN are missing.
     value
         The column to compare.
 
     Returns
     -------
     pd.DataFrame
-        ``scenario, model, seed, cohort, case, label`` and `value`; a column that the file lacks holds `ABSENT`.
+        The columns of `KEY` and `value`, and the volumes that tell a correct emptiness if the file has them. A column that
+        the file lacks holds `ABSENT`; without a subject, every case is one.
 
     Raises
     ------
@@ -64,7 +68,12 @@ def read_results(path: Path, value: str = "dice") -> pd.DataFrame:
             raise UserError(f"{path}: line {empty[0]}: column '{name}' is empty")
     _refuse_doubles(path, texts[names])
     numbers = [_number(path, line, value, text) for line, text in texts[value].items()]
-    table = pd.DataFrame({**{name: texts.get(name, ABSENT) for name in KEY}, value: numbers}).reset_index(drop=True)
+    table = pd.DataFrame({**{name: texts.get(name, ABSENT) for name in KEY}, value: numbers})
+    if "subject" not in names:
+        table["subject"] = table["case"]
+    for name in VOLUMES if value not in VOLUMES and header.count(VOLUMES[0]) == header.count(VOLUMES[1]) == 1 else ():
+        table[name] = [_number(path, line, name, text) for line, text in texts[name].items()]
+    table = table.reset_index(drop=True)
     for scenario, part in table.groupby("scenario", sort=False):
         where = f"{path}: scenario '{scenario}'" if "scenario" in names else str(path)
         if part["model"].nunique() < 2:

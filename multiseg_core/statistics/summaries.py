@@ -2,19 +2,38 @@
 
 All functions take the tidy rows of a study's ``metrics.csv``: the columns of `KEY`, and values such as Dice.
 
-Undefined values follow one rule here, in `model_comparison`, in the ledger of findings and in ``multiseg compare``. The
-Dice of a label is undefined (NaN) in a case where it is neither in the target nor predicted. Such a value is left out,
-neither 0 nor 1. Where models are compared, a value that one of them lacks (for the same seed, case and label) is left
-out for all that are compared: both models of a pair, all models in a ranking. The one exception is `thesis_test`, which
-counts an undefined Dice as 0, as the thesis did.
+The Dice of a label is undefined (NaN) in a case where it is neither in the target nor predicted. Means of one model
+leave such a value out. Where models are compared (`model_comparison`, the ledger of findings, ``multiseg compare``) it
+counts as 1: left out, it would favour a model that invents lesions in healthy subjects over one that does not. Any other
+value that a model lacks (for the same seed, case and label) is left out for all that are compared: both models of a
+pair, all models in a ranking. `thesis_test` counts an undefined Dice as 0, as the thesis did.
 """
 
 from __future__ import annotations
 
 import pandas as pd
 
-KEY = ("scenario", "model", "seed", "cohort", "case", "label")
+KEY = ("scenario", "model", "replicate", "seed", "cohort", "subject", "case", "label")
 """The columns that name a row of results."""
+
+
+def with_correct_emptiness(metrics: pd.DataFrame, value: str) -> pd.DataFrame:
+    """Return rows in which a Dice or Jaccard index counts as 1 where a label is rightly not predicted.
+
+    Parameters
+    ----------
+    metrics
+        Tidy rows. Without the columns ``volume_true_ml`` and ``volume_pred_ml`` nobody knows why a value is missing,
+        and nothing changes. A label that no case of a scenario has is left alone.
+    value
+        The column of values.
+    """
+    volumes = ["volume_true_ml", "volume_pred_ml"]
+    if value not in ("dice", "jaccard") or not set(volumes) <= set(metrics.columns):
+        return metrics
+    occurs = metrics.groupby(["scenario", "label"])["volume_true_ml"].transform("max") > 0
+    empty = (metrics[volumes] == 0).all(axis=1) & metrics[value].isna() & occurs
+    return metrics.assign(**{value: metrics[value].where(~empty, 1.0)})
 
 
 def mean_dice(metrics: pd.DataFrame) -> pd.DataFrame:

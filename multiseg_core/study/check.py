@@ -16,6 +16,7 @@ from ..labels import BACKGROUND, IGNORE, is_relevant
 from ..params import PreprocessingParams
 from ..preprocessing.brain_masks import can_run_robex
 from ..preprocessing.inspect_case import inspect_case
+from ..preprocessing.resampling import cost_table
 from ..utils.compute import Compute, default_workers
 from ..utils.errors import UserError
 from ..utils.files import write_json
@@ -38,11 +39,14 @@ class CheckResult:
         One line each, naming the file, case or key.
     cohorts
         One row per cohort: cases, splits, modalities, voxel sizes, orientation, voxels per label, number of errors.
+    costs
+        What coarser voxels cost each label, see `resampling.cost_table`; empty where no cohort gets any.
     """
 
     errors: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     cohorts: pd.DataFrame = field(default_factory=pd.DataFrame)
+    costs: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
 def check_study(study: Study, workers: int | None = None) -> CheckResult:
@@ -94,6 +98,11 @@ def check_study(study: Study, workers: int | None = None) -> CheckResult:
     ]
     findings.warnings += [note for cohort in study.cohorts.values() for note in cohort.notes]
     findings.cohorts = _summary(study, inspected, findings.errors)
+    findings.costs = cost_table(
+        (name, _set_name(study.cohorts[name], row["set"], study), row)
+        for (name, _), facts in inspected.items()
+        for row in facts.get("kept", ())
+    )
     return findings
 
 

@@ -23,8 +23,8 @@ from .plan import NetworkPlan, Run, networks_of
 if TYPE_CHECKING:
     from .study import Study
 
-METRICS_COLUMNS = ("scenario", "model", "seed", "cohort", "case", "label", *METRICS)
-SINGLE_COLUMNS = METRICS_COLUMNS[:7]
+KEY_COLUMNS = ("scenario", "model", "replicate", "seed", "cohort", "subject", "case", "label", "grid")
+METRICS_COLUMNS = (*KEY_COLUMNS, *METRICS)
 
 
 def is_finished(run: Run) -> bool:
@@ -73,12 +73,13 @@ def network_histories(run: Run) -> pd.DataFrame:
 
 
 def history(runs: Sequence[Run]) -> pd.DataFrame:
-    """Return the training histories of finished runs with ``model`` and ``seed``."""
+    """Return the training histories of finished runs with ``model``, ``replicate`` and ``seed``."""
     parts = []
     for run in runs:
         table = pd.read_csv(run.folder / "history.csv")
         table.insert(0, "model", run.model)
-        table.insert(1, "seed", run.seed)
+        table.insert(1, "replicate", run.replicate)
+        table.insert(2, "seed", run.seed)
         parts.append(table)
     return pd.concat(parts, ignore_index=True)
 
@@ -109,16 +110,16 @@ def single_tasks(runs: Iterable[Run]) -> pd.DataFrame:
     Returns
     -------
     pd.DataFrame
-        ``scenario, model, seed, cohort, case, label, dice``, with the model `SINGLE_TASK`. No rows for other runs.
+        The columns of ``metrics.csv``, with the model `SINGLE_TASK`. No rows for other runs.
     """
     files = [run.folder / "single_task.csv" for run in runs if run.has_own_inputs]
     parts = [read_metrics(file) for file in files]
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(SINGLE_COLUMNS))
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(METRICS_COLUMNS))
 
 
 def read_metrics(path: Path) -> pd.DataFrame:
     """Read a table of metrics; names stay texts, also names such as 007 or NA."""
-    names = dict.fromkeys(("scenario", "model", "cohort", "case", "label"), str)
+    names = dict.fromkeys(("scenario", "model", "cohort", "subject", "case", "label", "grid"), str)
     return pd.read_csv(path, dtype=names, keep_default_na=False, na_values=[""])
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..cohorts.base import Case, Cohort
+from ..cohorts.loading import APART
 from ..labels import CodeMap, LabelSet, LabelSpace, completed_sets
 from ..models import SEPARATE, Model
 from ..params import Params, TrainingParams
@@ -98,14 +99,14 @@ class NetworkPlan:
 
 @dataclass(frozen=True)
 class Run:
-    """One (scenario, model, seed).
+    """One (scenario, model, replicate, seed).
 
     Attributes
     ----------
     key
         Fingerprint of all the rest.
-    scenario, model, seed
-        Which run: names, as in the params file.
+    scenario, model, replicate, seed
+        Which run, as in the params file.
     networks
         What it needs, in order of rising priority.
     labels
@@ -119,6 +120,7 @@ class Run:
     key: str
     scenario: str
     model: str
+    replicate: int
     seed: int
     networks: tuple[NetworkPlan, ...]
     labels: tuple[str, ...]
@@ -129,13 +131,17 @@ class Run:
 
     @property
     def name(self) -> str:
-        """``scenario/model/seed``, the name of the run on the command line."""
-        return f"{self.scenario}/{self.model}/{self.seed}"
+        """``scenario/model/seed``, the name on the command line; ``scenario/model/replicate/seed`` after the first."""
+        return _name(self.scenario, self.model, self.replicate, self.seed)
 
     @property
     def has_own_inputs(self) -> bool:
         """Whether each task has a network of its own, with the inputs that its own cohorts have."""
         return len(self.networks) > 1 and self.networks[0].model.inputs == "own"
+
+
+def _name(scenario: str, model: str, replicate: int, seed: int) -> str:
+    return "/".join([scenario, model, *([str(replicate)] if replicate > 1 else []), str(seed)])
 
 
 def networks_of(runs: Iterable[Run]) -> list[NetworkPlan]:
@@ -167,8 +173,8 @@ class Planner:
 
     def run(self, scenario: Scenario, name: str, seed: int) -> Run:
         """Plan a run of the model called `name`, with its networks. Reads the cases' files to fingerprint them."""
-        model = self.models[name]
-        title = f"{scenario.name}/{name}/{seed}"
+        model, replicate = self.models[name], scenario.replicate
+        title = _name(scenario.name, name, replicate, seed)
         teachers = self._teachers(scenario, seed) if model.targets == "pseudo" else ()
         if model.networks == "per_task":
             networks = tuple(self._network(scenario, model, title, task, seed) for task in scenario.tasks)
@@ -177,7 +183,7 @@ class Planner:
         cohorts = scenario.cohorts
         key = fingerprint(
             {
-                "run": [scenario.name, name, seed],
+                "run": [title],
                 "networks": [(n.key, n.labels) for n in networks],
                 "cases": [
                     (case.cohort, case.name, self.store.key(case, cohorts[case.cohort]))
@@ -188,16 +194,16 @@ class Planner:
                 "code": code_fingerprint(*_EVALUATION),
             }
         )
-        folder = self.folder / "runs" / f"{scenario.name}-{name}-{seed}-{key}"
+        folder = self.folder / "runs" / f"{title.replace('/', '-')}-{key}"
         cases = scenario.test_cases, scenario.validation_cases
-        return Run(key, scenario.name, name, seed, networks, scenario.labels, *cases, cohorts, folder)
+        return Run(key, scenario.name, name, replicate, seed, networks, scenario.labels, *cases, cohorts, folder)
 
     def _teachers(self, scenario: Scenario, seed: int) -> tuple[NetworkPlan, ...]:
         """Return a network per task, all with the scenario's modalities, for they must read the others' cases."""
         if len(scenario.tasks) < 2:
             return ()
         model = self.models[SEPARATE].model_copy(update={"inputs": "shared"})
-        name = f"{scenario.name}/{SEPARATE}/{seed}"
+        name = _name(scenario.name, SEPARATE, scenario.replicate, seed)
         return tuple(self._network(scenario, model, name, task, seed) for task in scenario.tasks)
 
     def _network(
@@ -226,7 +232,7 @@ class Planner:
             model=model,
             network=self.params.network_for(model),
             training=self.params.training_for(model),
-            seed=seed,
+            seed=seed + APART * (scenario.replicate - 1),
             teachers=teachers,
         )
         key = self.network_key(network)
@@ -272,7 +278,7 @@ class Planner:
             facts["teachers"] = [teacher.key for teacher in network.teachers]
             # what may hide in which background, and how it is looked for
             facts["hidden"] = [sorted(p.cohort.code_map.sets[0] & set(network.labels)) for p in network.cohorts]
-            facts["inference"] = asdict(self.params.inference)
+            facts["inference"] = self.params.inference.memory_gib
             facts["completion"] = code_fingerprint(*_COMPLETION)
         return fingerprint(facts)
 

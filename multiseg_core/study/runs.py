@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import graphlib
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,10 +20,11 @@ import torch
 from ..cohorts.base import Case, Cohort
 from ..inference import Segmenter
 from ..losses import build_loss
-from ..metrics import label_metrics
+from ..metrics import METRICS, label_metrics
 from ..models import SINGLE_TASK
 from ..networks import build_network
-from ..params import Params
+from ..params import InferenceParams, Params
+from ..preprocessing.grids import voxel_sizes
 from ..preprocessing.store import Store, StoredCase
 from ..samplers import SamplingCohort, make_sampler
 from ..training import Trainer, is_trained
@@ -32,7 +33,7 @@ from ..utils.files import atomic_path, remove_leftovers, write_json, write_table
 from ..utils.provenance import provenance
 from ..utils.workers import Job, Report, run_jobs
 from . import finished_runs
-from .finished_runs import METRICS_COLUMNS, SINGLE_COLUMNS, is_finished
+from .finished_runs import METRICS_COLUMNS, is_finished
 from .network_shapes import try_volumes
 from .plan import NetworkPlan, PlannedCohort, Run, networks_of
 from .pseudo_labels import complete_case, completed_folder
@@ -170,9 +171,9 @@ def complete_labels(
 
 
 def evaluate_case(
-    segmenter: Segmenter, case: StoredCase, compute: Compute, memory_gib: float, alone: Sequence[bool]
+    segmenter: Segmenter, case: StoredCase, compute: Compute, inference: InferenceParams, alone: Sequence[bool]
 ) -> tuple[np.ndarray, Metrics, list[Metrics]]:
-    """Segment a stored case and measure the result against its labels.
+    """Segment a stored case and measure the result against its labels, on the grid that `inference` says.
 
     Parameters
     ----------
@@ -180,28 +181,33 @@ def evaluate_case(
         The networks of a run. Those that need a modality that the case lacks are left out.
     case
         The case.
-    compute, memory_gib
-        See `Segmenter.segment`.
+    compute, inference
+        See `Segmenter.segment` and `InferenceParams`.
     alone
         For each network, whether to measure as well what it says without the others.
 
     Returns
     -------
     prediction, metrics, metrics_alone
-        (X, Y, Z) uint8 class numbers; the metrics of all labels; and for each network those of its own labels, none
-        if not asked for.
+        (X, Y, Z) uint8 class numbers on the grid of the store; the metrics of all labels; and for each network those
+        of its own labels, none if not asked for.
     """
-    seeing = segmenter.seeing(case.modalities)
-    maps = seeing.class_maps(np.asarray(case.images), case.modalities, compute, memory_gib)
-    prediction = seeing.merged(maps)
-    metrics = label_metrics(case.target, prediction, case.sets, segmenter.labels, case.spacing_mm)
+    seeing, images = segmenter.seeing(case.modalities), np.asarray(case.images)
+    if inference.scored_on == "native":
+        native = case.native
+        grid, target, size = native.grid, native.target, voxel_sizes(native.affine)
+        on_store, maps = seeing.class_maps_on(images, case.affine, grid, case.modalities, compute, inference.memory_gib)
+    else:
+        target, size = case.target, np.asarray(case.spacing_mm)
+        on_store = maps = seeing.class_maps(images, case.modalities, compute, inference.memory_gib)
     # a network that is asked for alone sees its own cohort's cases, so it is among those that see this one
     of_member = {id(member): class_map for member, class_map in zip(seeing.members, maps, strict=True)}
     metrics_alone = [
-        label_metrics(case.target, of_member[id(member)], case.sets, member.labels, case.spacing_mm) if wanted else {}
+        label_metrics(target, of_member[id(member)], case.sets, member.labels, size.tolist()) if wanted else {}
         for member, wanted in zip(segmenter.members, alone, strict=True)
     ]
-    return prediction, metrics, metrics_alone
+    metrics = label_metrics(target, seeing.merged(maps), case.sets, segmenter.labels, size.tolist())
+    return seeing.merged(on_store), metrics, metrics_alone
 
 
 def evaluate_run(run: Run, store: Store, params: Params, report: Report = _no_report) -> Path:
@@ -229,30 +235,36 @@ def evaluate_run(run: Run, store: Store, params: Params, report: Report = _no_re
             report(i / len(cases), f"evaluating {case.name}")
             stored = _open(store, case, run.cohorts[case.cohort])
             alone = [_is_own(network, case, run) for network in run.networks]
-            prediction, metrics, metrics_alone = evaluate_case(
-                segmenter, stored, compute, params.inference.memory_gib, alone
-            )
+            prediction, metrics, metrics_alone = evaluate_case(segmenter, stored, compute, params.inference, alone)
             _save_prediction(run.folder, stored, prediction)
-            place = (run.scenario, run.model, run.seed, case.cohort, case.name)
-            found = [(*place, label, *values.values()) for label, values in metrics.items()]
+            place = (run.replicate, run.seed, case.cohort, case.subject or case.name, case.name)
+            grid = params.inference.scored_on
+            found = [_row(run, run.model, place, label, grid, v) for label, v in metrics.items()]
             for name, part in parts.items():
                 rows[name] += found if case in part else []
             for n, own in enumerate(metrics_alone):
-                single += [(n, (run.scenario, SINGLE_TASK, *place[2:], label, v["dice"])) for label, v in own.items()]
+                single += [(n, _row(run, SINGLE_TASK, place, label, grid, v)) for label, v in own.items()]
         for name, table in rows.items():
             write_table(run.folder / f"{name}.csv", pd.DataFrame(table, columns=list(METRICS_COLUMNS)))
         if len(run.networks) > 1:
             in_order = [row for _, row in sorted(single, key=lambda pair: pair[0])]
-            write_table(run.folder / "single_task.csv", pd.DataFrame(in_order, columns=list(SINGLE_COLUMNS)))
+            write_table(run.folder / "single_task.csv", pd.DataFrame(in_order, columns=list(METRICS_COLUMNS)))
         write_table(run.folder / "history.csv", finished_runs.network_histories(run))
         segmenter.save(run.folder / "model.pt")
         facts = {
-            "key": run.key, "scenario": run.scenario, "model": run.model, "seed": run.seed, "labels": run.labels,
-            "networks": [network.key for network in run.networks],
+            "key": run.key, "scenario": run.scenario, "model": run.model, "replicate": run.replicate, "seed": run.seed,
+            "labels": run.labels, "networks": [network.key for network in run.networks],
             "evaluation_seconds": time.perf_counter() - started, "provenance": provenance(compute.device),
         }  # fmt: skip
         write_json(run.folder / "run.json", facts)
     return run.folder
+
+
+def _row(
+    run: Run, model: str, place: Sequence[object], label: str, grid: str, values: Mapping[str, float]
+) -> tuple[object, ...]:
+    """Return a row of `METRICS_COLUMNS`."""
+    return (run.scenario, model, *place, label, grid, *(values[name] for name in METRICS))
 
 
 def _is_own(network: NetworkPlan, case: Case, run: Run) -> bool:

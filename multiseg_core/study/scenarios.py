@@ -32,6 +32,8 @@ class Scenario:
         See `cases_to_test`.
     tests_on_validation
         Whether they are the validation cases.
+    replicate
+        Of the study, from 1.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Scenario:
     parts: Mapping[str, Parts]
     test_cases: tuple[Case, ...]
     tests_on_validation: bool
+    replicate: int = 1
 
     @classmethod
     def resolve(
@@ -51,6 +54,7 @@ class Scenario:
         cohorts: Mapping[str, Cohort],
         labels: Sequence[str],
         training: TrainingParams,
+        replicate: int = 1,
     ) -> Scenario:
         """Resolve the params of a scenario.
 
@@ -62,10 +66,12 @@ class Scenario:
             All of the study.
         training
             How cohorts are split where neither the manifest nor the scenario says so.
+        replicate
+            Of the study: another split each.
         """
         train, test = tuple(cohorts[c] for c in params.train), cohorts[params.test]
         share = training.validation_fraction if params.validation_fraction is None else params.validation_fraction
-        parts = {cohort.name: split(cohort, share, training.split_seed) for cohort in train}
+        parts = {cohort.name: split(cohort, share, training.split_seed + replicate - 1) for cohort in train}
         on_validation = params.train == [params.test] and not any(case.split == "test" for case in test.cases)
         drawn = {label for cohort in train for label in cohort.code_map.annotates}
         return cls(
@@ -77,6 +83,7 @@ class Scenario:
             parts=parts,
             test_cases=parts[test.name][1] if on_validation else cases_to_test(test, test in train),
             tests_on_validation=on_validation,
+            replicate=replicate,
         )
 
     @property
@@ -137,7 +144,7 @@ def split(cohort: Cohort, validation_fraction: float, seed: int) -> Parts:
 
     Cases that the manifest marks ``train`` or ``validation`` go there. If none is marked ``validation``, a share
     of them is kept for validation, after a shuffle with a fixed seed (thesis 6): of those without a mark, if there are
-    any. A single case serves for both.
+    any. The cases of a subject stay together. A single case serves for both.
     """
     cases = tuple(case for case in cohort.cases if case.split != "test")
     validation = tuple(case for case in cases if case.split == "validation")
@@ -149,6 +156,9 @@ def split(cohort: Cohort, validation_fraction: float, seed: int) -> Parts:
     order = np.random.default_rng(seed).permutation(free)
     n_validation = max(round(validation_fraction * len(cases)), 1)
     kept = set(order[: min(n_validation, len(cases) - 1)].tolist())
+    people = {cases[i].person for i in kept}
+    together = {i for i in free if cases[i].person in people}
+    kept = together if len(together) < len(cases) else kept
     return (
         tuple(case for i, case in enumerate(cases) if i not in kept),
         tuple(case for i, case in enumerate(cases) if i in kept),

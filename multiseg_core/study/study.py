@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from ..cohorts.base import Case
-from ..cohorts.loading import load_cohorts
+from ..cohorts.loading import in_replicate, load_cohorts
 from ..models import Loss, Model, merged
 from ..params import Params, load_params
 from ..preprocessing.store import Store, StoredCase
@@ -35,9 +35,11 @@ class Study:
     name, folder
         Its name; where its products go.
     cohorts, labels
-        Cohorts by name; all foreground labels in order.
+        Cohorts by name, of the first replicate; all foreground labels in order.
     scenarios
-        Scenarios by name.
+        Scenarios by name, of the first replicate.
+    replicates
+        The scenarios by name of every replicate that runs some model.
     store
         Its prepared cases.
 
@@ -69,12 +71,31 @@ class Study:
             ]
             raise UserError("\n".join(lines)) from None
         self.store = Store(self.folder / "store", self.params.preprocessing)
-        self.scenarios = {
-            name: Scenario.resolve(name, s, self.cohorts, self.labels, self.params.training)
-            for name, s in self.params.scenarios.items()
-        }
-        for scenario in self.scenarios.values():
-            self._check(scenario)
+        for model in self.params.replicated or ():
+            if model not in self.models:
+                raise UserError(f"{self.params_file}: replicated: unknown model '{model}'{suggest(model, self.models)}")
+        self.replicates: list[dict[str, Scenario]] = []
+        for r in range(1, 1 + self.params.replicates):
+            cohorts = in_replicate(self.cohorts, self.params.cohorts, self.folder / "phantoms", r)
+            resolved = {
+                name: Scenario.resolve(name, s, cohorts, self.labels, self.params.training, r)
+                for name, s in self.params.scenarios.items()
+                if self._models_in(r, s.models)
+            }
+            for scenario in resolved.values():
+                self._check(scenario)
+            self.replicates.append(resolved)
+        self.scenarios = self.replicates[0]
+
+    def _models_in(self, replicate: int, models: Sequence[str]) -> list[str]:
+        """Return those of a scenario's models that run in a replicate."""
+        chosen = self.params.replicated
+        return [m for m in models if replicate == 1 or chosen is None or m in chosen]
+
+    @property
+    def all_scenarios(self) -> list[Scenario]:
+        """The scenarios of all replicates."""
+        return [scenario for scenarios in self.replicates for scenario in scenarios.values()]
 
     def require_writable(self) -> None:
         """Find a folder that cannot be written to before anything is computed. Raises `UserError`."""
@@ -152,15 +173,32 @@ class Study:
 
     # -- cases -------------------------------------------------------------------------------------------------
 
-    def needed_cases(self, scenarios: Iterable[str] | None = None) -> list[Case]:
-        """Return every case that some scenarios train, validate or test on, once, in cohort order."""
-        names = self.scenarios if scenarios is None else scenarios
-        wanted = {(case.cohort, case.name) for name in names for case in self.scenario(name).cases}
-        return [c for cohort in self.cohorts.values() for c in cohort.cases if (c.cohort, c.name) in wanted]
+    def needed_cases(self, scenarios: Iterable[str] | None = None, replicates: int | None = None) -> list[Case]:
+        """Return every case that some scenarios train, validate or test on, once, in cohort order.
+
+        Parameters
+        ----------
+        scenarios
+            Their names; all by default.
+        replicates
+            How many of the first replicates count; all by default.
+        """
+        names = list(self.scenarios if scenarios is None else scenarios)
+        places = list(self.cohorts)
+        wanted: dict[tuple[str, str], Case] = {}
+        for resolved in self.replicates[:replicates]:
+            used = {c.name: c for name in names if name in resolved for c in resolved[name].cohorts.values()}
+            needed = {(c.cohort, c.name) for name in names if name in resolved for c in resolved[name].cases}
+            for cohort in sorted(used.values(), key=lambda cohort: places.index(cohort.name)):
+                wanted.update({(c.cohort, c.name): c for c in cohort.cases if (c.cohort, c.name) in needed})
+        return list(wanted.values())
 
     def explored_cases(self) -> list[Case]:
-        """Return the cases that the data exploration shows: those that scenarios need, and cohorts that none uses."""
-        needed = {(case.cohort, case.name) for case in self.needed_cases()}
+        """Return the cases that the data exploration shows: those that scenarios need, and cohorts that none uses.
+
+        Of phantoms, those of the first replicate.
+        """
+        needed = {(case.cohort, case.name) for case in self.needed_cases(replicates=1)}
         used = {name for scenario in self.scenarios.values() for name in scenario.cohorts}
         return [
             case
@@ -180,10 +218,12 @@ class Study:
         """All runs of the study in the order of the params file. Reads the cases' files to fingerprint them."""
         planner = Planner(self.params, self.models, self.store, self.folder)
         return [
-            planner.run(scenario, model, seed)
-            for scenario in self.scenarios.values()
-            for model in scenario.models
+            planner.run(scenarios[name], model, seed)
+            for name, s in self.params.scenarios.items()
+            for model in s.models
+            for r, scenarios in enumerate(self.replicates, start=1)
             for seed in self.params.seeds
+            if model in self._models_in(r, s.models)
         ]
 
     def runs_of(self, scenario: str) -> list[Run]:
@@ -192,7 +232,7 @@ class Study:
         return [run for run in self.runs if run.scenario == scenario]
 
     def find_run(self, name: str) -> Run:
-        """Return a run by ``scenario/model/seed`` or by its key. Raises `UserError` if there is none."""
+        """Return a run by its name, see `Run.name`, or by its key. Raises `UserError` if there is none."""
         for run in self.runs:
             if name in (run.name, run.key, run.folder.name):
                 return run

@@ -9,11 +9,13 @@ from scipy.spatial import KDTree
 
 from multiseg_core.preprocessing.grids import Grid, aligned_with_world, rescaled
 from multiseg_core.preprocessing.resampling import (
+    cost_table,
     gaussian_sigmas,
     resample,
     resample_gaussian,
     resample_labels,
     resample_nearest,
+    what_is_kept,
 )
 
 from .test_grids import OBLIQUE, centred
@@ -220,3 +222,19 @@ def test_gaussian_on_the_same_grid_changes_nothing() -> None:
     grid = centred((1.0, 1.0, 1.0), 6, OBLIQUE)
     grid = Grid((6, 7, 8), grid.affine)
     assert np.array_equal(resample_gaussian(positions, grid, grid), positions)
+
+
+def test_what_a_grid_costs_is_counted() -> None:
+    sets = (frozenset({"background"}), frozenset({"wmh"}), frozenset({"background", "wmh"}))
+    fine, coarse = Grid((8, 8, 8), np.eye(4)), Grid((4, 4, 4), np.diag([2.0, 2, 2, 1]))
+    drawn = np.zeros(fine.shape, np.uint8)
+    drawn[0, 0, 0] = 1  # one voxel
+    drawn[4:6, 4:6, 4:7] = 1  # 12 voxels
+    drawn[7, 0, 0] = 2  # ignored
+    stored = np.zeros(coarse.shape, np.uint8)
+    stored[2, 2, 2] = 1
+    (row,) = what_is_kept(drawn, fine, stored, coarse, sets)
+    assert row == {"set": 1, "ml": 0.013, "ml_kept": 0.008, "pieces": 2, "pieces_kept": 1}
+    table = cost_table([("a", "wmh", row), ("a", "wmh", {**row, "pieces_kept": 2}), ("b", "wmh", row)])
+    assert table.iloc[0].tolist() == ["a", "wmh", 0.026, pytest.approx(100 * 8 / 13), 4, 75]
+    assert len(table) == 2 and cost_table([]).empty

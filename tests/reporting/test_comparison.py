@@ -33,7 +33,7 @@ def test_tables_of_a_small_file(file: Path) -> None:
     assert row["effect"] == pytest.approx(difference.mean() / difference.std(ddof=1))
     assert row["p_holm"] == pytest.approx(stats.wilcoxon(difference.round(12)).pvalue)
     assert tables["means"]["mean"].tolist() == pytest.approx([np.mean(DICE["ours"]), np.mean(DICE["peer"])])
-    assert list(tables["ranks"]["model"]) == ["ours", "peer"] and len(tables["cases_needed"]) == 1
+    assert list(tables["ranks"]["model"]) == ["ours", "peer"] and len(tables["subjects_needed"]) == 1
 
 
 def test_columns_may_come_in_any_order_with_others_between(tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_columns_may_come_in_any_order_with_others_between(tmp_path: Path) -> No
 def test_the_study_s_own_file_gives_what_the_statistics_give(tmp_path: Path) -> None:
     generator = np.random.default_rng(0)
     keys = [
-        (s, m, seed, "c", f"{i:03d}", label)
+        (s, m, 1, seed, "c", f"{i:03d}", f"{i:03d}", label)
         for s in ("z", "a") for m in ("dice", "multi_unet") for seed in (0, 1) for i in range(5)
         for label in ("gm", "NA")
     ]  # fmt: skip
@@ -63,7 +63,7 @@ def test_the_study_s_own_file_gives_what_the_statistics_give(tmp_path: Path) -> 
     assert list(dict.fromkeys(found.tables["means"]["scenario"])) == ["z", "a"]
     assert {"gm", "NA"} <= set(found.tables["means"].columns)
     assert found.warnings[0] == "scenario z: 1 of 40 values are missing and are left out"
-    assert found.warnings[1].startswith("scenario z: with 5 cases no difference can be significant")
+    assert found.warnings[1] == "scenario z: 5 subjects are too few for intervals, which need 6"
 
 
 def test_a_label_named_like_a_column_keeps_its_own(file: Path) -> None:
@@ -78,7 +78,7 @@ def test_models_with_other_seeds_or_cases_are_warned_of(file: Path) -> None:
     warnings = comparison.compare(results_csv.read_results(file)).warnings
     assert warnings == [
         "models have different seeds; a pair is compared on the seeds that both have",
-        "a and b have 0 cases in common; nothing to compare",
+        "a and b have 0 subjects in common; nothing to compare",
     ]
 
 
@@ -88,8 +88,8 @@ def test_models_with_other_seeds_or_cases_are_warned_of(file: Path) -> None:
 def test_command_prints_all_tables_and_writes_nothing_unasked(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["compare", str(file)]) == 0
     out, err = capsys.readouterr()
-    for title in comparison.TITLES.values():
-        assert f"{title}: dice\n" in out
+    for name, title in comparison.TITLES.items():
+        assert (f"{title}: dice\n" in out) == (name != "non_inferiority")
     assert "scenario" not in out.split("\n")[1] and err == ""
     assert list(file.parent.iterdir()) == [file]
 
@@ -99,20 +99,33 @@ def test_command_writes_tables_a_page_and_a_figure(file: Path, capsys: pytest.Ca
     file.write_text(SMALL.replace("ours", "our_<b>&model"))
     assert cli.main(["compare", str(file), "--out", str(out)]) == 0
     assert capsys.readouterr().out.endswith("comparison.html\n")
-    names = [f"{name}.{end}" for name in comparison.TITLES for end in ("csv", "tex")]
+    names = [f"{name}.{end}" for name in comparison.TITLES if name != "non_inferiority" for end in ("csv", "tex")]
     assert {path.name for path in out.iterdir()} == {*names, "comparison.html", "forest.png", "forest.csv"}
     expected = comparison.compare(results_csv.read_results(file)).tables["differences"]
     pd.testing.assert_frame_equal(pd.read_csv(out / "differences.csv"), expected)
     drawn = pd.read_csv(out / "forest.csv")
     assert drawn["low"].tolist() == expected["low"].tolist()
     latex = (out / "differences.tex").read_text()
-    assert r"our\_\textless{}b\textgreater{}\&model" in latex and r"95 \% bootstrap" in latex and r"p\_holm" in latex
+    assert (
+        r"our\_\textless{}b\textgreater{}\&model" in latex
+        and r"95 \% intervals that hold" in latex
+        and r"p\_holm" in latex
+    )
     page = (out / "comparison.html").read_text()
     assert "our_&lt;b&gt;&amp;model" in page and "<b>" not in page
     assert not re.search(r"https?://", page) and "data:image/png;base64," in page
     before = {path.name: path.read_bytes() for path in out.iterdir()}
     assert cli.main(["compare", str(file), "--out", str(out)]) == 0
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
+def test_named_contrasts_and_a_margin(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["compare", str(file), "--contrast", "ours,peer", "--margin", "0.05"]) == 0
+    out = capsys.readouterr().out
+    assert "Is the first model not worse" in out and "holds" in out
+    for text in ("ours", "ours,", "ours,peer,third"):
+        assert cli.main(["compare", str(file), "--contrast", text]) == 1
+        assert "expected two models, as in --contrast" in capsys.readouterr().err
 
 
 def test_lower_is_better_turns_the_ranking(file: Path, capsys: pytest.CaptureFixture[str]) -> None:

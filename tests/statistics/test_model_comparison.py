@@ -5,7 +5,14 @@ from scipy import stats
 
 from multiseg_core.figures import result_charts
 from multiseg_core.statistics.effect_sizes import cases_needed
-from multiseg_core.statistics.model_comparison import cases_table, holm, model_means, paired_comparison, rank_stability
+from multiseg_core.statistics.model_comparison import (
+    holm,
+    model_means,
+    non_inferiority,
+    paired_comparison,
+    rank_stability,
+    subjects_table,
+)
 from multiseg_core.utils.errors import UserError
 
 from ..conftest import tidy
@@ -21,7 +28,8 @@ def simulated(
     return pd.DataFrame(
         [
             {
-                "scenario": "s", "model": m, "seed": s, "cohort": "c", "case": f"c{c}", "label": label,
+                "scenario": "s", "model": m, "replicate": 1, "seed": s, "cohort": "c", "subject": f"c{c}",
+                "case": f"c{c}", "label": label,
                 "dice": difficulty[c] + taste[i, c] + luck[i, s] + i * effect,
             }
             for i, m in enumerate(models) for s in range(seeds) for c in range(cases) for label in ("x", "y")
@@ -34,7 +42,7 @@ def test_paired_comparison_by_hand() -> None:
     metrics = tidy({"a": [[0.9, 0.8], [0.7, 0.9], [0.6, np.nan]], "b": [[0.5, 0.6], [0.6, 0.4], [0.5, 0.2]]})
     row = paired_comparison(metrics).iloc[0]
     differences = np.array([(0.4 + 0.2) / 2, (0.1 + 0.5) / 2, 0.1])
-    assert (row["n_cases"], row["n_seeds"]) == (3, 1)
+    assert (row["n_subjects"], row["n_seeds"]) == (3, 1)
     assert row["difference"] == pytest.approx(differences.mean())
     assert row["mean_a"] == pytest.approx((0.85 + 0.8 + 0.6) / 3)
     assert row["mean_b"] == pytest.approx((0.55 + 0.5 + 0.5) / 3)
@@ -56,7 +64,7 @@ def test_each_seed_of_a_case_weighs_the_same() -> None:
 def test_copies_of_a_seed_are_no_evidence() -> None:
     metrics = tidy({"a": [[0.9, 0.8], [0.7, 0.9], [0.8, 0.7]], "b": [[0.5, 0.6], [0.6, 0.4], [0.9, 0.6]]})
     copies = pd.concat([metrics.assign(seed=seed) for seed in range(3)])
-    columns = ["n_cases", "mean_a", "mean_b", "difference", "effect", "effect_low", "effect_high", "p", "p_holm"]
+    columns = ["n_subjects", "mean_a", "mean_b", "difference", "effect", "effect_low", "effect_high", "p", "p_holm"]
     pd.testing.assert_frame_equal(paired_comparison(copies)[columns], paired_comparison(metrics)[columns])
 
 
@@ -69,12 +77,68 @@ def test_one_seed_gives_student_s_interval() -> None:
 
 
 def test_interval_of_a_constant_difference_has_no_width() -> None:
-    metrics = tidy({"a": [[0.9, 0.7], [0.5, 0.4], [0.31, 0.2]], "b": [[0.8, 0.6], [0.4, 0.3], [0.21, 0.1]]})
+    metrics = tidy({"a": [[0.9, 0.7], [0.5, 0.4], [0.31, 0.2]] * 2, "b": [[0.8, 0.6], [0.4, 0.3], [0.21, 0.1]] * 2})
     row = paired_comparison(pd.concat([metrics, metrics.assign(seed=1)])).iloc[0]
     assert (row["low"], row["high"]) == pytest.approx((0.1, 0.1), abs=1e-12)
     assert row["effect"] == np.inf and np.isnan(row["effect_low"])
     equal = paired_comparison(metrics.assign(dice=0.5)).iloc[0]
     assert (equal["difference"], equal["low"], equal["high"], equal["effect"], equal["p"]) == (0, 0, 0, 0, 1)
+
+
+def test_all_intervals_hold_the_truth_together_as_often_as_they_say() -> None:
+    """With 36 unadjusted intervals at least one excluded 0 in two of three studies without any difference."""
+    generator = np.random.default_rng(8)
+    hits = []
+    for _ in range(150):
+        pairs = paired_comparison(simulated(generator, 0.0, 8, 1, 0.0, "abcdefghi"), resamples=400)
+        hits.append(not pairs["significant"].any())
+    assert len(pairs) == 36 and 0.90 <= np.mean(hits) <= 0.99
+
+
+def test_contrasts_named_beforehand_have_narrower_intervals() -> None:
+    metrics = simulated(np.random.default_rng(2), 0.02, 10, 1, 0.0, "abcde")
+    every = paired_comparison(metrics).set_index(["model_a", "model_b"])
+    (only,) = paired_comparison(metrics, contrasts=[("c", "a")]).itertuples()
+    assert (only.model_a, only.model_b) == ("c", "a")
+    assert only.difference == pytest.approx(-every.loc[("a", "c"), "difference"])
+    assert only.high - only.low < every.loc[("a", "c"), "high"] - every.loc[("a", "c"), "low"]
+    with pytest.raises(UserError, match="contrast: no model 'f'; the models are a, b, c, d, e"):
+        paired_comparison(metrics, contrasts=[("a", "f")])
+
+
+def test_the_cases_of_a_subject_are_one_unit() -> None:
+    """Eight tumours in two heads were taken for eight subjects."""
+    metrics = tidy({"a": [[0.9], [0.7], [0.5]], "b": [[0.8], [0.5], [0.4]]})
+    row = paired_comparison(metrics.assign(subject=metrics["case"].map({"c0": "p", "c1": "p", "c2": "q"}))).iloc[0]
+    assert row["n_subjects"] == 2 and row["difference"] == pytest.approx((0.15 + 0.1) / 2)
+    assert row["mean_a"] == pytest.approx((0.8 + 0.5) / 2)
+
+
+def test_a_model_that_invents_lesions_does_not_win_by_the_cases_that_drop_out() -> None:
+    metrics = tidy({"sober": [[0.7], [np.nan], [np.nan]], "inventive": [[0.75], [0.0], [0.0]]})
+    metrics["volume_true_ml"] = metrics["case"].map({"c0": 5.0, "c1": 0.0, "c2": 0.0})
+    metrics["volume_pred_ml"] = np.where(metrics["dice"].isna(), 0.0, 3.0)
+    row = paired_comparison(metrics).iloc[0]
+    assert row["mean_a"] == pytest.approx((0.7 + 1 + 1) / 3) and row["mean_b"] == pytest.approx(0.25)
+    assert model_means(metrics)["mean"].tolist() == pytest.approx([0.9, 0.25])
+    assert rank_stability(metrics)["model"].tolist() == ["sober", "inventive"]
+    # of a label that no case has nothing is known, nor of why a value is missing
+    for same in (metrics.assign(volume_true_ml=0.0), metrics.drop(columns="volume_pred_ml")):
+        assert paired_comparison(same).iloc[0]["n_subjects"] == 1
+
+
+def test_non_inferiority_by_hand() -> None:
+    comparison = pd.DataFrame(
+        {
+            "scenario": "s", "model_a": "a", "model_b": list("wxyz"), "n_subjects": 9,
+            "difference": [0.0, 0.0, -0.2, np.nan], "low": [-0.01, -0.05, -0.3, np.nan],
+            "high": [0.01, 0.05, -0.1, np.nan],
+        }
+    )  # fmt: skip
+    judged = non_inferiority(comparison, 0.02)
+    assert judged["verdict"].tolist() == ["holds", "inconclusive", "does not hold", "inconclusive"]
+    turned = non_inferiority(comparison, 0.02, higher_is_better=False)
+    assert turned["verdict"].tolist() == ["holds", "inconclusive", "holds", "inconclusive"]
 
 
 @pytest.mark.parametrize(("cases", "seeds", "seed_sd"), [(8, 1, 0.0), (12, 5, 0.04)])
@@ -114,7 +178,7 @@ def test_pairs_without_common_values_are_undefined_and_not_counted() -> None:
     metrics.loc[metrics["model"] == "c", "seed"] = 7
     result = paired_comparison(metrics).set_index(["model_a", "model_b"])
     assert (
-        result.loc[("a", "c"), "n_cases"] == 0
+        result.loc[("a", "c"), "n_subjects"] == 0
         and np.isnan(result.loc[("a", "c"), ["low", "p", "p_holm"]].tolist()).all()
     )
     assert result.loc[("a", "b"), "p_holm"] == result.loc[("a", "b"), "p"]
@@ -133,13 +197,18 @@ def test_infinite_and_double_values_are_refused() -> None:
     metrics = tidy({"a": [[0.9]], "b": [[np.inf]]})
     with pytest.raises(UserError, match="'dice' has infinite values"):
         paired_comparison(metrics)
-    with pytest.raises(UserError, match="two rows for scenario s, model a, seed 0, cohort c, case c0, label l0"):
+    with pytest.raises(
+        UserError,
+        match="two rows for scenario s, model a, replicate 1, seed 0, cohort c, subject c0, case c0, label l0",
+    ):
         rank_stability(pd.concat([metrics.iloc[:1], metrics.iloc[:1]]))
 
 
 def test_model_means_by_hand() -> None:
     row = model_means(tidy({"a": [[0.9, 0.7], [0.5, np.nan]]})).iloc[0]
-    assert row["mean"] == pytest.approx((0.8 + 0.5) / 2) and row["n_cases"] == 2
+    assert row["mean"] == pytest.approx((0.8 + 0.5) / 2) and row["n_subjects"] == 2
+    assert np.isnan([row["low"], row["high"]]).all()  # two subjects say nothing of others
+    row = model_means(tidy({"a": [[v] for v in (0.9, 0.8, 0.7, 0.6, 0.5, 0.4)]})).iloc[0]
     assert row["low"] < row["mean"] < row["high"]
 
 
@@ -170,15 +239,15 @@ def test_rank_shares_of_two_cases_by_counting() -> None:
 def test_ranks_use_common_values_only() -> None:
     # b lacks the case on which a fails
     result = rank_stability(tidy({"a": [[0.6], [0.6], [0.0]], "b": [[0.5], [0.5], [np.nan]]})).set_index("model")
-    assert result.loc["a", "rank_1"] == 1 and result["n_cases"].tolist() == [2, 2]
+    assert result.loc["a", "rank_1"] == 1 and result["n_subjects"].tolist() == [2, 2]
 
 
-def test_cases_table_corrects_over_the_pairs_of_a_scenario() -> None:
+def test_subjects_table_corrects_over_the_pairs_of_a_scenario() -> None:
     metrics = simulated(np.random.default_rng(6), 0.02, 10, 1, 0, "abc")
     comparison = paired_comparison(metrics)
-    result = cases_table(comparison)
-    assert result["cases_needed"].tolist() == [cases_needed(e) for e in comparison["effect"]]
-    assert result["cases_needed_corrected"].tolist() == [cases_needed(e, 0.05 / 3) for e in comparison["effect"]]
+    result = subjects_table(comparison)
+    assert result["subjects_needed"].tolist() == [cases_needed(e) for e in comparison["effect"]]
+    assert result["subjects_needed_corrected"].tolist() == [cases_needed(e, 0.05 / 3) for e in comparison["effect"]]
 
 
 def test_a_single_model_has_nothing_to_be_compared_with() -> None:
@@ -186,8 +255,10 @@ def test_a_single_model_has_nothing_to_be_compared_with() -> None:
         {
             "scenario": "a",
             "model": "dice",
+            "replicate": 1,
             "seed": 0,
             "cohort": "c",
+            "subject": ["x", "y"],
             "case": ["x", "y"],
             "label": "gm",
             "dice": [0.5, 0.6],
@@ -196,6 +267,6 @@ def test_a_single_model_has_nothing_to_be_compared_with() -> None:
     compared = paired_comparison(table)
     both = pd.concat([table, table.assign(model="other")])
     assert len(compared) == 0 and list(compared.columns) == list(paired_comparison(both).columns)
-    assert len(cases_table(compared)) == 0
+    assert len(subjects_table(compared)) == 0
     result_charts.difference_intervals(compared)
     assert rank_stability(table)["rank_1"].tolist() == [1.0]

@@ -48,6 +48,78 @@ def test_split_by_manifest_and_by_seed(toy_study: Callable[..., Path]) -> None:
     assert {c.name for c in train + validation} == {"anatomy0", "anatomy1", "anatomy2"}
 
 
+def test_cases_of_a_subject_stay_together(toy_study: Callable[..., Path]) -> None:
+    file = toy_study()
+    manifest = file.parent / "data" / "anatomy.csv"
+    lines = manifest.read_text().replace("validation", "").replace("train", "").split("\n")
+    subjects = ["subject", "p1", "p1", "p2", "p3"]
+    manifest.write_text("\n".join(f"{line},{who}" for line, who in zip(lines, subjects, strict=False)))
+    for seed in range(6):
+        text = file.read_text().replace("steps: 4\n", f"steps: 4\n  split_seed: {seed}\n")
+        other = file.with_name(f"seed{seed}.yaml")
+        other.write_text(text)
+        train, validation = Study(other).scenario("both").split("anatomy")
+        assert {c.subject for c in train} | {c.subject for c in validation} == {"p1", "p2"}
+        assert not {c.subject for c in train} & {c.subject for c in validation}
+
+
+REPLICATED = """
+cohorts:
+  mrbrains13: {source: phantom, cases: 2, voxel_mm: 6}
+  mrbrains17: {source: phantom, cases: 2, voxel_mm: 6, seed: 3}
+  mrbrains18: {source: phantom, cases: 1, voxel_mm: 6}
+scenarios:
+  both:
+    train: [mrbrains13, mrbrains17]
+    test: mrbrains18
+    modalities: [T1]
+    models: [multi_unet, cross_entropy]
+replicates: 3
+replicated: [cross_entropy]
+seeds: [5, 6]
+"""
+
+
+def test_a_replicate_has_subjects_seeds_and_a_name_of_its_own(tmp_path: Path) -> None:
+    file = tmp_path / "r.yaml"
+    file.write_text(REPLICATED)
+    study = Study(file)
+    names = [f"both/multi_unet/{s}" for s in (5, 6)]
+    names += [f"both/cross_entropy/{place}" for place in ("5", "6", "2/5", "2/6", "3/5", "3/6")]
+    assert [run.name for run in study.runs] == names
+    runs_ = {run.name: run for run in study.runs}
+    first, second = runs_["both/cross_entropy/5"], runs_["both/cross_entropy/2/5"]
+    assert (first.replicate, second.replicate, second.seed) == (1, 2, 5)
+    assert (first.networks[0].seed, second.networks[0].seed) == (5, 1005)
+    assert [c.name for c in first.test_cases] == ["mrbrains18_01"]
+    assert [c.name for c in second.test_cases] == ["mrbrains18_r2_01"]
+    heads = [c.person for run in (first, second, runs_["both/cross_entropy/3/5"]) for n in run.networks
+             for planned in n.cohorts for c in planned.cases]  # fmt: skip
+    assert len(set(heads)) == len(heads) == 3 * (2 + 2)
+    # without replicates the keys of the first are what they were
+    file.write_text(REPLICATED.replace("replicates: 3", "replicates: 1"))
+    alone = Study(file)
+    assert [run.key for run in alone.runs][:4] == [run.key for run in study.runs][:4]
+    assert len(study.needed_cases()) == 3 * len(alone.needed_cases()) == 3 * 5
+    assert study.explored_cases() == alone.explored_cases()
+
+
+def test_real_cases_are_split_anew_in_a_replicate(toy_study: Callable[..., Path]) -> None:
+    file = toy_study({"precision: float32": "precision: float32\nreplicates: 6"})
+    for name in ("anatomy", "lesion"):
+        manifest = file.parent / "data" / f"{name}.csv"
+        manifest.write_text(manifest.read_text().replace("validation", "train"))
+    study = Study(file)
+    splits = [tuple(c.name for c in scenario.split("anatomy")[1]) for scenario in study.all_scenarios]
+    assert len(splits) == 6 and len(set(splits)) > 1
+    assert {run.test_cases for run in study.runs} == {study.scenario("both").test_cases}
+
+
+def test_unknown_replicated_model(toy_study: Callable[..., Path]) -> None:
+    with pytest.raises(UserError, match="replicated: unknown model 'oracel'; did you mean 'oracle'"):
+        Study(toy_study({"precision: float32": "precision: float32\nreplicated: [oracel]"}))
+
+
 def test_networks_are_shared_between_runs_that_need_the_same(toy_study: Callable[..., Path]) -> None:
     more = """    models: [cross_entropy, selective_cross_entropy]
   mono:
@@ -146,7 +218,8 @@ def test_oracle_learns_from_complete_labels(toy_study: Callable[..., Path]) -> N
     runs.train_network(network, study.store, study.params)
     folder = runs.evaluate_run(run, study.store, study.params)
     # evaluated on what is drawn, as any other model
-    assert set(finished_runs.read_metrics(folder / "metrics.csv")["label"]) == {"csf", "gm", "wm"}
+    rows = finished_runs.read_metrics(folder / "metrics.csv")
+    assert set(rows["label"][rows["dice"].notna()]) == {"csf", "gm", "wm"}
 
 
 def test_complete_labels_are_part_of_the_oracles_key_only(toy_study: Callable[..., Path]) -> None:
@@ -508,7 +581,9 @@ def test_reading_writes_nothing(toy_study: Callable[..., Path]) -> None:
     study = Study(toy_study())
     runs.finish_runs(study)
     (study.folder / "metrics.csv").unlink()
-    assert len(finished_runs.metrics(study)) == 6  # two models, a case, three labels
+    rows = finished_runs.metrics(study)
+    assert len(rows) == 8  # two models, a case, three labels, and one that is known not to be there
+    assert list(rows["label"][rows["dice"].isna()]) == ["wmh", "wmh"]
     assert not (study.folder / "metrics.csv").exists()
 
 

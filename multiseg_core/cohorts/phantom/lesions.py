@@ -11,24 +11,41 @@ from .fields import smooth_noise
 FloatArray = np.ndarray
 
 
-def draw_wmh(rng: np.random.Generator, subject: Subject) -> FloatArray:
-    """Draw the WMH of a subject as a soft map, (X, Y, Z) float32 in [0, 1]; lesion is where it exceeds 0.5.
+def draw_wmh(rng: np.random.Generator, subject: Subject, varied: bool = False) -> tuple[FloatArray, FloatArray]:
+    """Draw the WMH of a subject: a soft map of what images show, (X, Y, Z) float32, and what a rater draws, bool.
 
-    Lesions hug the ventricles (caps and bands) and dot the deep white matter; the load is log-normal with a
-    median of 12 ml, cut to 3-45 ml, as in the cases of the WMH challenge 2017 (Kuijf et al. 2019).
+    Lesions hug the ventricles (caps and bands) and dot the deep white matter, in proportions that vary. The load is
+    log-normal with a median of 10 ml, cut to 1-60 ml, as in the cases of the WMH challenge 2017 (Kuijf et al. 2019).
+    Edges are sharp in some subjects and fade out over millimetres in others, where raters agree least.
+
+    `varied` lesions are of any kind: from half a millilitre, mostly small ones, also in cerebellum and brain stem, as
+    in multiple sclerosis.
     """
-    load_ml = float(np.clip(np.exp(rng.normal(np.log(12), 0.7)), 3, 45))
+    median_ml, spread, least_ml = (4, 1.2, 0.5) if varied else (10, 0.9, 1)
+    load_ml = float(np.clip(np.exp(rng.normal(np.log(median_ml), spread)), least_ml, 60))
     spacing_mm = subject.spacing_mm
     distance_mm = subject.ventricle_distance_mm
     wm = subject.fractions[2] / np.maximum(subject.brain, 1e-3)
     # deep white matter: away from the cortex, but the ventricles are no cortex
     depth = ndimage.gaussian_filter(np.where(distance_mm < 0, 1, wm), [2.5 / s for s in spacing_mm])
-    noise = smooth_noise(rng, wm.shape, 3.0, spacing_mm)
+    noise = smooth_noise(rng, wm.shape, float(rng.uniform(1.2, 3.0) if varied else rng.uniform(2.0, 4.0)), spacing_mm)
     patchiness = smooth_noise(rng, wm.shape, 8.0, spacing_mm)
-    score = 3.0 * np.exp(-np.maximum(distance_mm, 0) / 5.0) + 0.7 * noise + 0.6 * patchiness
+    near = np.exp(-np.maximum(distance_mm, 0) / 5.0)
+    score = rng.uniform(0.0 if varied else 1.5, 3.5) * near + 0.7 * noise + 0.6 * patchiness
     score -= 5.0 * np.clip(0.65 - wm, 0, 1) + 5.0 * np.clip(0.8 - depth, 0, 1)
     score -= 10.0 * (distance_mm < 0) + 3.0 * np.clip(1 - subject.midline_distance_mm / 6, 0, 1)
-    score -= 5.0 * (subject.hindbrain > 0.5)
-    n_voxels = int(load_ml * 1000 / np.prod(spacing_mm))
-    threshold = np.partition(score.ravel(), -n_voxels)[-n_voxels]
-    return special.expit((score - threshold) / 0.2).astype(np.float32)
+    score -= (0.5 if varied else 5.0) * (subject.hindbrain > 0.5)
+    softness = float(rng.uniform(0.15, 0.45))
+    judged = score + RATER * softness * smooth_noise(rng, wm.shape, 3.0, spacing_mm)
+    limit, judged_limit = (_exceeded_by(s, load_ml, spacing_mm) for s in (score, judged))
+    return special.expit((score - limit) / softness).astype(np.float32), judged > judged_limit
+
+
+RATER = 0.6
+"""How far raters stray from the middle of an edge, in units of its width."""
+
+
+def _exceeded_by(score: FloatArray, ml: float, spacing_mm: tuple[float, ...]) -> float:
+    """Return the limit above which a score has a given volume."""
+    n_voxels = int(ml * 1000 / np.prod(spacing_mm))
+    return float(np.partition(score.ravel(), -n_voxels)[-n_voxels])

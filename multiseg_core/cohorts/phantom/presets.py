@@ -39,8 +39,8 @@ class Preset:
         ``none``, ``wmh`` or ``tumour``.
     subjects_of
         The preset whose subjects it scans; its own by default.
-    first_subject, cases_per_subject
-        Which of them: case k is of subject first_subject + k // cases_per_subject.
+    first_subject, subjects
+        Which of them: case k is of subject first_subject + k % subjects; of as many as cases by default.
     """
 
     scanner: Scanner
@@ -49,7 +49,7 @@ class Preset:
     pathology: str = "none"
     subjects_of: str | None = None
     first_subject: int = 0
-    cases_per_subject: int = 1
+    subjects: int | None = None
 
     @property
     def annotates(self) -> tuple[str, ...]:
@@ -105,15 +105,23 @@ PRESETS: Mapping[str, Preset] = {
     "tumorsim": Preset(
         Scanner(_BRATS, t1(0.17, 0.60), gamma=1.15, jitter=0.04, bias=0.06, noise=0.011, texture=0.018),
         Protocol((*_TISSUES, "oedema", "tumour")), cases=20, pathology="tumour",
-        subjects_of="brainweb", first_subject=15, cases_per_subject=4,
+        subjects_of="brainweb", first_subject=15, subjects=5,
     ),
     "varied": Preset(
-        Scanner(("T1",), jitter=0.0, bias=0.1, noise=0.03, blur_mm=0.7, any_contrast=True),
+        Scanner(("T1",), any_contrast=True),
         Protocol(_TISSUES, thresholds=(0.6, 0.6)), cases=40,
     ),
+    "varied_wmh": Preset(
+        Scanner(("T1", "FLAIR"), any_contrast=True),
+        Protocol(("wmh",)), cases=40, pathology="wmh",
+    ),
+    "varied_tumour": Preset(
+        Scanner(("T1c", "FLAIR"), any_contrast=True),
+        Protocol(("oedema", "tumour")), cases=40, pathology="tumour",
+    ),
 }  # fmt: skip
-"""The cohorts that can be imitated, by name; ``varied`` is none of
-the thesis's: every T1 contrast, labelled as programs that cluster intensities do, for transfer to real images."""
+"""The cohorts that can be imitated, by name. The ``varied`` ones are none of the thesis's: every contrast that scanners
+produce, for transfer to real images; tissues are labelled as programs that cluster intensities do."""
 
 
 @dataclass(frozen=True)
@@ -146,60 +154,81 @@ def make_case(preset_name: str, index: int, spacing_mm: tuple[float, float, floa
     PhantomCase
         Images are float32 and 0 outside the brain; labels and truth are uint8 with `CODES`.
     """
-    preset = PRESETS[preset_name]
-    subject, pathology, rng = _draw(preset_name, index, spacing_mm, seed)
-    subject, pathology = _slices(subject, pathology, preset.scanner.slice_mm)
-    images = {m: preset.scanner.image(rng, subject, pathology, m) for m in preset.scanner.modalities}
+    return make(PRESETS[preset_name], preset_name, index, spacing_mm, seed)
+
+
+def make(preset: Preset, name: str, index: int, spacing_mm: tuple[float, float, float], seed: int) -> PhantomCase:
+    """Make a case of a preset, which `make_case` looks up: what other presets are does not matter here."""
+    subject, seen, judged, rng = _draw(preset, name, index, spacing_mm, seed)
+    thickness = preset.scanner.slice_mm
+    shown = {name: _averaged(amount, subject.spacing_mm, thickness) for name, amount in seen.items()}
+    drawn = {label: _averaged(amount, subject.spacing_mm, thickness) for label, amount in judged.items()}
+    subject = _slices(subject, thickness)
+    images = {m: preset.scanner.image(rng, subject, shown, m) for m in preset.scanner.modalities}
     return PhantomCase(
-        images, preset.protocol.draw(subject, pathology), complete_truth(subject, pathology), subject.brain > 0.5,
+        images, preset.protocol.draw(subject, drawn), complete_truth(subject, drawn), subject.brain > 0.5,
         subject.affine,
     )  # fmt: skip
 
 
+def _person(preset: Preset, index: int) -> int:
+    return preset.first_subject + (index if preset.subjects is None else index % preset.subjects)
+
+
+def subject_name(preset_name: str, index: int, seed: int) -> str:
+    """Return who a case shows: equal names are one head, whatever the cohort, scanner and voxels."""
+    preset = PRESETS[preset_name]
+    return f"{preset.subjects_of or preset_name}-{seed}-{_person(preset, index) + 1:02d}"
+
+
 def _draw(
-    name: str, index: int, spacing_mm: tuple[float, float, float], seed: int
-) -> tuple[Subject, dict[str, np.ndarray], np.random.Generator]:
-    """Draw a subject and its pathology; return them with the random numbers left for the images."""
-    preset, atlas = PRESETS[name], load_atlas()
+    preset: Preset, name: str, index: int, spacing_mm: tuple[float, float, float], seed: int
+) -> tuple[Subject, dict[str, np.ndarray], dict[str, np.ndarray], np.random.Generator]:
+    """Draw a subject, what images and what raters show of its pathology, and the random numbers left for the images."""
+    atlas = load_atlas()
 
     def generator(owner: str, *number: int) -> np.random.Generator:
         return np.random.default_rng([seed, zlib.crc32(owner.encode()), *number])
 
     # the same head for all cases of a subject, whatever grows in it
-    person = preset.first_subject + index // preset.cases_per_subject
-    body = generator(preset.subjects_of or name, person)
+    body = generator(preset.subjects_of or name, _person(preset, index))
     rng = generator(name, index, 1)
     geometry = draw_geometry(body, atlas)
     if preset.pathology != "tumour":
         subject = draw_subject(body, atlas, geometry, spacing_mm)
-        return subject, {"wmh": draw_wmh(rng, subject)} if preset.pathology == "wmh" else {}, rng
+        if preset.pathology == "none":
+            return subject, {}, {}, rng
+        wmh, drawn_wmh = draw_wmh(rng, subject, varied=preset.scanner.any_contrast)
+        return subject, {"wmh": wmh}, {"wmh": drawn_wmh.astype(np.float32)}, rng
     mass = draw_mass(rng, atlas, geometry)
     subject = draw_subject(body, atlas, replace(geometry, mass=mass), spacing_mm)
     tumour = draw_tumour(rng, subject, mass)
-    return subject, {"oedema": tumour.oedema, "core": tumour.core, "rim": tumour.rim}, rng
+    shown = {"oedema": tumour.oedema, "core": tumour.core, "rim": tumour.rim}
+    drawn = {"oedema": tumour.drawn_oedema, "tumour": tumour.drawn_core}
+    return subject, shown, {label: amount.astype(np.float32) for label, amount in drawn.items()}, rng
 
 
-def _slices(
-    subject: Subject, pathology: Mapping[str, np.ndarray], slice_mm: float
-) -> tuple[Subject, dict[str, np.ndarray]]:
-    """Average a subject over slices of some thickness, unless its own are as thick."""
-    *plane, height = subject.spacing_mm
+def _averaged(volume: np.ndarray, spacing_mm: tuple[float, float, float], slice_mm: float) -> np.ndarray:
+    """Average a volume (..., Z) over slices of some thickness, unless its own are as thick."""
+    height = spacing_mm[2]
     if slice_mm <= height:
-        return subject, dict(pathology)
-    n_slices = int(subject.brain.shape[2] * height / slice_mm)
+        return volume
+    n_slices = int(volume.shape[-1] * height / slice_mm)
     centres = ((np.arange(n_slices) + 0.5) * slice_mm) / height - 0.5
     low = np.floor(centres).astype(int)
     weight = np.float32(centres - low)
+    smooth = ndimage.gaussian_filter1d(volume, 0.3 * slice_mm / height, axis=-1)
+    high = np.minimum(low + 1, volume.shape[-1] - 1)
+    return smooth[..., low] * (1 - weight) + smooth[..., high] * weight
 
-    def average(volume: np.ndarray) -> np.ndarray:
-        smooth = ndimage.gaussian_filter1d(volume, 0.3 * slice_mm / height, axis=-1)
-        high = np.minimum(low + 1, volume.shape[-1] - 1)
-        return smooth[..., low] * (1 - weight) + smooth[..., high] * weight
 
+def _slices(subject: Subject, slice_mm: float) -> Subject:
+    """Average a subject over slices of some thickness, unless its own are as thick."""
+    *plane, height = subject.spacing_mm
+    if slice_mm <= height:
+        return subject
+    names = ("fractions", "brain", "ventricle_distance_mm", "midline_distance_mm", "hindbrain")
+    volumes = {name: _averaged(getattr(subject, name), subject.spacing_mm, slice_mm) for name in names}
     affine = subject.affine.copy()
     affine[2, 2], affine[2, 3] = slice_mm, affine[2, 3] + (slice_mm - height) / 2
-    thick = Subject(
-        average(subject.fractions), average(subject.brain), average(subject.ventricle_distance_mm),
-        average(subject.midline_distance_mm), average(subject.hindbrain), affine, (plane[0], plane[1], slice_mm),
-    )  # fmt: skip
-    return thick, {name: average(volume) for name, volume in pathology.items()}
+    return Subject(**volumes, affine=affine, spacing_mm=(plane[0], plane[1], slice_mm))

@@ -80,7 +80,7 @@ def complete_truth(
     subject
         The tissues.
     pathology
-        Soft maps (X, Y, Z): ``wmh``, or ``oedema`` and ``core``.
+        Maps (X, Y, Z) of what a rater sees of it by label, drawn where they exceed 0.5, later ones on top.
     weights
         See `Protocol`.
 
@@ -92,8 +92,7 @@ def complete_truth(
     truth = np.array(_TISSUE_CODES, dtype=np.uint8)[
         (subject.fractions * np.array(weights, dtype=np.float32).reshape(3, 1, 1, 1)).argmax(0)
     ]
-    for name, label in (("wmh", "wmh"), ("oedema", "oedema"), ("core", "tumour")):
-        if name in pathology:
-            truth[pathology[name] > 0.5] = CODES[label]
+    for label, amount in pathology.items():
+        truth[amount > 0.5] = CODES[label]
     truth[subject.brain <= 0.5] = 0
     return truth

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import nibabel as nib
@@ -10,12 +11,14 @@ import numpy as np
 from ...utils.files import atomic_folder
 from ...utils.fingerprints import code_fingerprint, fingerprint
 from ..base import Case
-from .presets import CODES, PRESETS, make_case
+from .presets import CODES, PRESETS, make_case, subject_name
 
 __all__ = ["CODES", "PRESETS", "ensure_files", "phantom_cases"]
 
 
-def phantom_cases(cohort: str, preset: str, n_cases: int, voxel_mm: float, seed: int, work: Path) -> tuple[Case, ...]:
+def phantom_cases(
+    cohort: str, preset: str, n_cases: int, voxel_mm: float, seed: int, work: Path, prefix: str
+) -> tuple[Case, ...]:
     """List the cases of a phantom cohort, whose files `ensure_files` makes.
 
     Parameters
@@ -28,17 +31,20 @@ def phantom_cases(cohort: str, preset: str, n_cases: int, voxel_mm: float, seed:
         See `multiseg_core.params.CohortParams`.
     work
         Folder under which the files are kept.
+    prefix
+        Of the names of the cases, before their numbers.
     """
     made_by = {
         "preset": preset,
         "voxel_mm": voxel_mm,
         "seed": seed,
-        "code": code_fingerprint("cohorts.phantom.presets.make_case"),
+        "look": fingerprint(asdict(PRESETS[preset])),
+        "code": code_fingerprint("cohorts.phantom.presets.make"),
     }
     folder = work / f"{cohort}-{fingerprint(made_by)}"
     cases = []
     for index in range(n_cases):
-        name = f"{cohort}_{index + 1:02d}"
+        name = f"{prefix}_{index + 1:02d}"
         at = folder / name
         cases.append(
             Case(
@@ -49,6 +55,7 @@ def phantom_cases(cohort: str, preset: str, n_cases: int, voxel_mm: float, seed:
                 brain_mask=at / "brain_mask.nii.gz",
                 made_by={**made_by, "index": index},
                 complete_labels=at / "complete_truth.nii.gz",
+                subject=subject_name(preset, index, seed),
             )
         )
     return tuple(cases)

@@ -27,16 +27,24 @@ class Tumour:
     Attributes
     ----------
     core
-        The tumour. Where it exceeds 0.5 the label is tumour.
+        The tumour.
     rim
         The part of the core that enhances on T1c.
     oedema
-        Swelling around the core; the label where it exceeds 0.5 outside the core.
+        Swelling around the core.
+    drawn_core, drawn_oedema
+        (X, Y, Z) bool: tumour and, outside it, oedema as a rater draws them.
     """
 
     core: FloatArray
     rim: FloatArray
     oedema: FloatArray
+    drawn_core: np.ndarray
+    drawn_oedema: np.ndarray
+
+
+RATER = 0.8
+"""How far raters stray from the middle of an edge, in units of its width."""
 
 
 def draw_mass(rng: np.random.Generator, atlas: Atlas, geometry: Geometry) -> MassEffect:
@@ -69,18 +77,28 @@ def draw_tumour(rng: np.random.Generator, subject: Subject, mass: MassEffect) ->
     csf, gm, _ = subject.fractions / np.maximum(subject.brain, 1e-3)
     ventricle = special.expit(-subject.ventricle_distance_mm / 0.7)
     core_score = density + 0.06 * noise - ventricle
-    core = _threshold(core_score, core_ml, spacing_mm, brain, 0.05)
+    soft = float(rng.uniform(0.06, 0.15))
+    core = _threshold(core_score, core_ml, spacing_mm, brain, soft)
+    judged = core_score + RATER * soft * smooth_noise(rng, density.shape, 5.0, spacing_mm)
+    drawn_core = _threshold(judged, core_ml, spacing_mm, brain, soft) > 0.5
     # oedema spreads through white matter further than cells do
     reach = ndimage.gaussian_filter(density, [float(rng.uniform(4, 7)) / s for s in spacing_mm])
     patches = smooth_noise(rng, density.shape, 6.0, spacing_mm)
     # without a cost of the distance, what nearby white matter cannot hold would dot the other hemisphere
     away_mm = ndimage.distance_transform_edt(core <= 0.5, sampling=spacing_mm)
     oedema_score = reach - 0.25 * gm - 0.6 * csf - ventricle + 0.03 * patches + core - 0.01 * away_mm
-    oedema = _threshold(oedema_score, core_ml * (1 + float(rng.uniform(1.0, 3.0))), spacing_mm, brain, 0.03)
+    soft, whole_ml = float(rng.uniform(0.03, 0.08)), core_ml * (1 + float(rng.uniform(1.0, 3.0)))
+    oedema = _threshold(oedema_score, whole_ml, spacing_mm, brain, soft)
+    judged = oedema_score + RATER * soft * smooth_noise(rng, density.shape, 5.0, spacing_mm)
+    drawn_whole = _threshold(judged, whole_ml, spacing_mm, brain, soft) > 0.5
     # necrosis in the middle of larger cores
     depth_mm = ndimage.distance_transform_edt(core > 0.5, sampling=spacing_mm)
     rim = core * special.expit((rng.uniform(3, 6) - depth_mm + noise) / 0.7)
-    return Tumour(core, rim.astype(np.float32), np.maximum(oedema - core, 0))
+    # parts of the rim do not enhance: there the tumour looks like its bed
+    rim *= special.expit((1.0 + smooth_noise(rng, density.shape, 8.0, spacing_mm)) / 0.3)
+    return Tumour(
+        core, rim.astype(np.float32), np.maximum(oedema - core, 0), drawn_core, drawn_whole & ~drawn_core
+    )  # fmt: skip
 
 
 def _grow(subject: Subject, mass: MassEffect, core_ml: float) -> FloatArray:

@@ -59,7 +59,7 @@ def test_cohorts_have_subjects_of_their_own() -> None:
 
 
 def test_files_are_written_when_needed(tmp_path: Path) -> None:
-    (case,) = phantom_cases("c", "mrbrains18", 1, 6.0, 0, tmp_path)
+    (case,) = phantom_cases("c", "mrbrains18", 1, 6.0, 0, tmp_path, "c")
     assert not any(tmp_path.iterdir()) and case.labels is not None and case.brain_mask is not None
     assert list(case.images) == ["T1", "IR", "FLAIR"]
     ensure_files(case)
@@ -78,7 +78,7 @@ def test_files_are_written_when_needed(tmp_path: Path) -> None:
 
 def test_other_arguments_make_other_folders(tmp_path: Path) -> None:
     def folder(preset: str = "mrbrains17", mm: float = 6.0, seed: int = 0) -> Path:
-        (case,) = phantom_cases("c", preset, 1, mm, seed, tmp_path)
+        (case,) = phantom_cases("c", preset, 1, mm, seed, tmp_path, "c")
         assert case.labels is not None
         return case.labels.parent.parent
 

@@ -1,0 +1,122 @@
+"""The replicate as the unit: t intervals and one-sided tests over replicates, for verdicts.
+
+A replicate has subjects, test cases and training seeds of its own, so that differences between two models that share
+it are independent from one replicate to the next. Cases and seeds within one are not: they are averaged first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from .summaries import with_correct_emptiness
+
+LEAST_REPLICATES = 3
+"""With fewer there is no interval and no verdict."""
+
+ALPHA = 0.025
+"""Level of each one-sided test; two of them make a 95 % interval."""
+
+
+def replicate_means(metrics: pd.DataFrame, labels: Sequence[str], value: str = "dice") -> pd.DataFrame:
+    """Return the mean of some labels in each replicate.
+
+    Labels are averaged first, then the cases of a subject and seeds, then subjects.
+
+    Parameters
+    ----------
+    metrics
+        Tidy rows of one scenario. A label that is rightly not predicted counts as 1, see `with_correct_emptiness`.
+    labels, value
+        Which rows, and the column.
+
+    Returns
+    -------
+    pd.DataFrame
+        Replicate (rows) x model; a column for each model that has any of the labels, NaN where it did not run.
+    """
+    counted = with_correct_emptiness(metrics[metrics["label"].isin(labels)], value)
+    per_case = counted.groupby(["model", "replicate", "subject", "case", "seed"])[value].mean()
+    per_subject = per_case.groupby(["model", "replicate", "subject"]).mean()
+    return per_subject.groupby(["model", "replicate"]).mean().unstack("model")
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over replicates that is asked whether it exceeds a threshold.
+
+    Attributes
+    ----------
+    mean, low, high
+        The mean, and the 95 % t interval on one degree of freedom less than replicates; NaN for fewer than
+        `LEAST_REPLICATES`.
+    p_above, p_below
+        One-sided p values against "is not above" and "is not below" the threshold; NaN as above.
+    """
+
+    mean: float
+    low: float
+    high: float
+    p_above: float
+    p_below: float
+
+    @classmethod
+    def of(cls, values: np.ndarray, threshold: float = 0.0) -> Estimate:
+        """Estimate from the values of the replicates, (R,); NaN is left out."""
+        values = values[~np.isnan(values)]
+        n = len(values)
+        mean = float(values.mean()) if n else float("nan")
+        if n < LEAST_REPLICATES:
+            return cls(mean, *[float("nan")] * 4)
+        # replicates that agree to the last digit still differ by what Dice cannot show
+        error = max(float(values.std(ddof=1)), 1e-9) / np.sqrt(n)
+        half = float(stats.t.isf(ALPHA, n - 1)) * error
+        t = (mean - threshold) / error
+        return cls(mean, mean - half, mean + half, float(stats.t.sf(t, n - 1)), float(stats.t.cdf(t, n - 1)))
+
+
+def in_every(estimates: Sequence[Estimate]) -> Estimate:
+    """Judge "above the threshold everywhere" (intersection-union; Berger 1982, Technometrics 24, 295-300).
+
+    Every place must pass at full level, and one that fails must do so after a correction for their number (Bonferroni):
+    the least of several means is itself a poor statistic, whose bootstrap interval is far too low.
+
+    Parameters
+    ----------
+    estimates
+        One for each scenario, with one threshold.
+
+    Returns
+    -------
+    Estimate
+        The least mean; the least bounds.
+    """
+    return Estimate(
+        min(e.mean for e in estimates), _min([e.low for e in estimates]), _min([e.high for e in estimates]),
+        _max([e.p_above for e in estimates]), min(len(estimates) * _min([e.p_below for e in estimates]), 1.0),
+    )  # fmt: skip
+
+
+def in_some(estimates: Sequence[Estimate]) -> Estimate:
+    """Judge "above the threshold somewhere": the largest mean, the converse of `in_every`."""
+    return Estimate(
+        max(e.mean for e in estimates), _max([e.low for e in estimates]), _max([e.high for e in estimates]),
+        min(len(estimates) * _min([e.p_above for e in estimates]), 1.0), _max([e.p_below for e in estimates]),
+    )  # fmt: skip
+
+
+def _min(values: Sequence[float]) -> float:
+    return float(np.min(values))  # NaN, unlike in `min`, if there is any
+
+
+def _max(values: Sequence[float]) -> float:
+    return float(np.max(values))
+
+
+def verdict(p_above: float, p_below: float) -> str:
+    """Return ``holds``, ``does not hold`` or ``inconclusive`` from p values that are corrected already."""
+    return "holds" if p_above <= ALPHA else "does not hold" if p_below <= ALPHA else "inconclusive"
