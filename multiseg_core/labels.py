@@ -217,6 +217,31 @@ def is_relevant(members: LabelSet) -> bool:
     return BACKGROUND not in members
 
 
+def filled_sets(sets: Sequence[LabelSet], truth: Sequence[LabelSet]) -> tuple[LabelSet, ...]:
+    """Return the label sets of drawn targets whose background was filled from complete ones, see `filled_table`.
+
+    Those of the cohort at their places, the first without what hid in it, then what the truth adds.
+    """
+    found = [frozenset([BACKGROUND]), *sets[1:]]
+    for members in truth:
+        hidden = members & sets[0]
+        if hidden and hidden not in found:
+            found.append(hidden)
+    return tuple(found)
+
+
+def filled_table(sets: Sequence[LabelSet], truth: Sequence[LabelSet]) -> np.ndarray:
+    """Return the table from positions in `sets` and in `truth` to positions in `filled_sets`, (S, T) uint8.
+
+    What was drawn stays, whatever the truth says: raters of another protocol would have drawn it otherwise. Background
+    becomes what the truth says of it, but for labels that the cohort draws: those are not there.
+    """
+    filled = filled_sets(sets, truth)
+    table = np.repeat(np.arange(len(sets), dtype=np.uint8)[:, None], len(truth), axis=1)
+    table[0] = [filled.index(members & sets[0] or frozenset([BACKGROUND])) for members in truth]
+    return table
+
+
 def completed_sets(sets: Sequence[LabelSet], labels: Sequence[str]) -> tuple[LabelSet, ...]:
     """Return the label sets of completed targets: those of the cohort at their places, then the labels that it lacks.
 

@@ -53,9 +53,9 @@ class Model(_Choices):
     """Marker of its points, as matplotlib writes it."""
     targets: Literal["naive", "selective", "complete", "pseudo"] = "selective"
     """What is learned where a cohort draws only some labels. ``naive``: all else is background (thesis 3.2.1).
-    ``selective``: all else is background or any label that the cohort does not draw. ``complete``: the complete labels
-    of the same cases, an upper bound, where somebody knows the truth. ``pseudo``: networks of the single tasks first
-    label what the other cohorts leave out."""
+    ``selective``: all else is background or any label that the cohort does not draw. ``complete``: as selective, with
+    the background filled from complete labels, an upper bound, where somebody knows the truth. ``pseudo``: networks of
+    the single tasks first label what the other cohorts leave out."""
     loss: Annotated[
         Loss, BeforeValidator(lambda v: {"name": v} if isinstance(v, str) else v, json_schema_input_type=str | Loss)
     ] = Loss(name="SelectiveCrossEntropy")

@@ -52,7 +52,7 @@ def _is_device(name: str) -> bool:
 
 
 _NAME = "'{0}' is not a name: use letters, digits and _ . + -, 61 at most"
-_SHARE = _must(lambda v: 0 < v < 1, "must lie between 0 and 1")
+_SHARE = _must(lambda v: 0 <= v < 1, "must be 0 or lie between 0 and 1")
 
 Text = Annotated[str, Field(strict=True)]
 Flag = Annotated[bool, Field(strict=True)]
@@ -157,7 +157,8 @@ class TrainingParams:
     noise_sd: NotNegative = 0.1
     """Standard deviation of the Gaussian noise added to patches, in z-score units."""
     validation_fraction: Annotated[Number, _SHARE] = 0.2
-    """Share of a training cohort's cases kept for validation, where the manifest does not say."""
+    """Share of a training cohort's cases kept for validation, where the manifest does not say; with 0 all cases train,
+    and validate too, so that what is measured on validation images says nothing of new ones."""
     validation_every: Count = 200
     """Steps between two validations; a checkpoint is written at each."""
     validation_patches: Count = 10

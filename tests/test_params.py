@@ -59,7 +59,7 @@ def test_numbers_that_yaml_reads_as_text(tmp_path: Path) -> None:
         (MINIMAL + "training: {steps: 2.5}\n", "training.steps: expected a whole number, got '2.5'"),
         (
             MINIMAL.replace("modalities: [T1]", "modalities: [T1], validation_fraction: 1"),
-            "scenarios.one.validation_fraction: must lie between 0 and 1",
+            "scenarios.one.validation_fraction: must be 0 or lie between 0 and 1",
         ),
         (MINIMAL + "training: {flip: 1}\n", "training.flip: expected true or false, got '1'"),
         (MINIMAL + "training: {steps: 0}\n", "training.steps: must be above 0, got 0"),

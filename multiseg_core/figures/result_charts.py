@@ -61,8 +61,9 @@ def dice_boxes(metrics: pd.DataFrame, labels: Sequence[str]) -> Figure:
     metrics
         Tidy rows with ``model, label, dice``, such as `shift.with_single_task` returns; undefined values are left out.
     labels
-        The labels, from left to right.
+        The labels, from left to right; those without any Dice are left out.
     """
+    labels = [label for label in labels if metrics.loc[metrics["label"] == label, "dice"].notna().any()] or labels
     groups = {str(model): part for model, part in metrics.groupby("model", sort=False)}
     styles = model_styles(list(groups))
     per_line = len(labels) if len(labels) * len(groups) <= 24 else -(-len(labels) // 2)

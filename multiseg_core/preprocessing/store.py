@@ -6,8 +6,7 @@ One folder per case::
     mask.npy     (X, Y, Z) bool, inside the brain
     target.npy   (X, Y, Z) uint8, positions in `sets` of case.json
     voxels.npy   flat positions of all voxels that carry a drawn label, grouped by label set, int32
-    complete.npy, complete_voxels.npy
-                 the same for the complete labels, where there are any
+    complete.npy the drawn target with its background filled from complete labels, where there are any
     native.npz   the labels as drawn, on their own grid: ``target``, uint8 positions in `sets`, and ``affine``
     case.json    names, modalities, label sets, groups of voxels.npy, affine, native grid, what the grid costs
 
@@ -28,14 +27,14 @@ from typing import Any
 import numpy as np
 
 from ..cohorts.loading import Case, Cohort, ensure_files
-from ..labels import LabelSet, is_relevant
+from ..labels import LabelSet, filled_sets, filled_table, is_relevant
 from ..params import PreprocessingParams
 from ..utils.errors import UserError
 from ..utils.files import atomic_folder, atomic_path, write_json
 from ..utils.fingerprints import code_fingerprint, file_fingerprint, fingerprint
 from .prepare import Native, prepare_case
 
-_CODE = ("preprocessing.prepare.prepare_case", "preprocessing.store.write_labels")
+_CODE = ("preprocessing.prepare.prepare_case", "preprocessing.store.write_labels", "labels.filled_table")
 
 
 @dataclass(frozen=True)
@@ -62,11 +61,14 @@ class StoredCase:
         return cls(folder, json.loads((folder / "case.json").read_text(encoding="utf-8")))
 
     def completed(self) -> StoredCase:
-        """Return the same case with its complete labels. Raises `UserError` if it has none."""
+        """Return the same case with its background filled from complete labels. Raises `UserError` if it has none.
+
+        Its list of voxels stays that of the drawn labels, so that patches are aimed as without the truth.
+        """
         if "complete" not in self.info:
             raise UserError(f"cohort {self.cohort}, case {self.name}: no complete labels are known")
-        files = (self.folder / "complete.npy", self.folder / "complete_voxels.npy")
-        return replace(self, labelling=(*files, self.info["complete"]))
+        facts = {**self.info, "sets": self.info["complete"]}
+        return replace(self, labelling=(self.folder / "complete.npy", self.folder / "voxels.npy", facts))
 
     def relabelled(self, folder: Path) -> StoredCase:
         """Return the same case with the labels of another folder, see `multiseg_core.study.pseudo_labels`."""
@@ -275,8 +277,9 @@ class Store:
                 "kept": prepared.kept,
             }
             if prepared.complete is not None and cohort.complete_map is not None:
-                files = part / "complete.npy", part / "complete_voxels.npy"
-                info["complete"] = write_labels(*files, prepared.complete, cohort.complete_map.sets)
+                drawn, truth = cohort.code_map.sets, cohort.complete_map.sets
+                np.save(part / "complete.npy", filled_table(drawn, truth)[prepared.target, prepared.complete])
+                info["complete"] = [sorted(members) for members in filled_sets(drawn, truth)]
             write_json(part / "case.json", info)
         return folder
 

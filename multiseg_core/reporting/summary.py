@@ -74,8 +74,8 @@ def _distinct(trained: Sequence[Mapping[str, Any]], what: Callable[[Mapping[str,
 
 
 def results_table(study: Study) -> pd.DataFrame:
-    """Return the mean Dice by scenario, model and label, best mean first within a scenario."""
-    table = summaries.mean_dice(finished_runs.metrics(study)).reset_index()
+    """Return the mean Dice by scenario, model and label in the first replicate, best mean first within a scenario."""
+    table = summaries.mean_dice(finished_runs.metrics(study).query("replicate == 1")).reset_index()
     table = table.sort_values(["scenario", "mean"], ascending=[True, False], kind="stable")
     order = [label for label in study.labels if label in table.columns]
     return table[["scenario", "model", *order, "mean"]]

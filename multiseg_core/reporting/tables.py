@@ -24,6 +24,8 @@ TITLES: Mapping[str, str] = {
     "mean_dice": "Mean Dice on the test cases",
     "beside_thesis": "Median Dice of each label, and mean Dice, beside the thesis's",
     "surface_distances": "Median distances between surfaces (mm)",
+    "lesions": "Lesions found and invented on the test cases",
+    "replicates": "Dice of each endpoint over replicates",
     "predicted_volumes": "Mean predicted volume (ml) on validation images",
     "thesis_test": "The thesis's test: Wilcoxon on pairs of image and label, Bonferroni-corrected",
     "case_test": "Pairs of models compared, with the subject as the unit",

@@ -37,8 +37,8 @@ def model_means(
 ) -> pd.DataFrame:
     """Return the mean of every model over subjects, with a bootstrap interval over subjects and seeds.
 
-    Each model's mean is over the subjects that it has values for, and over the labels that it has values for in them, so
-    means of models with gaps are not to be subtracted; `paired_comparison` takes care of that.
+    Each model's mean is over the subjects that it has values for, and over the labels that it has values for in them,
+    so means of models with gaps are not to be subtracted; `paired_comparison` takes care of that.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ def paired_comparison(
         - ``n_subjects, n_seeds``: those with values of both models
         - ``mean_a, mean_b, difference``: means over subjects; a - b
         - ``low, high``: interval of the mean difference. The intervals of a scenario hold together: all of them cover
-          the truth at once with the confidence asked for (`bootstrap.max_t`). NaN for fewer than `LEAST_UNITS` subjects.
+          the truth at once with the confidence asked for (`bootstrap.max_t`). NaN for fewer than `LEAST_UNITS`.
         - ``effect, effect_low, effect_high``: Cohen's d_z over subjects, its interval by noncentral t (`effect_sizes`)
         - ``p, p_holm``: Wilcoxon's signed-rank test over subjects, and corrected over the scenario's pairs by Holm's
           method; for reference
@@ -211,8 +211,8 @@ def rank_stability(
     Returns
     -------
     pd.DataFrame
-        ``scenario, model, n_subjects, n_seeds, mean`` and ``rank_1, rank_2, ...``, shares that add up to 1 over ranks and
-        over models; the best mean first. Models with equal means share their ranks. NaN where the models of a scenario
+        ``scenario, model, n_subjects, n_seeds, mean`` and ``rank_1, rank_2, ...``, shares that add up to 1 over ranks
+        and over models; the best mean first. Models with equal means share their ranks. NaN where the models of a scenario
         have no value in common, and for ranks that a smaller scenario does not have.
     """
     tables = []
@@ -247,9 +247,9 @@ def subjects_table(comparison: pd.DataFrame, alpha: float = ALPHA, power: float 
     Returns
     -------
     pd.DataFrame
-        ``scenario, model_a, model_b, n_subjects, difference, effect``; ``subjects_needed`` for a test of this pair alone,
-        and ``subjects_needed_corrected`` for one at alpha over the number of the scenario's pairs, the strictest step of
-        Holm's correction. Infinite where there is no difference, NaN with fewer than two subjects; see
+        ``scenario, model_a, model_b, n_subjects, difference, effect``; ``subjects_needed`` for a test of this pair
+        alone, and ``subjects_needed_corrected`` for one at alpha over the number of the scenario's pairs, the strictest
+        step of Holm's correction. Infinite where there is no difference, NaN with fewer than two subjects; see
         `effect_sizes.cases_needed`.
     """
     columns = ["scenario", "model_a", "model_b", "n_subjects", "difference", "effect"]
@@ -296,7 +296,7 @@ def _cube(part: pd.DataFrame, value: str) -> tuple[np.ndarray, list[str]]:
 
 
 def by_subject(values: np.ndarray, part: pd.DataFrame) -> np.ndarray:
-    """Average the cases of each subject: (K, S, C) values of the cases of `part`, as `_cube` orders them, to (K, S, U)."""
+    """Average the cases of each subject: (K, S, C) values of the cases of `part`, in `_cube`'s order, to (K, S, U)."""
     cases = part[["cohort", "subject", "case"]].drop_duplicates(["cohort", "case"])
     units = cases.groupby(["cohort", "subject"], sort=False, dropna=False).ngroup().to_numpy()
     if len(np.unique(units)) == len(units):

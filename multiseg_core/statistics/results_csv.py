@@ -31,16 +31,17 @@ def read_results(path: Path, value: str = "dice") -> pd.DataFrame:
     Parameters
     ----------
     path
-        A CSV file with a header, with the columns ``model``, ``case`` and `value`, and possibly ``scenario``, ``replicate``,
-        ``seed``, ``cohort``, ``subject`` and ``label``. Names are texts. Empty values, NA and NaN are missing.
+        A CSV file with a header, with the columns ``model``, ``case`` and `value`, and possibly ``scenario``,
+        ``replicate``, ``seed``, ``cohort``, ``subject`` and ``label``. Names are texts. Empty values, NA and NaN are
+        missing.
     value
         The column to compare.
 
     Returns
     -------
     pd.DataFrame
-        The columns of `KEY` and `value`, and the volumes that tell a correct emptiness if the file has them. A column that
-        the file lacks holds `ABSENT`; without a subject, every case is one.
+        The columns of `KEY` and `value`, and the volumes that tell a correct emptiness if the file has them. A column
+        that the file lacks holds `ABSENT`; without a subject, every case is one.
 
     Raises
     ------

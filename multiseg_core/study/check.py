@@ -20,7 +20,7 @@ from ..preprocessing.resampling import cost_table
 from ..utils.compute import Compute, default_workers
 from ..utils.errors import UserError
 from ..utils.files import write_json
-from ..utils.fingerprints import code_fingerprint, fingerprint
+from ..utils.fingerprints import code_fingerprint
 from ..utils.workers import Job, Report, run_jobs
 from .scenarios import Parts, Scenario
 from .study import Study
@@ -86,7 +86,7 @@ def check_study(study: Study, workers: int | None = None) -> CheckResult:
         findings.errors += _nothing_to_test(scenario)
         findings.warnings += _label_warnings(scenario)
         findings.warnings += [
-            f"scenario {name}: cohort {cohort} has a single case, which both trains and validates"
+            f"scenario {name}: the cases of cohort {cohort} ({len(train)}) both train and validate"
             for cohort, (train, validation) in scenario.parts.items()
             if train == validation
         ]
@@ -138,12 +138,15 @@ def _inspect_job(case: Case, cohort: Cohort, how: PreprocessingParams, report: R
 
 
 def _twins(cases: Sequence[Case], among: Sequence[Case], inspected: Inspected) -> list[tuple[Case, Case]]:
-    """Pair cases with one of `among` that shares an image, voxel by voxel, whatever the files are called."""
+    """Pair cases with one of `among` that shows the same subject.
 
-    def images(case: Case) -> list[str]:
-        if case.made_by is not None:
-            return [fingerprint(dict(case.made_by))]
-        return list(inspected[case.cohort, case.name]["voxels"].values())
+    It is the same if the cohort says so, or if the cases share an image, voxel by voxel, whatever the files are called.
+    Phantoms of one preset and seed are the same people at any voxel size.
+    """
+
+    def images(case: Case) -> list[object]:
+        known: list[object] = [case.person] if case.subject else []
+        return known if case.made_by is not None else [*known, *inspected[case.cohort, case.name]["voxels"].values()]
 
     seen = {image: case for case in among for image in images(case)}
     matches = [(case, next((seen[image] for image in images(case) if image in seen), None)) for case in cases]
@@ -151,17 +154,17 @@ def _twins(cases: Sequence[Case], among: Sequence[Case], inspected: Inspected) -
 
 
 def _shared_cases(study: Study, inspected: Inspected) -> list[str]:
-    """Find test cases that are also used for training, or for validation unless the scenario means to."""
+    """Find test cases whose subject is also used for training, or for validation unless the scenario means to."""
     errors = []
-    for scenario, s in study.scenarios.items():
+    for s in study.all_scenarios:
         n_parts = 1 if s.tests_on_validation else 2
         used = [c for parts in s.parts.values() for part in parts[:n_parts] for c in part]
         errors += [
-            f"scenario {scenario}: test case {case.cohort}/{case.name} is also used for training, "
+            f"scenario {s.name}: test case {case.cohort}/{case.name} is also used for training, "
             f"as {twin.cohort}/{twin.name}"
             for case, twin in _twins(s.test_cases, used, inspected)
         ]
-    return errors
+    return list(dict.fromkeys(errors))
 
 
 def _find_unused_codes(study: Study, inspected: Inspected, findings: CheckResult) -> None:
@@ -213,12 +216,12 @@ def _report_robex(study: Study, inspected: Inspected, findings: CheckResult) -> 
 
 
 def _leaks_into_validation(study: Study, inspected: Inspected) -> list[str]:
-    """Find validation cases that share an image with a training case of their cohort."""
+    """Find validation cases that show the subject of a training case of their cohort."""
     warnings = []
     for name, (train, validation) in _splits(study):
         if train != validation:
             warnings += [
-                f"cohort {name}: validation case {case.name} has the images of training case {twin.name}"
+                f"cohort {name}: validation case {case.name} shows the subject of training case {twin.name}"
                 for case, twin in _twins(validation, train, inspected)
             ]
     return list(dict.fromkeys(warnings))
@@ -227,7 +230,7 @@ def _leaks_into_validation(study: Study, inspected: Inspected) -> list[str]:
 def _splits(study: Study) -> list[tuple[str, Parts]]:
     """Return each training cohort with the ways in which scenarios split it, each pair once."""
     found: list[tuple[str, Parts]] = []
-    for pair in (pair for scenario in study.scenarios.values() for pair in scenario.parts.items()):
+    for pair in (pair for scenario in study.all_scenarios for pair in scenario.parts.items()):
         if pair not in found:
             found.append(pair)
     return found

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..cohorts.base import Case, Cohort
 from ..cohorts.loading import APART
-from ..labels import CodeMap, LabelSet, LabelSpace, completed_sets
+from ..labels import LabelSet, LabelSpace, completed_sets, filled_sets, filled_table
 from ..models import SEPARATE, Model
 from ..params import Params, TrainingParams
 from ..preprocessing.store import Store
@@ -220,7 +220,7 @@ class Planner:
         planned = [
             PlannedCohort(c, *scenario.split(c.name), completed_sets(sets, labels) if teachers else sets)
             for c in cohorts
-            for sets in [_code_map(c, model).sets]
+            for sets in [_sets(c, model)]
         ]
         network = NetworkPlan(
             key="",
@@ -250,11 +250,14 @@ class Planner:
                 [self.store.content(case, planned.cohort) for case in part]
                 for part in (planned.train, planned.validation)
             ]
-            if model.targets == "complete":
+            if model.targets == "complete" and planned.cohort.complete_map is not None:
+                truth = planned.cohort.complete_map
                 parts += [[self.store.complete_content(case) for case in planned.cases]]
+                filled = rows[filled_table(planned.cohort.code_map.sets, truth.sets)[0]]
+                parts += [[str((code, int(filled[at]))) for code, at in sorted(truth.code_to_set.items())]]
             # what each code teaches this network, rather than the label sets of the whole study: a cohort that is
             # added to the study must not change the networks that do not see it
-            codes = sorted(_code_map(planned.cohort, model).code_to_set.items())
+            codes = sorted(planned.cohort.code_map.code_to_set.items())
             cases.append([parts, [(code, at == 0, int(rows[at])) for code, at in codes]])
         made_by = network_class(str(network.network.get("name", "unet")))
         is_ours = made_by.__module__ == network_class.__module__
@@ -283,8 +286,9 @@ class Planner:
         return fingerprint(facts)
 
 
-def _code_map(cohort: Cohort, model: Model) -> CodeMap:
-    """Return what the labels that a model's networks see of a cohort mean: the drawn ones, or the complete ones."""
-    found = cohort.complete_map if model.targets == "complete" else cohort.code_map
-    assert found is not None  # see Study
-    return found
+def _sets(cohort: Cohort, model: Model) -> tuple[LabelSet, ...]:
+    """Return the label sets of the targets that a model's networks see of a cohort: drawn, or filled from the truth."""
+    if model.targets != "complete":
+        return cohort.code_map.sets
+    assert cohort.complete_map is not None  # see Study
+    return filled_sets(cohort.code_map.sets, cohort.complete_map.sets)

@@ -144,13 +144,13 @@ def split(cohort: Cohort, validation_fraction: float, seed: int) -> Parts:
 
     Cases that the manifest marks ``train`` or ``validation`` go there. If none is marked ``validation``, a share
     of them is kept for validation, after a shuffle with a fixed seed (thesis 6): of those without a mark, if there are
-    any. The cases of a subject stay together. A single case serves for both.
+    any. The cases of a subject stay together. A single case serves for both, and so do all cases if the share is 0.
     """
     cases = tuple(case for case in cohort.cases if case.split != "test")
     validation = tuple(case for case in cases if case.split == "validation")
     if validation:
         return tuple(case for case in cases if case.split != "validation"), validation
-    if len(cases) < 2:
+    if len(cases) < 2 or not validation_fraction:
         return cases, cases
     free = [i for i, case in enumerate(cases) if case.split is None] or list(range(len(cases)))
     order = np.random.default_rng(seed).permutation(free)

@@ -130,6 +130,19 @@ def model_in_role(study: Study, scenario: Scenario, role: str) -> str | None:
     return role if role in models else None
 
 
+def endpoint_table(study: Study, metrics: pd.DataFrame) -> pd.DataFrame:
+    """Return each model's Dice on each endpoint: ``replicates, mean, low, high``, a t interval over replicates."""
+    rows = []
+    for name, scenario in study.scenarios.items():
+        for endpoint, labels in endpoints(scenario).items():
+            means = replicate_means(metrics[metrics["scenario"] == name], labels)
+            for model in (m for m in scenario.models if m in means):
+                e = Estimate.of(means[model].to_numpy())
+                rows.append((name, endpoint, model, int(means[model].notna().sum()), e.mean, e.low, e.high))
+    columns = ["scenario", "endpoint", "model", "replicates", "mean", "low", "high"]
+    return pd.DataFrame(rows, columns=columns).set_index(columns[:3])
+
+
 # -- the table -----------------------------------------------------------------------------------------------------
 
 

@@ -103,7 +103,7 @@ def dice(train: Sequence[str], test: str) -> pd.DataFrame:
 def beside_thesis(scenario: Scenario, metrics: pd.DataFrame) -> pd.DataFrame:
     """Return the median Dice of each label over cases, and the mean over all, ours beside the thesis's.
 
-    One row per model. The thesis's columns are there only for scenarios that it has; NaN where it gives no number.
+    One row per model; NaN where the thesis gives no number. Empty for a scenario that it does not have.
 
     Parameters
     ----------
@@ -113,6 +113,8 @@ def beside_thesis(scenario: Scenario, metrics: pd.DataFrame) -> pd.DataFrame:
         Tidy rows; those of other scenarios are left out.
     """
     theirs = dice([cohort.imitates for cohort in scenario.train], scenario.test.imitates)
+    if theirs.empty:
+        return pd.DataFrame()
     part = metrics[metrics["scenario"] == scenario.name]
     per_case = part.groupby(["model", "label", "case"], sort=False)["dice"].mean()
     ours = per_case.groupby(["model", "label"], sort=False).median().unstack()

@@ -24,7 +24,8 @@ from multiseg_core.utils.errors import UserError
         ("model,case,dice\na,1,inf\n", "line 2: column 'dice' is infinite"),
         (
             "model,case,seed,dice\na,1,0,.5\na,2,0,.5\na,1,0,.6\n",
-            "line 4: model a, case 1, seed 0 is on line 2 already; is a column missing (scenario, replicate, cohort, subject, label)?",
+            "line 4: model a, case 1, seed 0 is on line 2 already; is a column missing (scenario, replicate, cohort, "
+            "subject, label)?",
         ),
         ("model,case,dice\na,1,.5\na,2,.5\n", "only one model, 'a'; a comparison needs two"),
         ("model,case,dice\na,1,.5\nb,1,.5\n", "only one case, '1'; a comparison needs two"),

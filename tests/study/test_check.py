@@ -187,7 +187,7 @@ def test_warnings_of_leaks_and_unused_cohorts(toy_study: Callable[..., Path]) ->
     for kind in ("T1", "FLAIR", "labels"):
         (data / f"anatomy2_{kind}.nii.gz").write_bytes((data / f"anatomy0_{kind}.nii.gz").read_bytes())
     assert check_study(Study(file), workers=1).warnings == [
-        "cohort anatomy: validation case anatomy2 has the images of training case anatomy0",
+        "cohort anatomy: validation case anatomy2 shows the subject of training case anatomy0",
         "cohort lesion is used by no scenario; only the data exploration shows it",
     ]
 
