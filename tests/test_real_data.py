@@ -66,12 +66,13 @@ def test_the_brain_of_stripped_images_is_found() -> None:
 
 
 def test_the_transfer_study_accepts_the_real_data(tmp_path: Path) -> None:
-    manifest = (ROOT / "params" / "transfer_oasis.csv").read_text().replace("../data", str(DATA))
-    (tmp_path / "transfer_oasis.csv").write_text("\n".join(manifest.splitlines()[:4]))  # two of the cases
+    for name in ("oasis", "ms", "tumour"):
+        manifest = (ROOT / "params" / f"transfer_{name}.csv").read_text().replace("../data", str(DATA))
+        (tmp_path / f"transfer_{name}.csv").write_text("\n".join(manifest.splitlines()[:4]))  # two of the cases
     shutil.copy(ROOT / "params" / "transfer.yaml", tmp_path)
     findings = check_study(Study(tmp_path / "transfer.yaml"), workers=1)
     assert findings.errors == [] and findings.warnings == []
-    assert findings.cohorts.set_index("cohort").loc["oasis", "cases"] == 2
+    assert findings.cohorts.set_index("cohort").loc[["oasis", "ms", "tumour"], "cases"].tolist() == [2, 1, 2]
 
 
 def test_phantoms_look_like_real_t1_images() -> None:

@@ -15,6 +15,9 @@ from pandas.io.formats.style import Styler
 LONG_TEXT = 40
 """A column with longer texts than this, in characters, is broken into lines."""
 
+P_VALUES = ("p", "p_holm", "p_corrected")
+"""Columns of p values, which say "<0.001" where they are smaller."""
+
 TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -31,7 +34,10 @@ def rounded(table: pd.DataFrame, missing: str = "–") -> pd.DataFrame:
     Numbers by `number`, but whole ones without decimals where a column counts something; *yes* and *no*; `missing` for
     what is not defined.
     """
-    columns = [[_text(v, missing, whole=_counts(column)) for v in column] for _, column in table.items()]
+    columns = [
+        [_text(v, missing, whole=_counts(column), is_p=name in P_VALUES) for v in column]
+        for name, column in table.items()
+    ]
     return pd.DataFrame(
         dict(enumerate(columns)), index=table.index, columns=range(len(columns)), dtype=object
     ).set_axis(table.columns, axis=1)
@@ -45,11 +51,13 @@ def _counts(column: pd.Series) -> bool:
     return len(known) > 0 and bool((known % 1 == 0).all()) and known.abs().max() > 1
 
 
-def _text(value: object, missing: str, whole: bool) -> str:
+def _text(value: object, missing: str, whole: bool, is_p: bool = False) -> str:
     if isinstance(value, bool | np.bool_):
         return "yes" if value else "no"
     if value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value)):
         return missing
+    if is_p and isinstance(value, float) and value < 0.001:
+        return "<0.001"
     if isinstance(value, float):
         return f"{value:.0f}" if whole else number(value)
     return " ".join(str(value).split())

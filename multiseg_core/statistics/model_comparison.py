@@ -212,8 +212,8 @@ def rank_stability(
     -------
     pd.DataFrame
         ``scenario, model, n_subjects, n_seeds, mean`` and ``rank_1, rank_2, ...``, shares that add up to 1 over ranks
-        and over models; the best mean first. Models with equal means share their ranks. NaN where the models of a scenario
-        have no value in common, and for ranks that a smaller scenario does not have.
+        and over models; the best mean first. Models with equal means share their ranks. NaN where the models of a
+        scenario have no value in common, and for ranks that a smaller scenario does not have.
     """
     tables = []
     for scenario, part in metrics.groupby("scenario", sort=False):

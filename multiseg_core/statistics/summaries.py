@@ -15,7 +15,6 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-
 KEY = ("scenario", "model", "replicate", "seed", "cohort", "subject", "case", "label")
 """The columns that name a row of results."""
 
@@ -83,9 +82,9 @@ def lesion_table(metrics: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
     Returns
     -------
     pd.DataFrame
-        ``found``, and for each class of `metrics.SIZES_ML`, the share of all true lesions that were found; ``false per case``;
-        ``F1``, mean over cases; ``bias (ml)``, mean predicted minus true volume; ``false ml per case``, which counts
-        for labels too that the cases are known not to have.
+        ``found``, and for each class of `metrics.SIZES_ML`, the share of all true lesions that were found; ``false per
+        case``; ``F1``, mean over cases; ``bias (ml)``, mean predicted minus true volume; ``false ml per case``, which
+        counts for labels too that the cases are known not to have.
     """
     part = metrics[metrics["label"].isin(labels)]
     groups = part.groupby(["scenario", "model", "label"], sort=False)

@@ -77,6 +77,8 @@ class Scanner:
         Width (sigma) of the point spread in the plane.
     slice_mm
         Slice thickness; 0 for images that are as fine in all directions.
+    uneven
+        Relative variation of the contrast of pathology from place to place.
     regions
         Relative variation of grey matter from region to region.
     contrast
@@ -94,6 +96,7 @@ class Scanner:
     texture: float = 0.03
     blur_mm: float = 0.5
     slice_mm: float = 0.0
+    uneven: float = 0.3
     regions: float = 0.0
     contrast: Contrast | None = None
     any_contrast: bool = False
@@ -135,7 +138,7 @@ class Scanner:
             signal += np.float32(rng.uniform(0, mean.ventricle_rim)) * lining * subject.brain
         for name, amount in pathology.items():
             level = np.float32(rng.uniform(*getattr(mean, name)))
-            uneven = 1 + np.float32(UNEVEN) * smooth_noise(rng, amount.shape, 6.0, spacing)
+            uneven = 1 + np.float32(self.uneven) * smooth_noise(rng, amount.shape, 6.0, spacing)
             signal += amount * np.clip(uneven, 0, 2) * (level * subject.brain - signal)
         signal = ndimage.gaussian_filter(signal, [self.blur_mm / s for s in spacing])
         spread = 1 + np.float32(self.texture) * smooth_noise(rng, signal.shape, 4.0, spacing)
@@ -145,10 +148,6 @@ class Scanner:
         imaginary = np.float32(self.noise) * rng.standard_normal(signal.shape, dtype=np.float32)
         gain = np.float32(1000 * np.exp(rng.normal(0, 0.2)))
         return (gain * np.hypot(real, imaginary) * (subject.brain > 0.5)).astype(np.float32)
-
-
-UNEVEN = 0.3
-"""Relative variation of the contrast of pathology from place to place."""
 
 
 def _any_scanner(rng: np.random.Generator, modality: str) -> Scanner:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from multiseg_core.cohorts.phantom.anatomy import Subject
-from multiseg_core.cohorts.phantom.presets import PhantomCase, _draw, make_case
+from multiseg_core.cohorts.phantom.presets import PRESETS, PhantomCase, _draw, make_case
 
 MM = 3.0
 ML = MM**3 / 1000
@@ -23,9 +23,15 @@ def case(preset: str, index: int = 0) -> PhantomCase:
 
 @functools.cache
 def anatomy(preset: str, index: int = 0) -> tuple[Subject, Mapping[str, np.ndarray]]:
-    """What lies under `case`: the subject and its soft maps of pathology."""
-    subject, pathology, _ = _draw(preset, index, (MM,) * 3, 0)
-    return subject, pathology
+    """What lies under `case`: the subject, and what images show of its pathology."""
+    subject, shown, _, _ = _draw(PRESETS[preset], preset, index, (MM,) * 3, 0)
+    return subject, shown
+
+
+@functools.cache
+def drawn(preset: str, index: int = 0) -> Mapping[str, np.ndarray]:
+    """What raters draw of the pathology of `case`, by label, before slices are averaged."""
+    return {label: amount > 0.5 for label, amount in _draw(PRESETS[preset], preset, index, (MM,) * 3, 0)[2].items()}
 
 
 def small_subject(

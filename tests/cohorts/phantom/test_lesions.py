@@ -4,7 +4,7 @@ import pytest
 from multiseg_core.cohorts.phantom.presets import PRESETS
 from multiseg_core.cohorts.phantom.protocols import CODES
 
-from .conftest import ML, anatomy, case
+from .conftest import ML, anatomy, case, drawn
 
 CASES = [("mrbrains17", 0), ("mrbrains17", 1), ("mrbrains17", 2), ("mrbrains18", 0), ("mrbrains18", 1)]
 
@@ -13,11 +13,11 @@ TISSUES = ("csf", "gm", "wm", "wmh")
 
 @pytest.mark.parametrize(("preset", "index"), CASES)
 def test_wmh_lie_in_white_matter_around_the_ventricles(preset: str, index: int) -> None:
-    subject, pathology = anatomy(preset, index)
-    lesion = pathology["wmh"] > 0.5
-    assert 3 - ML <= lesion.sum() * ML <= 45 and not (lesion & (subject.brain <= 0.5)).any()
+    subject, _ = anatomy(preset, index)
+    lesion = drawn(preset, index)["wmh"]
+    assert 1 - ML <= lesion.sum() * ML <= 60 and not (lesion & (subject.brain <= 0.5)).any()
     distance_mm = subject.ventricle_distance_mm[lesion]
-    assert (distance_mm < 12).mean() > 0.5
+    assert (distance_mm < 12).mean() > 0.4
     # they hug the ventricles: the same share of all white matter is far smaller
     white = subject.fractions[2] > 0.5
     assert (distance_mm < 12).mean() > 1.8 * (subject.ventricle_distance_mm[white] < 12).mean()
@@ -29,22 +29,33 @@ def test_wmh_lie_in_white_matter_around_the_ventricles(preset: str, index: int) 
 
 
 def test_loads_differ_between_subjects() -> None:
-    ml = [(anatomy(*which)[1]["wmh"] > 0.5).sum() * ML for which in CASES]
+    ml = [drawn(*which)["wmh"].sum() * ML for which in CASES]
     assert max(ml) > 2 * min(ml)
 
 
-@pytest.mark.parametrize(("preset", "index"), CASES[2:])
-def test_wmh_are_bright_on_flair_and_hardly_visible_on_t1(preset: str, index: int) -> None:
-    phantom = case(preset, index)
-    mean = {
-        modality: {name: phantom.images[modality][phantom.truth == CODES[name]].mean() for name in TISSUES}
-        for modality in ("T1", "FLAIR")
-    }
-    t1, flair = mean["T1"], mean["FLAIR"]
-    assert flair["wmh"] > 1.15 * flair["gm"] and flair["gm"] > flair["wm"] > flair["csf"]
-    assert t1["wm"] > t1["wmh"] > t1["gm"] > t1["csf"]
-    contrast = {modality: abs(m["wmh"] - m["wm"]) / m["wm"] for modality, m in mean.items()}
-    assert contrast["FLAIR"] > 3 * contrast["T1"]
+def test_raters_stray_from_what_images_show_most_where_edges_are_soft() -> None:
+    for which in CASES:
+        seen, judged = anatomy(*which)[1]["wmh"], drawn(*which)["wmh"]
+        sharp = seen > 0.5
+        overlap = 2 * (sharp & judged).sum() / (sharp.sum() + judged.sum())
+        assert 0.7 < overlap < 0.98  # two raters of the challenge agree at about .8
+        assert sharp.sum() == pytest.approx(judged.sum(), abs=2)  # on the volume they agree
+        assert np.abs(seen[sharp != judged] - 0.5).mean() < np.abs(seen[sharp & judged] - 0.5).mean()
+
+
+def test_contrasts_of_wmh_are_those_of_real_ones() -> None:
+    """On an MS patient's FLAIR lesions have 1.36 times the signal of white matter, on T1 .69 to .80."""
+    ratios: dict[str, list[float]] = {"FLAIR": [], "T1": [], "grey": []}
+    for preset in ("mrbrains17", "mrbrains18"):
+        for index in range(4):
+            phantom = case(preset, index)
+            for modality in ("T1", "FLAIR"):
+                mean = {name: phantom.images[modality][phantom.truth == CODES[name]].mean() for name in TISSUES}
+                ratios[modality].append(mean["wmh"] / mean["wm"])
+            ratios["grey"].append(mean["gm"] / mean["wm"])
+    assert 1.2 < np.mean(ratios["FLAIR"]) < 1.5 and np.ptp(ratios["FLAIR"]) > 0.1
+    assert 0.65 < np.mean(ratios["T1"]) < 0.85
+    assert 1.0 < np.mean(ratios["grey"]) < 1.15
 
 
 def test_healthy_cohorts_have_no_lesions() -> None:

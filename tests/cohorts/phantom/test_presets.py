@@ -38,7 +38,7 @@ def test_cohorts_are_those_of_the_thesis(
 
 def test_one_preset_is_not_of_the_thesis() -> None:
     of_thesis = {"ibsr", "mrbrains13", "mrbrains17", "mrbrains18", "brainweb", "brats12", "tumorsim"}
-    assert set(PRESETS) == of_thesis | {"varied"}
+    assert set(PRESETS) == of_thesis | {"varied", "varied_wmh", "varied_tumour"}
     assert PRESETS["varied"].codes == ANATOMY and PRESETS["varied"].scanner.any_contrast
 
 

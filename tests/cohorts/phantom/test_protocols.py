@@ -28,7 +28,7 @@ def test_truth_is_the_most_abundant_tissue_with_pathology_on_top() -> None:
     def amount(*values: float) -> np.ndarray:
         return np.array(values).reshape(-1, 1, 1)
 
-    maps = {"oedema": amount(0.6, 0.4, 0.9, 1, 0), "core": amount(0.4, 0.6, 0.8, 1, 0)}
+    maps = {"oedema": amount(0.6, 0.4, 0.9, 1, 0), "tumour": amount(0.4, 0.6, 0.8, 1, 0)}
     assert complete_truth(subject, maps).ravel().tolist() == [5, 6, 6, 0, 3]
     assert complete_truth(subject, {"wmh": maps["oedema"]}).ravel().tolist() == [4, 2, 4, 0, 3]
 
