@@ -192,7 +192,7 @@ def check_command(options: argparse.Namespace) -> None:
         findings.errors.append(str(error))
     print(findings.cohorts.to_string(index=False))
     if len(findings.costs):
-        print(f"what voxels of {study.params.preprocessing.spacing_mm:g} mm cost the labels:")
+        print("what the voxels of the study (preprocessing.spacing_mm) cost the labels:")
         print(findings.costs.to_string(index=False, float_format="{:.1f}".format))
     for name, s in study.scenarios.items():
         kind = "validation cases" if s.tests_on_validation else "cases"

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from multiseg_core.statistics.summaries import mean_dice, surface_distances
+from multiseg_core.statistics.summaries import lesion_table, mean_dice, surface_distances
 
 from ..conftest import tidy
 
@@ -10,6 +10,11 @@ from ..conftest import tidy
 def test_mean_dice() -> None:
     result = mean_dice(tidy({"a": [[0.9, 0.8], [0.7, np.nan]]}))
     assert result.loc[("s", "a")].tolist() == pytest.approx([0.8, 0.8, (0.9 + 0.8 + 0.7) / 3])
+
+
+def test_a_label_that_is_nowhere_has_no_column() -> None:
+    table = tidy({"a": [[0.9, np.nan], [0.7, np.nan]]})
+    assert list(mean_dice(table).columns) == ["l0", "mean"]
 
 
 def test_mean_dice_leaves_undefined_values_out_model_by_model() -> None:
@@ -43,3 +48,15 @@ def test_surface_distances_are_medians_that_bear_missed_labels() -> None:
     }  # fmt: skip
     assert table.loc[("s", "cross_entropy"), ("wmh", "HD95")] == inf
     assert np.isnan(table.loc[("s", "cross_entropy"), ("gm", "ASSD")])
+
+
+def test_lesions_are_counted_over_all_cases() -> None:
+    names = "lesions_found lesions_true lesions_false lesion_f1 volume_pred_ml volume_true_ml false_ml small_found"
+    columns = [*names.split(), "small_true", "medium_found", "medium_true", "large_found", "large_true"]
+    rows = [[1, 4, 2, 0.3, 3, 5, 1, 0, 3, 0, 0, 1, 1], [1, 1, 0, 1.0, 6, 5, 1, 0, 0, 0, 0, 1, 1]]
+    metrics = pd.DataFrame(rows, columns=columns, dtype=float).assign(scenario="s", model="m", label="wmh")
+    row = lesion_table(pd.concat([metrics, metrics.assign(label="gm")]), ["wmh"]).loc[("s", "m", "wmh")]
+    assert len(row) == 8 and row["found"] == 2 / 5
+    assert row["small"] == 0 and row["large"] == 1 and np.isnan(row["medium"])
+    assert row["false per case"] == 1 and row["F1"] == 0.65
+    assert row["bias (ml)"] == -0.5 and row["false ml per case"] == 1

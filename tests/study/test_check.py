@@ -175,6 +175,81 @@ def test_the_same_case_saved_anew_is_still_the_same(toy_study: Callable[..., Pat
     assert errors(file) == ["scenario both: test case anatomy/anatomy3 is also used for training, as anatomy/anatomy0"]
 
 
+def test_a_subject_in_training_and_test(toy_study: Callable[..., Path]) -> None:
+    file = toy_study()
+    manifest = file.parent / "data" / "anatomy.csv"
+    who = ["subject", "p1", "p2", "p1", "p1"]
+    lines = [f"{line},{name}" for line, name in zip(manifest.read_text().splitlines(), who, strict=True)]
+    manifest.write_text("\n".join(lines))
+    findings = check_study(Study(file), workers=1)
+    assert findings.errors == [
+        "scenario both: test case anatomy/anatomy3 is also used for training, as anatomy/anatomy0"
+    ]
+    findings.warnings.clear()
+    manifest.write_text("\n".join([*lines[:-1], lines[-1].replace("p1", "p3")]))
+    assert (
+        check_study(Study(file), workers=1)
+        .warnings[0]
+        .startswith("cohort anatomy: validation case anatomy2 shows the subject of training case anatomy0")
+    )
+
+
+PHANTOMS = """
+cohorts:
+  brainweb: {source: phantom, cases: 20, voxel_mm: 6}
+  tumorsim: {source: phantom, cases: 2, voxel_mm: 6}
+  coarse: {source: phantom, preset: ibsr, cases: 2, voxel_mm: 6}
+  fine: {source: phantom, preset: ibsr, cases: 2, voxel_mm: 5, seed: SEED}
+scenarios:
+  heads: {train: [brainweb], test: tumorsim, modalities: [T1], models: [cross_entropy]}
+  sizes: {train: [coarse], test: fine, modalities: [T1], models: [cross_entropy]}
+"""
+
+
+def test_phantoms_that_are_the_same_people(tmp_path: Path) -> None:
+    """Tumours grow in BrainWeb's subjects 16 to 20, and one preset at another voxel size gives the same heads."""
+    file = tmp_path / "p.yaml"
+    file.write_text(PHANTOMS.replace("SEED", "0"))
+    assert errors(file) == [
+        "scenario heads: test case tumorsim/tumorsim_01 is also used for training, as brainweb/brainweb_16",
+        "scenario heads: test case tumorsim/tumorsim_02 is also used for training, as brainweb/brainweb_17",
+        "scenario sizes: test case fine/fine_01 is also used for training, as coarse/coarse_01",
+        "scenario sizes: test case fine/fine_02 is also used for training, as coarse/coarse_02",
+    ]
+    file.write_text(PHANTOMS.replace("SEED", "7").replace("cases: 20", "cases: 15"))
+    assert errors(file) == []
+
+
+def test_what_coarser_voxels_cost_is_said(toy_study: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
+    file = toy_study()
+    change(file.parent / "data" / "lesion0_labels.nii.gz", lambda v: v | _dots(v.shape))
+    assert check_study(Study(file), workers=1).costs.empty
+    file.write_text(file.read_text().replace("spacing_mm: 1", "spacing_mm: 2"))
+    costs = check_study(Study(file), workers=1).costs.set_index(["cohort", "label"])
+    row = costs.loc[("lesion", "wmh")]
+    assert row["pieces"] == 3 + 3 and row["pieces kept (%)"] < 100 and 95 < row["ml kept (%)"] < 105
+    assert cli.main(["check", str(file)]) == 0
+    assert "what the voxels of the study (preprocessing.spacing_mm) cost the labels:" in capsys.readouterr().out
+
+
+def _dots(shape: tuple[int, ...]) -> np.ndarray:
+    dots = np.zeros(shape, np.uint8)
+    dots[10, 11, 3] = dots[10, 11, 15] = dots[10, 4, 9] = 1
+    return dots
+
+
+def test_all_cases_may_train(toy_study: Callable[..., Path]) -> None:
+    file = toy_study({"  patience: null": "  patience: null\n  validation_fraction: 0"})
+    manifest = file.parent / "data" / "anatomy.csv"
+    manifest.write_text(manifest.read_text().replace("validation", "train"))
+    study = Study(file)
+    assert [[c.name for c in part] for part in study.scenario("both").split("anatomy")] == [
+        [f"anatomy{i}" for i in range(3)]
+    ] * 2
+    warnings = check_study(study, workers=1).warnings
+    assert "scenario both: the cases of cohort anatomy (3) both train and validate" in warnings
+
+
 def test_a_part_without_any_label(toy_study: Callable[..., Path]) -> None:
     file = toy_study()
     change(file.parent / "data" / "lesion2_labels.nii.gz", lambda v: v * 0)
