@@ -149,11 +149,11 @@ def test_command_s_errors_are_one_line(file: Path, capsys: pytest.CaptureFixture
 
 def test_undefined_and_infinite_numbers_are_shown() -> None:
     table = pd.DataFrame(
-        {"n_cases": [3, 4], "cases_needed": [np.inf, np.nan], "p": [np.nan, 2e-5], "significant": [True, False]}
+        {"n_subjects": [3, 4], "subjects_needed": [np.inf, np.nan], "p": [np.nan, 2e-5], "significant": [True, False]}
     )
     assert json.loads(comparison.shown(table).to_json(orient="split"))["data"] == [
         ["3", "inf", "–", "yes"],
-        ["4", "–", "2.0e-05", "no"],
+        ["4", "–", "<0.001", "no"],
     ]
 
 

@@ -14,10 +14,10 @@ from ..conftest import ROOT
 
 WIDTHS = (400, 1400)
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
-LEDGER = """finding,claim,measure,rule,thesis,ours,low,high,verdict,note
-1,Every loss learns every single task,largest difference of mean Dice,below 0.1,0.06,,,,cannot tell,no single task
-2,The naive model fails in every scenario,selective cross-entropy minus naive,above 0.2,0.54,0.5,0.4,0.6,holds,
-6a,Selective Dice finds lesions where there are none,volume of WMH,above 1.5,,0.25,0.1,31.44,does not hold,
+LEDGER = """finding,endpoint,scenario,thesis,ours,low,high,margin,verdict,claim,measure,replicates
+2,any,every,0.73,0.5,0.4,31.44,,holds,The naive model fails,"Dice of ours minus naive, in the scenario where that is least",4
+4,lesion,every,,-0.01,-0.08,0.06,0.05,inconclusive,One network is as good,Dice of ours minus theirs,4
+4,lesion,anatomy_wmh,,0.02,0.01,0.03,0.05,holds,One network is as good,Dice of ours minus theirs,4
 """
 DEFAULT_ALT = "No description has been provided for this image"
 
@@ -160,21 +160,19 @@ def test_index_of_a_study_that_can_judge_nothing_has_no_ledger(report: Path, smo
 def test_ledger_rows_are_texts(tmp_path: Path) -> None:
     path = tmp_path / "ledger.csv"
     assert pages._ledger_rows(path) == []
-    path.write_text("".join(LEDGER.splitlines(keepends=True)[:2]), encoding="utf-8")
-    assert pages._ledger_rows(path) == []  # nothing that this study can judge
     path.write_text(LEDGER, encoding="utf-8")
-    first, second, third = pages._ledger_rows(path)
-    assert (first["thesis"], first["ours"], first["interval"], first["note"]) == ("0.060", "–", "", "no single task")
-    assert second["interval"] == "0.400 to 0.600"
-    assert third == {
-        "finding": "6a",
-        "claim": "Selective Dice finds lesions where there are none",
-        "measure": "volume of WMH; holds if above 1.5",
+    first, second = pages._ledger_rows(path)  # scenario by scenario in the notebook only
+    assert (first["thesis"], first["ours"], first["interval"], first["note"]) == ("0.730", "0.500", "0.400 to 31.4", "")
+    assert second == {
+        "finding": "4",
+        "claim": "One network is as good",
+        "endpoint": "lesion",
+        "measure": "Dice of ours minus theirs; margin 0.050",
         "thesis": "–",
-        "ours": "0.250",
-        "interval": "0.100 to 31.4",
-        "verdict": "does not hold",
-        "note": "",
+        "ours": "-0.010",
+        "interval": "-0.080 to 0.060",
+        "verdict": "inconclusive",
+        "note": "4 replicates",
     }
 
 
