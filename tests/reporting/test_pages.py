@@ -15,7 +15,7 @@ from ..conftest import ROOT
 WIDTHS = (400, 1400)
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 LEDGER = """finding,endpoint,scenario,thesis,ours,low,high,margin,verdict,claim,measure,replicates
-2,any,every,0.73,0.5,0.4,31.44,,holds,The naive model fails,"Dice of ours minus naive, in the scenario where that is least",4
+2,any,every,0.73,0.5,0.4,31.44,,holds,The naive model fails,"Dice of ours minus naive, where that is least",4
 4,lesion,every,,-0.01,-0.08,0.06,0.05,inconclusive,One network is as good,Dice of ours minus theirs,4
 4,lesion,anatomy_wmh,,0.02,0.01,0.03,0.05,holds,One network is as good,Dice of ours minus theirs,4
 """
