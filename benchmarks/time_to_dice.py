@@ -48,7 +48,7 @@ FOLDER = ROOT / "reports" / "bench"
 RESULTS = Path(__file__).resolve().parent / "results"
 CURVES, TIMES = RESULTS / "time_to_dice.csv", RESULTS / "step_times.csv"
 HELD_OUT = {"own_anatomy": ("mrbrains13", 4), "own_lesions": ("mrbrains17", 6), "new": ("mrbrains18", 4)}
-HELD_OUT_SEED = 1000
+HELD_OUT_SEED = 900  # replicates of studies have multiples of 1000
 
 
 @dataclass(frozen=True)
