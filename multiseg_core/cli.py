@@ -239,6 +239,7 @@ def prepare_command(options: argparse.Namespace) -> None:
 def train_command(options: argparse.Namespace) -> None:
     """``multiseg train``: make one run, in this process."""
     from .study import finished_runs, runs
+    from .study.plan import cases_of
     from .utils.workers import progress_bar
 
     if options.list:
@@ -248,7 +249,7 @@ def train_command(options: argparse.Namespace) -> None:
         return
     study = _checked(options, to_write=True)
     run = study.find_run(options.run)
-    runs.prepare(study, study.needed_cases([run.scenario]))
+    runs.prepare(study, cases_of([run]))
     runs.check_volumes([run], study.store, study.params)
     for network in (n for networks in runs.training_rounds([run]) for n in networks):
         bar = progress_bar(f"training {network.name}", 1.0)

@@ -25,6 +25,7 @@ def provenance_table(study: Study) -> pd.DataFrame:
     trained = finished_runs.network_facts(study.networks())
     rows = {
         "params file": study.params_file.name,
+        "replicates": str(study.params.replicates),
         "seeds": ", ".join(map(str, study.params.seeds)),
         **{str(key): str(value) for key, value in facts.items() if key not in ("threads", "device")},
         "packages": ", ".join(f"{name} {version}" for name, version in packages.items()),

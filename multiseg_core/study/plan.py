@@ -152,6 +152,14 @@ def networks_of(runs: Iterable[Run]) -> list[NetworkPlan]:
     return list(found.values())
 
 
+def cases_of(runs: Iterable[Run]) -> list[Case]:
+    """Return every case that some runs train, validate or test on, each once."""
+    runs = list(runs)
+    trained = [case for network in networks_of(runs) for planned in network.cohorts for case in planned.cases]
+    evaluated = [case for run in runs for case in (*run.test_cases, *run.validation_cases)]
+    return list({(case.cohort, case.name): case for case in (*trained, *evaluated)}.values())
+
+
 @dataclass(frozen=True)
 class Planner:
     """Plans the runs of a study.

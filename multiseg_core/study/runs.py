@@ -35,7 +35,7 @@ from ..utils.workers import Job, Report, run_jobs
 from . import finished_runs
 from .finished_runs import METRICS_COLUMNS, is_finished
 from .network_shapes import try_volumes
-from .plan import NetworkPlan, PlannedCohort, Run, networks_of
+from .plan import NetworkPlan, PlannedCohort, Run, cases_of, networks_of
 from .pseudo_labels import complete_case, completed_folder
 
 if TYPE_CHECKING:
@@ -329,7 +329,7 @@ def finish_runs(study: Study, runs: Sequence[Run] | None = None) -> None:
         params, store = study.params, study.store
         on = Compute.resolve(params.device, params.precision).device.type
         workers = default_workers(params.workers, params.threads, on)
-        prepare(study, study.needed_cases(dict.fromkeys(run.scenario for run in missing)))
+        prepare(study, cases_of(missing))
         check_volumes(missing, store, params)
         for networks in training_rounds(missing):
             jobs = [Job(n.name, train_network, (n, store, params)) for n in networks]

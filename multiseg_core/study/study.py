@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ..cohorts.base import Case
@@ -173,25 +173,15 @@ class Study:
 
     # -- cases -------------------------------------------------------------------------------------------------
 
-    def needed_cases(self, scenarios: Iterable[str] | None = None, replicates: int | None = None) -> list[Case]:
-        """Return every case that some scenarios train, validate or test on, once, in cohort order.
-
-        Parameters
-        ----------
-        scenarios
-            Their names; all by default.
-        replicates
-            How many of the first replicates count; all by default.
-        """
-        names = list(self.scenarios if scenarios is None else scenarios)
-        places = list(self.cohorts)
-        wanted: dict[tuple[str, str], Case] = {}
-        for resolved in self.replicates[:replicates]:
-            used = {c.name: c for name in names if name in resolved for c in resolved[name].cohorts.values()}
-            needed = {(c.cohort, c.name) for name in names if name in resolved for c in resolved[name].cases}
-            for cohort in sorted(used.values(), key=lambda cohort: places.index(cohort.name)):
-                wanted.update({(c.cohort, c.name): c for c in cohort.cases if (c.cohort, c.name) in needed})
-        return list(wanted.values())
+    def needed_cases(self, replicates: int | None = None) -> list[Case]:
+        """Return every case that the first replicates (default: all) train, validate or test on, once, by cohort."""
+        wanted: list[Case] = []
+        for scenarios in self.replicates[:replicates]:
+            needed = {(case.cohort, case.name) for scenario in scenarios.values() for case in scenario.cases}
+            used = {name: cohort for scenario in scenarios.values() for name, cohort in scenario.cohorts.items()}
+            ordered = [used[name] for name in self.cohorts if name in used]
+            wanted += [c for cohort in ordered for c in cohort.cases if (c.cohort, c.name) in needed]
+        return list({(case.cohort, case.name): case for case in wanted}.values())
 
     def explored_cases(self) -> list[Case]:
         """Return the cases that the data exploration shows: those that scenarios need, and cohorts that none uses.

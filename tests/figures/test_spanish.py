@@ -42,8 +42,8 @@ def draw_everything(study: Study) -> Iterator[Figure]:
     rng = np.random.default_rng(0)
     metrics = pd.DataFrame(
         [
-            {"scenario": "s", "model": model, "seed": 0, "cohort": "c", "case": f"case{i}", "label": label,
-             "dice": rng.uniform()}
+            {"scenario": "s", "model": model, "replicate": 1, "seed": 0, "cohort": "c", "subject": f"case{i}",
+             "case": f"case{i}", "label": label, "dice": rng.uniform()}
             for model, i, label in itertools.product(MODELS, range(3), LABELS)
         ]
     )  # fmt: skip
@@ -51,6 +51,9 @@ def draw_everything(study: Study) -> Iterator[Figure]:
     yield result_charts.dice_boxes(pd.concat([single, metrics]), LABELS)
     yield result_charts.significance_axis(thesis_test.thesis_test(metrics), metrics.groupby("model")["dice"].mean())
     yield result_charts.difference_intervals(model_comparison.paired_comparison(metrics, resamples=20))
+    recognised = result_charts.recognition_figure(pd.DataFrame({"scenario": "s", "model": list(MODELS), "share": 0.5}))
+    assert recognised is not None
+    yield recognised
     yield result_charts.shift_figure(
         pd.DataFrame(
             [{"model": "multi_unet", "cohort": "mrbrains13", "test_cohort": "mrbrains18", "label": label,
