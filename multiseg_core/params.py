@@ -199,6 +199,8 @@ class ScenarioParams:
     """In place of ``training.validation_fraction``, in this scenario."""
     own_modalities: Flag = False
     """MultiUNet's networks each see every modality that their own cohorts and the test cohort share (thesis 3.2.2)."""
+    replicates: Count | None = None
+    """How many of the study's replicates it takes part in; all by default."""
     notebook: Text = "scenario"
     """The notebook that tells this scenario; by default one for any labels."""
     title: Text | None = None

@@ -13,7 +13,7 @@ from pathlib import Path
 from ..cohorts.base import Case
 from ..cohorts.loading import in_replicate, load_cohorts
 from ..models import Loss, Model, merged
-from ..params import Params, load_params
+from ..params import Params, ScenarioParams, load_params
 from ..preprocessing.store import Store, StoredCase
 from ..utils.errors import UserError, suggest
 from .plan import NetworkPlan, Planner, Run, networks_of
@@ -80,17 +80,17 @@ class Study:
             resolved = {
                 name: Scenario.resolve(name, s, cohorts, self.labels, self.params.training, r)
                 for name, s in self.params.scenarios.items()
-                if self._models_in(r, s.models)
+                if self._models_in(r, s)
             }
             for scenario in resolved.values():
                 self._check(scenario)
             self.replicates.append(resolved)
         self.scenarios = self.replicates[0]
 
-    def _models_in(self, replicate: int, models: Sequence[str]) -> list[str]:
+    def _models_in(self, replicate: int, scenario: ScenarioParams) -> list[str]:
         """Return those of a scenario's models that run in a replicate."""
-        chosen = self.params.replicated
-        return [m for m in models if replicate == 1 or chosen is None or m in chosen]
+        chosen, n = self.params.replicated, scenario.replicates or self.params.replicates
+        return [m for m in scenario.models if replicate == 1 or (replicate <= n and (chosen is None or m in chosen))]
 
     @property
     def all_scenarios(self) -> list[Scenario]:
@@ -213,7 +213,7 @@ class Study:
             for model in s.models
             for r, scenarios in enumerate(self.replicates, start=1)
             for seed in self.params.seeds
-            if model in self._models_in(r, s.models)
+            if model in self._models_in(r, s)
         ]
 
     def runs_of(self, scenario: str) -> list[Run]:

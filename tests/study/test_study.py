@@ -104,6 +104,16 @@ def test_a_replicate_has_subjects_seeds_and_a_name_of_its_own(tmp_path: Path) ->
     assert study.explored_cases() == alone.explored_cases()
 
 
+def test_a_scenario_may_take_part_in_some_replicates(tmp_path: Path) -> None:
+    file = tmp_path / "r.yaml"
+    file.write_text(REPLICATED.replace("    modalities: [T1]\n", "    modalities: [T1]\n    replicates: 2\n"))
+    study = Study(file)
+    assert [run.name for run in study.runs if run.model == "cross_entropy" and run.seed == 5] == [
+        "both/cross_entropy/5", "both/cross_entropy/2/5"
+    ]  # fmt: skip
+    assert [list(scenarios) for scenarios in study.replicates] == [["both"], ["both"], []]
+
+
 def test_real_cases_are_split_anew_in_a_replicate(toy_study: Callable[..., Path]) -> None:
     file = toy_study({"precision: float32": "precision: float32\nreplicates: 6"})
     for name in ("anatomy", "lesion"):
