@@ -69,7 +69,7 @@ def test_prepare_then_train_one_run(toy_study: Callable[..., Path], capsys: pyte
     metrics = pd.read_csv(study.folder / "metrics.csv")
     names = "scenario model replicate seed cohort subject case label grid dice"
     assert list(metrics.columns[:10]) == names.split()
-    assert metrics["label"].tolist() == ["csf", "gm", "wm"]
+    assert metrics["label"].tolist() == ["csf", "gm", "wm", "wmh"]  # these subjects are known to have no WMH
     capsys.readouterr()
     assert cli.main(["train", str(file), "--list"]) == 0
     lines = capsys.readouterr().out.splitlines()

@@ -59,7 +59,7 @@ def test_nbval_catches_a_changed_number(smoke: Study, tmp_path: Path) -> None:
     parameters.source = parameters.source.replace("params/smoke.yaml", str(smoke.params_file))
     table, means = cell_with(reference, "scenario_table"), cell_with(reference, 'page.table("mean_dice"')
     table.source = cell_with(reference, "import torch").source + "\n\n" + table.source
-    means.source = "scenario_runs = study.runs_of(scenario)\n" + means.source
+    means.source = "first_runs = study.runs_of(scenario)\n" + means.source
     cells = [parameters, table, means, changed(means, "text/html"), changed(means, "text/plain"), means]
     reference.cells = [nbformat.from_dict({**cell, "id": f"cell-{i}"}) for i, cell in enumerate(cells)]
     nbformat.write(reference, tmp_path / "copy.ipynb")

@@ -134,7 +134,7 @@ def _ledger_rows(path: Path) -> list[dict[str, str]]:
                 "ours": _cell(row["ours"]),
                 "interval": f"{_cell(row['low'])} to {_cell(row['high'])}" if known else "",
                 "verdict": row["verdict"],
-                "note": f"{row['replicates']} replicates" if row["verdict"] == "inconclusive" else "",
+                "note": f"replicates: {row['replicates']}" if row["verdict"] == "inconclusive" else "",
             }
         )
     return rows

@@ -172,7 +172,7 @@ def test_ledger_rows_are_texts(tmp_path: Path) -> None:
         "ours": "-0.010",
         "interval": "-0.080 to 0.060",
         "verdict": "inconclusive",
-        "note": "4 replicates",
+        "note": "replicates: 4",
     }
 
 
@@ -209,7 +209,7 @@ def test_figures_and_tables_are_saved(report: Path) -> None:
     }  # fmt: skip
     csv = {path.stem for path in (report.parent / "figures").glob("*.csv")}
     assert csv == figures  # tables that are no figures are elsewhere
-    names = ("scenario", "mean_dice", "beside_thesis", "surface_distances", "predicted_volumes")
+    names = ("scenario", "mean_dice", "beside_thesis", "surface_distances", "lesions", "predicted_volumes")
     files = {path.name for path in (report.parent / "tables").iterdir()}
     saved = {f"anatomy_wmh_{name}.{ending}" for name in names for ending in ("csv", "html", "tex")}
     assert files == {*saved, "ledger.csv"}

@@ -133,7 +133,8 @@ def test_somebody_s_own_study_is_judged(toy_study: Callable[..., Path], monkeypa
     table = pd.DataFrame(
         [
             {"scenario": "both", "model": m, "replicate": r, "seed": 0, "cohort": "tissues", "subject": "x",
-             "case": "x", "label": "gm", "dice": dice + 0.001 * r * (m != "multi_unet")}
+             "case": "x", "label": "gm", "dice": dice + 0.001 * r * (m != "multi_unet"), "volume_true_ml": 1.0,
+             "volume_pred_ml": 1.0}
             for m, dice in (("cross_entropy", 0.1), ("selective_cross_entropy", 0.8), ("multi_unet", 0.79))
             for r in (1, 2, 3)
         ]

@@ -109,7 +109,7 @@ PRESETS: Mapping[str, Preset] = {
     ),
     "varied": Preset(
         Scanner(("T1",), any_contrast=True),
-        Protocol(_TISSUES, thresholds=(0.6, 0.6)), cases=40,
+        Protocol(_TISSUES, thresholds=(0.6, 0.52)), cases=40,
     ),
     "varied_wmh": Preset(
         Scanner(("T1", "FLAIR"), any_contrast=True),
