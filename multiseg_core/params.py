@@ -1,25 +1,21 @@
 """The params file: one YAML file that describes one study. Unknown or ill-typed keys are errors.
 
-The defaults are the thesis's own recipe; ``params/*.yaml`` say what they change. `json_schema` tells editors.
+The defaults are the thesis's own recipe; ``params/*.yaml`` say what they change. `params_files` reads them.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import field
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from .models import MODELS, SINGLE_TASK, Loss, Model
-from .utils.errors import UserError, one_line, suggest
+from .models import MODELS, SINGLE_TASK, Model
 
 # -- what a value may be -------------------------------------------------------------------------------------------
 
@@ -258,196 +254,17 @@ class Params:
 
     def network_for(self, model: Model) -> dict[str, Any]:
         """Return the ``network`` of a model: the study's, with what the model changes."""
-        return _joined(self.network, model.network or {})
+        return joined(self.network, model.network or {})
 
     def training_for(self, model: Model) -> TrainingParams:
         """Return the ``training`` of a model: the study's, with what the model changes."""
         return dataclasses.replace(self.training, **(model.training or {}))
 
 
-# -- reading -------------------------------------------------------------------------------------------------------
-
-
-def load_params(path: Path) -> Params:
-    """Read and check a params file.
-
-    Raises
-    ------
-    UserError
-        If the file is missing or not YAML, or a key is unknown, missing or of the wrong type.
-    """
-    raw = _read(path, ())
-    try:
-        params = _validated(Params, raw)
-        models = {name: _with_training(params, name, model) for name, model in params.models.items()}
-        for name, s in params.scenarios.items():
-            for cohort in (*s.train, s.test):
-                if cohort not in params.cohorts:
-                    known = suggest(cohort, params.cohorts)
-                    raise UserError(f"scenarios.{name}: unknown cohort '{cohort}'{known}")
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from None
-    return dataclasses.replace(params, models=models)
-
-
-def params_files(path: Path) -> list[Path]:
-    """Return a readable params file and those that it starts from, nearest first."""
-    base = yaml.safe_load(path.read_text(encoding="utf-8")).get("base")
-    return [path] if base is None else [path, *params_files(path.parent / base)]
-
-
-def json_schema() -> dict[str, Any]:
-    """Return what `load_params` asks for as a JSON schema, for editors that complete and check YAML.
-
-    Nothing is required in it: what a file leaves out may stand in its base. An entry of a section may be null.
-    """
-    schema = TypeAdapter(Params).json_schema()
-    schema["$defs"]["Model"]["properties"]["training"] |= {
-        "anyOf": [{"$ref": "#/$defs/TrainingParams"}, {"type": "null"}]
-    }
-    for part in (schema, *schema["$defs"].values()):
-        part.pop("required", None)
-    for section in ("cohorts", "scenarios", "models"):
-        entry = schema["properties"][section].pop("additionalProperties")
-        schema["properties"][section]["additionalProperties"] = {"anyOf": [entry, {"type": "null"}]}
-    return schema
-
-
-def _with_training(params: Params, name: str, model: Model) -> Model:
-    """Check what a model changes of the training, which may depend on the rest; return it with numbers as numbers."""
-    if model.training is None:
-        return model
-    where = ("models", name, "training")
-    own = _validated(TrainingParams, {**dataclasses.asdict(params.training), **model.training}, where)
-    return model.model_copy(update={"training": {key: getattr(own, key) for key in model.training}})
-
-
-def _read(path: Path, above: tuple[Path, ...]) -> Any:
-    """Read a params file and those that it starts from; `above` are those that start from it."""
-    try:
-        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)
-    except FileNotFoundError:
-        missing = f"{above[-1]}: base: no such params file: {path}" if above else f"{path}: no such params file"
-        raise UserError(missing) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read ({error})") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f" line {mark.line + 1}:" if mark else ""
-        problem = getattr(error, "problem", None) or one_line(error)
-        raise UserError(f"{path}:{line} not valid YAML ({problem})") from None
-    if above and isinstance(raw, dict):
-        _keep_paths(raw, path.parent)
-    if not isinstance(raw, dict) or not isinstance(raw.get("base"), str):
-        return raw
-    base = path.parent / raw["base"]
-    if base.resolve() in [file.resolve() for file in (*above, path)]:
-        raise UserError(f"{path}: base: '{raw['base']}' starts from this file")
-    whole = _joined(_read(base, (*above, path)), raw)
-    for section in ("cohorts", "scenarios", "models"):
-        if isinstance(entries := whole.get(section), dict):
-            whole[section] = {name: entry for name, entry in entries.items() if entry is not None}
-    return whole
-
-
-def _keep_paths(raw: dict[str, Any], folder: Path) -> None:
-    """Make what is relative to a params file relative to the place where the program runs."""
-    cohorts = raw.get("cohorts")
-    entries = [c for c in cohorts.values() if isinstance(c, dict)] if isinstance(cohorts, dict) else []
-    for entry in (raw, *entries):
-        for key in ("data_dir", "reports_dir", "manifest", "folder"):
-            if isinstance(entry.get(key), str):
-                entry[key] = str((folder / entry[key]).absolute())
-
-
-def _joined(base: Any, own: Any) -> Any:
+def joined(base: Any, own: Any) -> Any:
     """Join two mappings key by key; anything else, or another source or name, takes the place of what was there."""
     if not (isinstance(base, Mapping) and isinstance(own, Mapping)):
         return own
     if any(key in own and own[key] != base.get(key) for key in ("source", "name")):
         return dict(own)
-    return {**base, **{key: _joined(base.get(key), value) for key, value in own.items()}}
-
-
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """`yaml.SafeLoader` that refuses a key written twice instead of keeping the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=deep)
-            if isinstance(key, str | int) and key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"key '{key}' appears twice", key_node.start_mark)
-            if isinstance(key, str | int):
-                seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
-# -- errors of one line --------------------------------------------------------------------------------------------
-
-_SECTIONS: Mapping[str, Any] = {
-    "cohorts": CohortParams, "scenarios": ScenarioParams, "models": Model, "preprocessing": PreprocessingParams,
-    "training": TrainingParams, "inference": InferenceParams, "loss": Loss,
-}  # fmt: skip
-_KINDS: Mapping[str, str] = {
-    "int": "a whole number", "float": "a number", "string": "a text", "bool": "true or false", "list": "a list",
-    "dict": "a mapping", "dataclass": "a mapping of keys to values", "model": "a mapping of keys to values",
-}  # fmt: skip
-
-
-def _validated(kind: Any, raw: Any, where: tuple[str, ...] = ()) -> Any:
-    """Return a section made from what YAML holds. Raises `UserError` in one line for the first error."""
-    try:
-        return TypeAdapter(kind).validate_python(raw)
-    except ValidationError as error:
-        errors = error.errors(include_url=False)
-    order = ("unexpected_keyword_argument", "extra_forbidden", "missing")
-    first = min(errors, key=lambda e: order.index(e["type"]) if e["type"] in order else len(order))
-    kind_of, value, loc = first["type"], first["input"], first["loc"]
-    parts: list[str] = []
-    node = raw
-    for part in loc:  # a place in the file, without the branches of unions
-        if (isinstance(node, Mapping) and part in node) or (kind_of == "missing" and part == loc[-1]):
-            parts.append(str(part))
-            node = node[part] if part != loc[-1] or kind_of != "missing" else None
-        elif isinstance(node, list) and isinstance(part, int):
-            parts[-1] += f"[{part}]"
-            node = node[part]
-    if loc and loc[-1] == "[key]":
-        parts = parts[:-1]
-    parts = [*where, *parts]
-    place = ".".join(parts)
-    if kind_of in order[:2]:
-        section = next((p for i, p in reversed(list(enumerate(parts[:-1]))) if p in _SECTIONS and i != 1), None)
-        known = _fields(_SECTIONS[section] if section else kind)
-        raise UserError(f"unknown key '{place}'{suggest(parts[-1], known)}")
-    raise UserError(f"missing key '{place}'" if kind_of == "missing" else f"{place or 'file'}: {_reason(first, value)}")
-
-
-def _fields(kind: Any) -> Iterable[str]:
-    return kind.model_fields if hasattr(kind, "model_fields") else (f.name for f in dataclasses.fields(kind))
-
-
-def _reason(error: Any, value: Any) -> str:
-    """Say what is wrong with a value."""
-    kind, context = error["type"], error.get("ctx", {})
-    if kind == "value_error":
-        return str(context["error"])
-    if kind == "greater_than":
-        return f"must be above {context['gt']:g}, got {value}"
-    if kind == "too_short":
-        return "at least one is needed"
-    if kind == "literal_error":
-        options = re.findall("'([^']*)'", context["expected"])
-        return f"'{value}' is not one of {', '.join(options)}{suggest(value, options)}"
-    shown = "nothing" if value is None else f"'{value}'"
-    expected = _KINDS.get(kind.partition("_")[0])
-    return (
-        f"expected {expected}, got {shown}"
-        if expected
-        else f"{error['msg'][:1].lower()}{error['msg'][1:]}, got {shown}"
-    )
-
-
-if __name__ == "__main__":
-    print(json.dumps(json_schema(), indent=1))
+    return {**base, **{key: joined(base.get(key), value) for key, value in own.items()}}

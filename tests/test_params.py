@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from multiseg_core.networks import UNet, build_network, count_parameters
-from multiseg_core.params import TrainingParams, json_schema, load_params, params_files
+from multiseg_core.params import TrainingParams
+from multiseg_core.params_files import json_schema, load_params, params_files
 from multiseg_core.utils.errors import UserError
 
 from .conftest import ROOT

@@ -14,7 +14,7 @@ import nbformat
 import papermill
 import pytest
 
-from multiseg_core.params import load_params
+from multiseg_core.params_files import load_params
 from multiseg_core.reporting.notebooks import execute_notebook
 from multiseg_core.study import runs
 from multiseg_core.study.study import Study, find_params_file

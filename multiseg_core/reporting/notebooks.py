@@ -8,7 +8,8 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from ..params import EACH_SCENARIO, params_files
+from ..params import EACH_SCENARIO
+from ..params_files import params_files
 from ..study.study import Study
 from ..utils.errors import UserError, suggest
 from ..utils.files import write_json

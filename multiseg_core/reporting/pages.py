@@ -21,7 +21,7 @@ from ..figures.result_charts import dice_boxes
 from ..figures.saving import DPI, SHOWN_DPI, read_texts
 from ..figures.slices import prediction_panel
 from ..figures.style import plain
-from ..params import params_files
+from ..params_files import params_files
 from ..study import finished_runs
 from ..study.study import Study
 from ..thesis.findings import BY_CONSTRUCTION, EVERY

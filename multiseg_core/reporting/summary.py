@@ -13,7 +13,7 @@ from ..statistics import summaries
 from ..statistics.replicates import replicate_means
 from ..study import finished_runs
 from ..study.study import Study
-from ..thesis import findings as findings_
+from ..thesis.findings import endpoints
 from ..utils.provenance import provenance
 
 
@@ -89,7 +89,7 @@ def findings_by_scenario(study: Study) -> dict[str, str]:
     sentences = {}
     for name, scenario in study.scenarios.items():
         part = metrics[metrics["scenario"] == name]
-        means = {e: replicate_means(part, labels).mean() for e, labels in findings_.endpoints(scenario).items()}
+        means = {e: replicate_means(part, labels).mean() for e, labels in endpoints(scenario).items()}
         texts = []
         for model, title in named.items():
             reached = [f"{endpoint} {mean[model]:.3f}" for endpoint, mean in means.items() if model in mean]

@@ -31,7 +31,6 @@ TITLES: Mapping[str, str] = {
     "case_test": "Pairs of models compared, with the subject as the unit",
     "rank_stability": "Share of bootstrap draws in which a model takes each rank",
     "subjects_needed": "Test subjects needed to see each difference",
-    "recognition": "What is labelled on images of cohorts that do not draw it, as a part of that on own images",
     "dice_losses": "Dice lost between the own cohort and the test cohort",
     "domain_distance": "Spearman's correlation of divergence and loss of Dice, over pairs of cohorts",
     "cohorts": "Cohorts",

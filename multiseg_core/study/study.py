@@ -13,7 +13,8 @@ from pathlib import Path
 from ..cohorts.base import Case
 from ..cohorts.loading import in_replicate, load_cohorts
 from ..models import Loss, Model, merged
-from ..params import Params, ScenarioParams, load_params
+from ..params import Params, ScenarioParams
+from ..params_files import load_params
 from ..preprocessing.store import Store, StoredCase
 from ..utils.errors import UserError, suggest
 from .plan import NetworkPlan, Planner, Run, networks_of

@@ -22,7 +22,15 @@ from typing import Any
 FINGERPRINT_LENGTH = 12
 PACKAGE = Path(__file__).resolve().parent.parent
 
-WITHOUT_NUMBERS = {"params", "utils.errors", "utils.files", "utils.fingerprints", "utils.provenance", "utils.workers"}
+WITHOUT_NUMBERS = {
+    "params",
+    "params_files",
+    "utils.errors",
+    "utils.files",
+    "utils.fingerprints",
+    "utils.provenance",
+    "utils.workers",
+}
 """Modules that change no number: the values of params are in keys themselves. To forget one costs time, not truth."""
 
 
