@@ -75,7 +75,7 @@ def run(table: Table) -> None:
         return
     compute = Compute.resolve("cuda", "auto")
     cases = stored_cases()
-    cohort = SamplingCohort(cases, np.arange(pipelines.N_CLASSES, dtype=np.uint8), cases[0].channels(("T1", "FLAIR")))
+    cohort = SamplingCohort(cases, np.arange(pipelines.N_CLASSES, dtype=np.uint8), ("T1", "FLAIR"))
     volumes = [pipelines.volume(np.array(c.images[list(cohort.channels)]), np.array(c.target)) for c in cases]
     for batch_size, size in SHAPES:
         what = f"training on the GPU, base {BASE_FILTERS}, {batch_size} x {size}^3"

@@ -35,7 +35,7 @@ def trained_network(base_filters: int = 16) -> UNet:
         network.load_state_dict(torch.load(path, weights_only=True))
         return network.eval()
     cases = stored_cases()
-    channels = cases[0].channels(("T1", "FLAIR"))
+    channels = ("T1", "FLAIR")
     identity = np.array([*range(N_CLASSES), *[0] * 250], dtype=np.uint8)
     sampler = PatchSampler([SamplingCohort(cases, identity, channels)], (32, 32, 32), 7, seed=0)
     loss = SelectiveCrossEntropy(torch.eye(N_CLASSES, dtype=torch.bool))

@@ -58,7 +58,7 @@ def volume(images: np.ndarray, target: np.ndarray) -> SimpleNamespace:
 @contextmanager
 def our_batches(cases: Cases, folder: Path) -> Iterator[Batches]:
     """Our sampler; classes are the positions in the cases' label sets."""
-    cohort = SamplingCohort(cases, np.arange(N_CLASSES, dtype=np.uint8), cases[0].channels(MODALITIES))
+    cohort = SamplingCohort(cases, np.arange(N_CLASSES, dtype=np.uint8), MODALITIES)
     sampler = PatchSampler([cohort], PATCH, BATCH, seed=0, noise_sd=NOISE_SD)
     yield (sampler.batch(step) for step in itertools.count())
 

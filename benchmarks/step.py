@@ -97,7 +97,7 @@ def curves(table: Table, compute: Compute) -> None:
     """Train in our layout and precision and in torch's defaults, on the same batches from the same weights."""
     cases = stored_cases()
     lookup = SPACE.lookup(cases[0].sets)
-    cohort = SamplingCohort(cases, lookup, cases[0].channels(MODALITIES))
+    cohort = SamplingCohort(cases, lookup, MODALITIES)
     ends: dict[bool, list[float]] = {True: [], False: []}
     for seed in CURVE_SEEDS:
         sampler = PatchSampler([cohort], PATCH, BATCH, seed)
@@ -122,7 +122,7 @@ def curves(table: Table, compute: Compute) -> None:
 def overhead(table: Table, compute: Compute) -> None:
     """Measure what a step of `Trainer` does besides network, loss and optimiser."""
     cases = stored_cases()
-    data = [SamplingCohort(cases, SPACE.lookup(cases[0].sets), cases[0].channels(MODALITIES))]
+    data = [SamplingCohort(cases, SPACE.lookup(cases[0].sets), MODALITIES)]
     params = TrainingParams(batch_size=BATCH, patch_size=list(PATCH))
     samplers = PatchSampler(data, PATCH, BATCH, 0), PatchSampler(data, params.validation_patch_size, 1, 1)
 

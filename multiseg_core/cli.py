@@ -247,7 +247,7 @@ def train_command(options: argparse.Namespace) -> None:
         for run in study.runs:
             print(f"{run.key}  {run.name}  {finished_runs.state(run)}")
         return
-    study = _checked(options, to_write=True)
+    study = _checked(options, to_write=True)  # this also lets the process open as many files as it may
     run = study.find_run(options.run)
     runs.prepare(study, cases_of([run]))
     runs.check_volumes([run], study.store, study.params)
@@ -356,6 +356,8 @@ def compare_command(options: argparse.Namespace) -> None:
 
 
 def _parse_images(pairs: Sequence[str]) -> dict[str, Path]:
+    from .utils.files import located
+
     images: dict[str, Path] = {}
     for pair in pairs:
         modality, equals, file = pair.partition("=")
@@ -363,7 +365,7 @@ def _parse_images(pairs: Sequence[str]) -> dict[str, Path]:
             raise UserError(f"--image {pair}: expected MODALITY=FILE")
         if modality in images:
             raise UserError(f"--image {modality}: given twice")
-        images[modality] = Path(file)
+        images[modality] = located(Path(), file)  # a shell leaves the ~ after a = as it is
     return images
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,9 @@ from .utils.compute import Compute
 from .utils.errors import UserError
 from .utils.files import atomic_path
 
-FORMAT = 1
+FORMAT = 2
+
+_CHOICES = ("clip_to_brain", "precision", "brain_from", "codes")
 
 
 @dataclass
@@ -63,11 +65,23 @@ class Segmenter:
         All foreground labels; the prediction holds 0 for background and k for ``labels[k - 1]``.
     preprocessing
         What the images must undergo first.
+    clip_to_brain
+        Nothing is predicted outside the brain, see `InferenceParams`.
+    precision
+        In which its run predicted, see `Params`.
+    brain_from
+        The image on which its run found the brains of test cases; '' if they had masks.
+    codes
+        Label -> native code, where all cohorts of its run agree on them; else empty.
     """
 
     members: list[Member]
     labels: tuple[str, ...]
     preprocessing: PreprocessingParams
+    clip_to_brain: bool = False
+    precision: str = "auto"
+    brain_from: str = ""
+    codes: dict[str, int] = field(default_factory=dict)
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -77,7 +91,7 @@ class Segmenter:
     def seeing(self, modalities: Sequence[str]) -> Segmenter:
         """Return the part of it that needs no other modalities than some."""
         members = [member for member in self.members if set(member.modalities) <= set(modalities)]
-        return Segmenter(members, self.labels, self.preprocessing)
+        return replace(self, members=members)
 
     def save(self, path: Path) -> None:
         """Write everything that `load` needs into one file of tensors and plain values."""
@@ -85,6 +99,7 @@ class Segmenter:
             "format": FORMAT,
             "labels": list(self.labels),
             "preprocessing": asdict(self.preprocessing),
+            **{key: getattr(self, key) for key in _CHOICES},
             "members": [
                 {
                     "weights": {name: t.cpu() for name, t in m.network.state_dict().items()},
@@ -114,7 +129,8 @@ class Segmenter:
                 )
                 for m in content["members"]
             ]
-            return cls(members, tuple(content["labels"]), PreprocessingParams(**content["preprocessing"]))
+            choices = {key: content[key] for key in _CHOICES}
+            return cls(members, tuple(content["labels"]), PreprocessingParams(**content["preprocessing"]), **choices)
         except UserError:
             raise
         except Exception as error:  # a foreign or damaged file fails in many ways
@@ -126,6 +142,7 @@ class Segmenter:
         modalities: Sequence[str],
         compute: Compute,
         memory_gib: float = InferenceParams.memory_gib,
+        mask: np.ndarray | None = None,
     ) -> np.ndarray:
         """Segment a preprocessed volume.
 
@@ -139,27 +156,38 @@ class Segmenter:
             Where to compute.
         memory_gib
             See `predict`.
+        mask
+            (X, Y, Z) bool, inside the brain; needed only to clip to it.
 
         Returns
         -------
         np.ndarray
             (X, Y, Z) uint8 class numbers.
         """
-        return self.merged(self.class_maps(images, modalities, compute, memory_gib))
+        return self.merged(self.class_maps(images, modalities, compute, memory_gib, mask))
 
     def class_maps(
-        self, images: np.ndarray, modalities: Sequence[str], compute: Compute, memory_gib: float
+        self,
+        images: np.ndarray,
+        modalities: Sequence[str],
+        compute: Compute,
+        memory_gib: float,
+        mask: np.ndarray | None = None,
     ) -> list[np.ndarray]:
         """Return what each network says of a preprocessed volume, (X, Y, Z) uint8 in its own classes; see `segment`."""
         outside = self.preprocessing.outside_value
-        return [
+        maps = [
             predict(m.ready, images[_channels(m, modalities)], compute, outside, memory_gib, labels_only=True)
             for m in self.members
         ]
+        if self.clip_to_brain:
+            assert mask is not None
+            maps = [np.where(mask, class_map, np.uint8(0)) for class_map in maps]
+        return maps
 
     def class_maps_on(
         self, images: np.ndarray, affine: np.ndarray, grid: Grid, modalities: Sequence[str], compute: Compute,
-        memory_gib: float,
+        memory_gib: float, mask: np.ndarray | None = None,
     ) -> tuple[list[np.ndarray], list[np.ndarray]]:  # fmt: skip
         """Return what `class_maps` does, and the same on another grid, to which the probabilities are interpolated.
 
@@ -169,13 +197,16 @@ class Segmenter:
             (M, X, Y, Z) float32, and voxel to world.
         grid
             The other grid.
-        modalities, compute, memory_gib
+        modalities, compute, memory_gib, mask
             See `segment`.
         """
         here, there = [], []
         for m in self.members:
             outside = self.preprocessing.outside_value
             p = predict(m.ready, images[_channels(m, modalities)], compute, outside, memory_gib, labels_only=False)
+            if self.clip_to_brain:
+                assert mask is not None
+                p[:, ~mask] = np.eye(len(p), 1, dtype=p.dtype)  # background for certain
             here.append(p.argmax(0).astype(np.uint8))
             there.append(to_native(p, affine, grid.shape, grid.affine))
         return here, there
@@ -189,7 +220,9 @@ class Segmenter:
     ) -> np.ndarray:
         """Segment a preprocessed case and bring the result to the grid of its files, (X, Y, Z) uint8."""
         grid = Grid(prepared.native_shape, prepared.native_affine)
-        _, maps = self.class_maps_on(prepared.images, prepared.affine, grid, modalities, compute, memory_gib)
+        _, maps = self.class_maps_on(
+            prepared.images, prepared.affine, grid, modalities, compute, memory_gib, prepared.mask
+        )
         return self.merged(maps)
 
     def merged(self, maps: list[np.ndarray]) -> np.ndarray:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +19,16 @@ from .utils.errors import UserError, suggest
 BACKGROUND = "background"
 IGNORE = "ignore"
 
+OTHER = "other"
+"""Stands in code maps for all codes that are not named."""
+
 LabelSet = frozenset[str]
+
+Codes = Mapping[Any, str | Sequence[str]]
+"""Native code, or `OTHER` -> label, labels, `BACKGROUND` or `IGNORE`."""
+
+MOST_SETS = 255
+"""Label sets that a cohort or network may have: targets are bytes."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +62,8 @@ class LabelSpace:
             if len(members) > 1 and members not in extra:
                 extra.append(members)
         object.__setattr__(self, "sets", tuple(extra))
+        if len(self.rows) > MOST_SETS:
+            raise UserError(f"{len(self.rows)} classes and label sets are more than {MOST_SETS}")
 
     def _check(self, members: Iterable[str]) -> None:
         members = list(members)
@@ -131,16 +143,17 @@ class CodeMap:
         Native code -> position in `sets`.
     annotates
         The labels that the cohort draws, coarse ones included.
+    other
+        Position in `sets` of all codes that `code_to_set` does not name; None if there must not be any.
     """
 
     sets: tuple[LabelSet, ...]
     code_to_set: Mapping[int, int]
     annotates: tuple[str, ...]
+    other: int | None = None
 
     @classmethod
-    def build(
-        cls, labels: Sequence[str], codes: Mapping[int, str | Sequence[str]], absent: Sequence[str] = ()
-    ) -> CodeMap:
+    def build(cls, labels: Sequence[str], codes: Codes, absent: Sequence[str] = ()) -> CodeMap:
         """Resolve a cohort's code map within the labels of a study.
 
         Parameters
@@ -149,7 +162,7 @@ class CodeMap:
             All label names of the study.
         codes
             Native code -> label name, list of names, ``"background"`` or ``"ignore"``. Code 0 is background
-            unless stated.
+            unless stated; `OTHER` stands for all codes that are not.
         absent
             Labels that the cohort's subjects are known not to have: they cannot hide in its background.
 
@@ -161,20 +174,21 @@ class CodeMap:
         Raises
         ------
         UserError
-            For an unknown label, an empty set, or a label that is drawn and said to be absent.
+            For an unknown label, an empty set, a label that is drawn and said to be absent, or more label sets than a
+            byte can number.
         """
         space = LabelSpace(tuple(labels))
-        named: dict[int, str | LabelSet] = {}
+        named: dict[int | str, str | LabelSet] = {}
         for code, value in {0: BACKGROUND, **codes}.items():
             if value in (BACKGROUND, IGNORE):
-                named[int(code)] = value
+                named[code] = value
                 continue
             mapped = frozenset([value] if isinstance(value, str) else value)
             try:
                 space._check(mapped)
             except UserError as error:
                 raise UserError(f"code {code}: {error}") from None
-            named[int(code)] = mapped
+            named[code] = mapped
         space._check([BACKGROUND, *absent])
         drawn = {name for members in named.values() if isinstance(members, frozenset) for name in members}
         annotates = tuple(name for name in labels if name in drawn)
@@ -184,20 +198,33 @@ class CodeMap:
         background = frozenset({BACKGROUND}) | {n for n in labels if n not in annotates and n not in absent}
         sets: list[LabelSet] = [background]
         code_to_set: dict[int, int] = {}
-        for code, known in sorted(named.items()):
+        other = None
+        for code, known in sorted(named.items(), key=lambda item: (item[0] == OTHER, item[0])):
             whole = background if known == BACKGROUND else frozenset(space.classes)
             members = whole if isinstance(known, str) else known
             if members not in sets:
                 sets.append(members)
-            code_to_set[code] = sets.index(members)
-        return cls(tuple(sets), code_to_set, annotates)
+            if isinstance(code, int):
+                code_to_set[code] = sets.index(members)
+            else:
+                other = sets.index(members)
+        if len(sets) > MOST_SETS:
+            raise UserError(f"{len(sets)} different labels and label sets are more than {MOST_SETS}")
+        return cls(tuple(sets), code_to_set, annotates, other)
+
+    def position(self, code: int) -> int:
+        """Return the position in `sets` of a native code that `translate` accepts."""
+        at = self.code_to_set.get(code, self.other)
+        if at is None:
+            raise KeyError(code)
+        return at
 
     def translate(self, volume: np.ndarray) -> np.ndarray:
         """Translate a volume of native codes to positions in `sets`, uint8, same shape.
 
         Values within 0.001 of a whole number count as that number: scaled formats such as MINC return 2.9999998.
 
-        Raises `UserError` naming a code that the map does not have.
+        Raises `UserError` naming all codes that the map does not have, with the number of their voxels.
         """
         known = np.array(sorted(self.code_to_set))
         if np.issubdtype(np.asarray(volume).dtype, np.floating):
@@ -206,15 +233,48 @@ class CodeMap:
         # a search among the few codes, rather than sorting a volume of millions of voxels
         at = np.searchsorted(known, volume).clip(max=len(known) - 1)
         unknown = known[at] != volume
+        found = np.array([self.code_to_set[int(code)] for code in known], dtype=np.uint8)[at]
         if unknown.any():
-            code = float(np.asarray(volume)[unknown].flat[0])
-            raise UserError(f"code {code:.10g} has no mapping (mapped: {known.tolist()})")
-        return np.array([self.code_to_set[int(code)] for code in known], dtype=np.uint8)[at]
+            codes, counts = np.unique(np.asarray(volume)[unknown], return_counts=True)
+            if (codes != np.rint(codes)).any():
+                raise UserError(
+                    f"holds {len(codes)} values that are no codes, such as "
+                    f"{codes[codes != np.rint(codes)][0]:.10g}; were labels interpolated?"
+                )
+            if self.other is None:
+                listed = [
+                    f"{code:.10g} ({n} {'voxel' if n == 1 else 'voxels'})"
+                    for code, n in zip(codes[:20], counts[:20], strict=True)
+                ]
+                more = f" and {len(codes) - 20} more" if len(codes) > 20 else ""
+                raise UserError(
+                    f"code{'s' * (len(codes) > 1)} {', '.join(listed)}{more} {'have' if len(codes) > 1 else 'has'} no "
+                    f"mapping (mapped: {known.tolist()}; 'other: ignore' would leave the rest out)"
+                )
+            found[unknown] = self.other
+        return found
+
+
+def native_codes(maps: Iterable[CodeMap], labels: Sequence[str]) -> dict[str, int]:
+    """Return label -> native code, if each label has one code, the same in all cohorts, of its own; else nothing."""
+    meant: dict[str, set[int]] = {label: set() for label in labels}
+    for code_map in maps:
+        for code, at in code_map.code_to_set.items():
+            for label in code_map.sets[at] if is_relevant(code_map.sets[at]) else ():
+                # a coarse label has no code that a single label could be written with
+                meant.get(label, set()).update([code] if len(code_map.sets[at]) == 1 else [])
+    codes = {label: min(found) for label, found in meant.items() if len(found) == 1}
+    return codes if len(codes) == len(labels) == len(set(codes.values())) else {}
 
 
 def is_relevant(members: LabelSet) -> bool:
     """Whether the sampler may aim at a label set: a label that was drawn, not background or ignore (thesis 3.4)."""
     return BACKGROUND not in members
+
+
+def swapped(sets: Iterable[LabelSet], swaps: Mapping[str, str]) -> tuple[LabelSet, ...]:
+    """Return label sets in which labels have changed places."""
+    return tuple(frozenset(swaps.get(name, name) for name in members) for members in sets)
 
 
 def filled_sets(sets: Sequence[LabelSet], truth: Sequence[LabelSet]) -> tuple[LabelSet, ...]:

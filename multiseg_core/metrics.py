@@ -104,7 +104,12 @@ def _nearest(of: np.ndarray, to: np.ndarray, sizes: np.ndarray) -> np.ndarray:
 
 
 def label_metrics(
-    target: np.ndarray, prediction: np.ndarray, sets: Sequence[LabelSet], labels: Sequence[str], spacing_mm: Spacing
+    target: np.ndarray,
+    prediction: np.ndarray,
+    sets: Sequence[LabelSet],
+    labels: Sequence[str],
+    spacing_mm: Spacing,
+    voxel_ml: float | None = None,
 ) -> dict[str, dict[str, float]]:
     """Compute the metrics of every label that the target can show, and of those that it is known not to have.
 
@@ -123,6 +128,8 @@ def label_metrics(
         Foreground labels of the prediction.
     spacing_mm
         Voxel size, one or three.
+    voxel_ml
+        Volume of a voxel; the product of its sizes by default, as where axes meet at right angles.
 
     Returns
     -------
@@ -135,7 +142,7 @@ def label_metrics(
         ``false_ml`` (FP); ``hd95_mm`` and ``assd_mm`` of `surface_distances`; and what `lesion_counts` returns.
     """
     counts = confusion(target, prediction, len(sets), 1 + len(labels))
-    ml = float(np.prod(np.broadcast_to(spacing_mm, 3))) / 1000
+    ml = float(np.prod(np.broadcast_to(spacing_mm, 3))) / 1000 if voxel_ml is None else voxel_ml
     result = {}
     for c, label in enumerate(labels, start=1):
         positive = np.array([members == {label} for members in sets])

@@ -90,11 +90,12 @@ class CohortParams:
     """phantom: seed of the generator."""
     manifest: Text | None = None
     """table: path of the CSV manifest, relative to the params file."""
-    codes: dict[Int, CodeValue] | None = None
-    """table: native code -> label, list of labels, ``background`` or ``ignore``. Others: in place of their own."""
+    codes: dict[Int | Literal["other"], CodeValue] | None = None
+    """table: native code -> label, list of labels, ``background`` or ``ignore``; ``other`` stands for all codes that
+    are not named. Others: in place of their own."""
     absent: list[Text] | None = None
     """table: labels that the subjects are known not to have; none by default. Layouts: in place of their own."""
-    complete_codes: dict[Int, CodeValue] | None = None
+    complete_codes: dict[Int | Literal["other"], CodeValue] | None = None
     """table: what the codes of the manifest's column ``complete_labels`` mean; 0 is background, nothing hides in it."""
     folder: Text | None = None
     """Layouts: where the cohort lies, relative to the params file; by default ``data_dir``/``source``."""
@@ -128,8 +129,32 @@ class PreprocessingParams:
     """Standardise each image inside the brain (eq. 22)."""
     outside_value: Annotated[Number, _must(math.isfinite, "must be finite, got {0}")] = -4.0
     """Value of all images outside the brain, after z-scoring."""
+    clip_percentiles: Annotated[
+        list[Number] | None,
+        _must(lambda v: len(v) == 2 and 0 <= v[0] < v[1] <= 100, "must be two percentiles, low and high, got {0}"),
+    ] = None
+    """Two percentiles of the brain that limit an image before it is standardised, such as [0.5, 99.5], so that single
+    voxels of huge value do no harm; null, as in the thesis, for none."""
+    resample_to: Literal["first"] | None = None
+    """``first``: images and labels of a case may lie on different grids of one world; all are brought to that of its
+    T1, or without one to that of the first image by name. null: files on other grids are errors."""
     crop: Flag = True
-    """Store no more than the brain, the labels and a small margin. Predictions return to the whole image."""
+    """Store no more than the brain and a small margin. Predictions return to the whole image."""
+
+
+@dataclass(frozen=True, config=_CONFIG)
+class Flip:
+    """Mirroring where left and right have labels of their own."""
+
+    swap: Annotated[
+        list[Some],
+        _must(
+            lambda v: all(len(pair) == 2 for pair in v),
+            "must be a list of pairs, such as [[kidney_left, kidney_right]]",
+        ),
+        _must(lambda v: len({name for pair in v for name in pair}) == 2 * len(v), "a label stands in two pairs"),
+    ]
+    """Pairs of labels that change places in a mirrored patch."""
 
 
 @dataclass(frozen=True, config=_CONFIG)
@@ -142,14 +167,18 @@ class TrainingParams:
     """Patches per step."""
     patch_size: Size = field(default_factory=lambda: [32, 32, 32])
     """Patch size in voxels."""
+    anywhere_fraction: Annotated[Number, _SHARE] = 0.0
+    """Share of the patches that lie anywhere in the image; the others contain a drawn label (thesis 3.4), so that
+    small ones never show what is far from the brain."""
     learning_rate: Positive = 1e-3
     """Adam's rate; the peak if the schedule is one_cycle."""
     schedule: Literal["constant", "one_cycle"] = "constant"
     """``constant`` or ``one_cycle`` (rise to the peak over 30 % of the steps, then cosine to almost 0)."""
     weight_decay: NotNegative = 0.0
     """L2 penalty on the weights of convolutions: adds weight_decay * weight to their gradient."""
-    flip: Flag = True
-    """Mirror half of the patches left to right."""
+    flip: Flag | Flip = True
+    """Mirror half of the patches left to right. Of labels that tell left from right, say which belong together, as in
+    ``{swap: [[kidney_left, kidney_right]]}``, or do not mirror."""
     noise_sd: NotNegative = 0.1
     """Standard deviation of the Gaussian noise added to patches, in z-score units."""
     validation_fraction: Annotated[Number, _SHARE] = 0.2
@@ -173,6 +202,8 @@ class InferenceParams:
 
     memory_gib: Positive = 4.0
     """Memory that one prediction may take; volumes that need more are cut into tiles that give the same result."""
+    clip_to_brain: Flag = False
+    """Predict background outside the brain, whatever the networks say there; in studies and by ``multiseg predict``."""
     scored_on: Literal["native", "store"] = "native"
     """Where predictions are compared with labels: ``native``, the grid that the labels were drawn on, to which
     `multiseg predict` brings its result too; or ``store``, the grid that networks see, against resampled labels."""
@@ -259,6 +290,12 @@ class Params:
     def training_for(self, model: Model) -> TrainingParams:
         """Return the ``training`` of a model: the study's, with what the model changes."""
         return dataclasses.replace(self.training, **(model.training or {}))
+
+
+def swaps(training: TrainingParams) -> dict[str, str]:
+    """Return which label takes the place of which in a mirrored patch, see `Flip`."""
+    pairs = training.flip.swap if isinstance(training.flip, Flip) else []
+    return {a: b for pair in pairs for a, b in (pair, pair[::-1])}
 
 
 def joined(base: Any, own: Any) -> Any:

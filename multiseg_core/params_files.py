@@ -18,6 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 from .models import Loss, Model
 from .params import CohortParams, InferenceParams, Params, PreprocessingParams, ScenarioParams, TrainingParams, joined
 from .utils.errors import UserError, one_line, suggest
+from .utils.files import located
 
 # -- reading -------------------------------------------------------------------------------------------------------
 
@@ -47,7 +48,7 @@ def load_params(path: Path) -> Params:
 def params_files(path: Path) -> list[Path]:
     """Return a readable params file and those that it starts from, nearest first."""
     base = yaml.safe_load(path.read_text(encoding="utf-8")).get("base")
-    return [path] if base is None else [path, *params_files(path.parent / base)]
+    return [path] if base is None else [path, *params_files(located(path.parent, base))]
 
 
 def json_schema() -> dict[str, Any]:
@@ -94,7 +95,7 @@ def _read(path: Path, above: tuple[Path, ...]) -> Any:
         _keep_paths(raw, path.parent)
     if not isinstance(raw, dict) or not isinstance(raw.get("base"), str):
         return raw
-    base = path.parent / raw["base"]
+    base = located(path.parent, raw["base"])
     if base.resolve() in [file.resolve() for file in (*above, path)]:
         raise UserError(f"{path}: base: '{raw['base']}' starts from this file")
     whole = joined(_read(base, (*above, path)), raw)
@@ -111,7 +112,7 @@ def _keep_paths(raw: dict[str, Any], folder: Path) -> None:
     for entry in (raw, *entries):
         for key in ("data_dir", "reports_dir", "manifest", "folder"):
             if isinstance(entry.get(key), str):
-                entry[key] = str((folder / entry[key]).absolute())
+                entry[key] = str(located(folder.absolute(), entry[key]))
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):

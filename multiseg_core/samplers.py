@@ -2,7 +2,8 @@
 
 Each patch is drawn in five steps: a cohort, a case of it, a drawn label present in the case, a voxel of that label,
 and a patch that contains the voxel, all uniformly. Then it is mirrored with probability 1/2 and gets Gaussian noise.
-Uniform sampling, kept for comparison, takes any voxel of the brain in place of the third and fourth step.
+Uniform sampling, kept for comparison, takes any voxel of the brain in place of the third and fourth step. Of patches
+that all contain a drawn label none lies far from the brain; a share of them may lie anywhere in the image instead.
 All random numbers of a step come from (seed, step), so any batch can be made again, in any order.
 
 Two things make it fast enough to run in the training process. No volume is ever searched: the store lists the voxels
@@ -39,13 +40,19 @@ class SamplingCohort:
         Its stored cases.
     lookup
         Positions in the cases' `sets` -> rows of the network's label space, uint8.
-    channels
-        Channel numbers of the modalities to read.
+    modalities
+        What to read of the cases' images.
+    mirrored
+        As `lookup`, in patches that are mirrored; where left and right have labels of their own, these change places.
+    controls
+        Its background says something on its own, as of healthy controls: cases without any drawn label are of use.
     """
 
     cases: Sequence[StoredCase]
     lookup: np.ndarray
-    channels: Sequence[int]
+    modalities: Sequence[str]
+    mirrored: np.ndarray | None = None
+    controls: bool = False
 
 
 @dataclass(frozen=True)
@@ -57,13 +64,13 @@ class PatchDraw:
     cohort, case
         Numbers of the cohort and of the case within it.
     label
-        Position of the aimed label in the case's `sets`.
+        Position of the aimed voxel's label in the case's `sets`.
     voxel
         The aimed voxel, (3,).
     corner
         First voxel of the patch, (3,); negative if the volume is smaller than the patch.
     flip
-        Mirror the first (left-right) axis.
+        Mirror the axis that runs from left to right.
     noise_start
         Where in the pool of normal numbers its noise begins.
     """
@@ -83,7 +90,8 @@ class PatchSampler:
     Parameters
     ----------
     cohorts
-        Training cohorts. Cases without any drawn label are never drawn.
+        Training cohorts. Cases without any drawn label are never drawn, unless no case of a cohort of controls has
+        one: then patches lie anywhere in their brains.
     patch_size
         (3,) voxels.
     batch_size
@@ -98,11 +106,13 @@ class PatchSampler:
         Fills what lies beyond a volume that is smaller than the patch.
     uniform
         Aim at any voxel of the brain of any case, rather than at a drawn label.
+    anywhere_fraction
+        Share of patches that aim at any voxel of the image instead, the background included.
 
     Raises
     ------
     UserError
-        If a cohort has no case with a drawn label; with `uniform`, if it has no case.
+        If a cohort has no case with a drawn label and is none of controls; with `uniform`, if it has no case.
     """
 
     def __init__(
@@ -115,6 +125,7 @@ class PatchSampler:
         noise_sd: float = 0.1,
         outside_value: float = -4.0,
         uniform: bool = False,
+        anywhere_fraction: float = 0.0,
     ) -> None:
         self.cohorts = cohorts
         self.patch_size = tuple(patch_size)
@@ -124,14 +135,20 @@ class PatchSampler:
         self.noise_sd = noise_sd
         self.outside_value = outside_value
         self.uniform = uniform
+        self.anywhere_fraction = anywhere_fraction
         self._brains: dict[tuple[int, int], _Brain] = {}
-        self._usable = [[i for i, case in enumerate(c.cases) if uniform or case.voxels] for c in cohorts]
+        self._aimless = [uniform or (c.controls and not any(case.voxels for case in c.cases)) for c in cohorts]
+        self._usable = [
+            [i for i, case in enumerate(c.cases) if aimless or case.voxels]
+            for c, aimless in zip(cohorts, self._aimless, strict=True)
+        ]
+        self._channels = [[case.channels(tuple(c.modalities)) for case in c.cases] for c in cohorts]
         for cohort, usable in zip(cohorts, self._usable, strict=True):
             if not usable:
                 names = sorted({case.cohort for case in cohort.cases}) or ["?"]
                 raise UserError(f"cohort {names[0]}: none of {len(cohort.cases)} cases carries a label to sample")
         self._labels = [[sorted(case.voxels) for case in c.cases] for c in cohorts]
-        n_numbers = max(len(c.channels) for c in cohorts) * math.prod(self.patch_size)
+        n_numbers = max(len(c.modalities) for c in cohorts) * math.prod(self.patch_size)
         n_pool = max(NOISE_POOL, 4 * n_numbers) if noise_sd > 0 else n_numbers
         self._noise_starts = n_pool - n_numbers + 1
         self._noise = np.zeros(0, np.float32)
@@ -141,16 +158,19 @@ class PatchSampler:
     def draw(self, step: int) -> list[PatchDraw]:
         """Draw what determines the batch of a step."""
         rng = np.random.default_rng([self.seed, step])
-        return [
-            self._draw(iter(numbers)) for numbers in rng.random((self.batch_size, 6 + len(self.patch_size))).tolist()
-        ]
+        n_numbers = 6 + len(self.patch_size) + (self.anywhere_fraction > 0)
+        return [self._draw(iter(numbers)) for numbers in rng.random((self.batch_size, n_numbers)).tolist()]
 
     def _draw(self, numbers: Iterator[float]) -> PatchDraw:
         """Turn numbers in [0, 1) into a draw."""
         k = int(next(numbers) * len(self.cohorts))
         i = _choose(self._usable[k], next(numbers))
         case = self.cohorts[k].cases[i]
-        if self.uniform:
+        if self.anywhere_fraction > 0 and next(numbers) < self.anywhere_fraction:
+            next(numbers)  # would choose the label
+            flat = int(next(numbers) * case.target.size)
+            label = int(case.target.flat[flat])
+        elif self._aimless[k]:
             brain = self._brains.get((k, i)) or self._brains.setdefault((k, i), _Brain(case.mask))
             next(numbers)  # would choose the label
             flat = brain.voxel(next(numbers))
@@ -168,14 +188,14 @@ class PatchSampler:
 
     def patch(self, draw: PatchDraw) -> tuple[np.ndarray, np.ndarray]:
         """Make the patch of a draw: image (M, *patch) float32 and target rows (*patch) uint8, both new arrays."""
-        image = np.empty((len(self.cohorts[draw.cohort].channels), *self.patch_size), dtype=np.float32)
+        image = np.empty((len(self.cohorts[draw.cohort].modalities), *self.patch_size), dtype=np.float32)
         target = np.empty(self.patch_size, dtype=np.uint8)
         self._fill(draw, image, target)
         return image, target
 
     def batch(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the batch of a step: images (N, M, *patch) float32 and target rows (N, *patch) int64."""
-        images = np.empty((self.batch_size, len(self.cohorts[0].channels), *self.patch_size), dtype=np.float32)
+        images = np.empty((self.batch_size, len(self.cohorts[0].modalities), *self.patch_size), dtype=np.float32)
         targets = np.empty((self.batch_size, *self.patch_size), dtype=np.uint8)
         for draw, image, target in zip(self.draw(step), images, targets, strict=True):
             self._fill(draw, image, target)
@@ -193,13 +213,17 @@ class PatchSampler:
         # written through a mirrored view, the patch needs no second copy
         to_image: Any  # numpy cannot type an index that is unpacked
         to_target: Any
-        to_image, to_target = (image[:, ::-1], target[::-1]) if draw.flip else (image, target)
+        to_image, to_target, rows = image, target, cohort.lookup
+        if draw.flip:
+            axis = case.mirror_axis
+            to_image, to_target = np.flip(image, 1 + axis), np.flip(target, axis)
+            rows = rows if cohort.mirrored is None else cohort.mirrored
         if any(p > n for p, n in zip(self.patch_size, case.shape, strict=True)):
             image.fill(self.outside_value)
-            target.fill(cohort.lookup[0])
-        for channel, source in enumerate(cohort.channels):
+            target.fill(rows[0])
+        for channel, source in enumerate(self._channels[draw.cohort][draw.case]):
             to_image[channel, *place] = case.images[source, *inside]
-        to_target[*place] = cohort.lookup.take(case.target[*inside])
+        to_target[*place] = rows.take(case.target[*inside])
         if self.noise_sd > 0:
             image += self._noise[draw.noise_start : draw.noise_start + image.size].reshape(image.shape)
 
@@ -257,40 +281,46 @@ class ResidentSampler(PatchSampler):
         self.device = device
         images, targets, starts, shapes = [], [], [], []
         first = 0
-        for cohort in self.cohorts:
-            for case in cohort.cases:
-                images.append(torch.from_numpy(case.images[list(cohort.channels)]).flatten(1).to(device))
-                targets.append(torch.from_numpy(cohort.lookup[case.target]).flatten().to(device))
+        for cohort, channels in zip(self.cohorts, self._channels, strict=True):
+            for case, of_case in zip(cohort.cases, channels, strict=True):
+                images.append(torch.from_numpy(case.images[of_case]).flatten(1).to(device))
+                targets.append(torch.from_numpy(case.target.astype(np.uint8)).flatten().to(device))
                 starts.append(first)
                 shapes.append(case.shape)
                 first += math.prod(case.shape)
         self._images = torch.cat(images, dim=1)  # (M, voxels of all cases)
-        self._targets = torch.cat(targets)
+        self._targets = torch.cat(targets)  # positions in the cases' sets
+        n_sets = max(len(cohort.lookup) for cohort in self.cohorts)
+        rows = np.zeros((2, len(self.cohorts), n_sets), dtype=np.uint8)
+        for k, cohort in enumerate(self.cohorts):
+            rows[0, k, : len(cohort.lookup)] = cohort.lookup
+            rows[1, k, : len(cohort.lookup)] = cohort.lookup if cohort.mirrored is None else cohort.mirrored
+        self._rows = torch.from_numpy(rows).to(device)  # plain and mirrored
         self._starts, self._shapes = starts, shapes
         self._first_case = np.cumsum([0, *(len(cohort.cases) for cohort in self.cohorts)])
-        self._background = torch.tensor([int(cohort.lookup[0]) for cohort in self.cohorts], device=device)
         self._device_noise = torch.from_numpy(self._noise).to(device)
         self._axes = [torch.arange(p, device=device) for p in self.patch_size]
-        n_numbers = len(self.cohorts[0].channels) * math.prod(self.patch_size)
+        n_numbers = len(self.cohorts[0].modalities) * math.prod(self.patch_size)
         self._in_patch = torch.arange(n_numbers, device=device).view(-1, *self.patch_size)
 
     @staticmethod
     def bytes_needed(cohorts: Sequence[SamplingCohort]) -> int:
         """Return the size of the data on the device: images in float32 and targets in bytes."""
-        return sum((4 * len(c.channels) + 1) * math.prod(case.shape) for c in cohorts for case in c.cases)
+        return sum((4 * len(c.modalities) + 1) * math.prod(case.shape) for c in cohorts for case in c.cases)
 
     def batch(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the batch of a step, on the device: images (N, M, *patch) float32, target rows (N, *patch) int64."""
         rows = []
         for draw in self.draw(step):
             at = int(self._first_case[draw.cohort]) + draw.case
-            rows.append([self._starts[at], *self._shapes[at], *draw.corner, draw.flip, draw.cohort, draw.noise_start])
+            mirrored = [axis == self.cohorts[draw.cohort].cases[draw.case].mirror_axis for axis in range(3)]
+            turned = [draw.flip and this for this in mirrored]
+            rows.append([self._starts[at], *self._shapes[at], *draw.corner, *turned, draw.cohort, draw.noise_start])
         table = torch.tensor(rows)  # all that crosses the bus
         if self.device.type == "cuda":
             table = table.pin_memory().to(self.device, non_blocking=True)
-        start, size, corner, flip, cohort, noise = table.split([1, 3, 3, 1, 1, 1], dim=1)
-        mirrored = self._axes[0].flip(0)
-        offsets = [torch.where(flip > 0, mirrored, self._axes[0]), self._axes[1][None], self._axes[2][None]]
+        start, size, corner, flip, cohort, noise = table.split([1, 3, 3, 3, 1, 1], dim=1)
+        offsets = [torch.where(flip[:, a, None] > 0, at.flip(0), at) for a, at in enumerate(self._axes)]
         index = torch.zeros(1, dtype=torch.int64, device=self.device)
         inside = torch.ones(1, dtype=torch.bool, device=self.device)
         for axis, offset in enumerate(offsets):
@@ -304,8 +334,9 @@ class ResidentSampler(PatchSampler):
         images = torch.where(inside[:, None], images, self.outside_value)
         if self.noise_sd > 0:
             images = images + self._device_noise[noise.view(-1, 1, 1, 1, 1) + self._in_patch]
-        target = torch.where(inside, self._targets[index], self._background[cohort.view(-1, 1, 1, 1)])
-        return images, target.long()
+        positions = torch.where(inside, self._targets[index], 0).long()  # what is beyond a volume is its background
+        way, of = (column.view(-1, 1, 1, 1) for column in (flip.amax(1), cohort))
+        return images, self._rows[way, of, positions].long()
 
 
 def make_sampler(compute: Compute, cohorts: Sequence[SamplingCohort], *arguments: Any, **options: Any) -> PatchSampler:

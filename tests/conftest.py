@@ -173,7 +173,8 @@ def toy_study(tmp_path: Path) -> Callable[..., Path]:
         for i in range(4):
             third = np.arange(shape[0]) // (shape[0] // 3)
             anatomy = np.broadcast_to(np.clip(third, 0, 2)[:, None, None] + 1, shape).copy()
-            lesion = ball(shape, (10 + i % 2, 11, 9), 3).astype(int)
+            anatomy[[5, 6], 10, 7 + i] = anatomy[[6, 5], 10, 7 + i]  # no two are the same
+            lesion = ball(shape, (10 + i % 2, 11 - i // 2, 9), 3).astype(int)
             for cohort, labels in (("anatomy", anatomy), ("lesion", lesion)):
                 files = toy_case(data, f"{cohort}{i}", labels, seed=10 * i + len(cohort))
                 split = "test" if i == 3 else ("validation" if i == 2 else "train")

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from multiseg_core.labels import CodeMap, LabelSpace, is_relevant
+from multiseg_core.labels import CodeMap, LabelSpace, is_relevant, swapped
 from multiseg_core.utils.errors import UserError
 
 LABELS = ("csf", "gm", "wm", "wmh")
@@ -42,7 +42,7 @@ def test_coarse_ignored_and_merged_codes() -> None:
 def test_translate_names_an_unmapped_code() -> None:
     code_map = CodeMap.build(LABELS, {1: "wmh"})
     assert code_map.translate(np.array([[0, 1], [1, 0]])).tolist() == [[0, 1], [1, 0]]
-    with pytest.raises(UserError, match=r"code 2 has no mapping \(mapped: \[0, 1\]\)"):
+    with pytest.raises(UserError, match=r"code 2 \(1 voxel\) has no mapping \(mapped: \[0, 1\]; 'other"):
         code_map.translate(np.array([0, 1, 2]))
     with pytest.raises(UserError, match="code 0.5 has no mapping"):
         code_map.translate(np.array([0, 0.5]))
@@ -100,3 +100,29 @@ def test_relevant_labels_exclude_background_and_ignore() -> None:
 def test_label_names_must_be_distinct() -> None:
     with pytest.raises(UserError, match="labels must be distinct"):
         LabelSpace(("gm", "gm"))
+
+
+def test_all_unknown_codes_are_told_at_once_or_taken_for_other() -> None:
+    volume = np.array([0, 1, 7, 7, 9])
+    with pytest.raises(UserError, match=r"^codes 7 \(2 voxels\), 9 \(1 voxel\) have no mapping"):
+        CodeMap.build(LABELS, {1: "wmh"}).translate(volume)
+    found = CodeMap.build(LABELS, {1: "wmh", "other": "ignore"})
+    assert [sorted(found.sets[at]) for at in found.translate(volume)[2:]] == [sorted(("background", *LABELS))] * 3
+    with pytest.raises(UserError, match=r"holds 1 values that are no codes, such as 0.5; were labels interpolated"):
+        found.translate(np.array([0, 0.5, 1]))
+
+
+def test_more_labels_than_a_byte_can_number_are_refused() -> None:
+    names = [f"l{i}" for i in range(256)]
+    with pytest.raises(UserError, match="are more than 255"):
+        CodeMap.build(names, {i + 1: name for i, name in enumerate(names)})
+    with pytest.raises(UserError, match="257 classes and label sets are more than 255"):
+        LabelSpace(tuple(names))
+
+
+def test_labels_that_change_places_in_the_mirror() -> None:
+    sets = (frozenset(["background", "kidney_left"]), frozenset(["kidney_right"]), frozenset(["liver"]))
+    swaps = {"kidney_left": "kidney_right", "kidney_right": "kidney_left"}
+    assert swapped(sets, swaps) == (
+        frozenset(["background", "kidney_right"]), frozenset(["kidney_left"]), frozenset(["liver"]),
+    )  # fmt: skip

@@ -40,8 +40,8 @@ def cohorts(tmp_path: Path) -> list[SamplingCohort]:
     lesion = stored(tmp_path, "lesion", {1: "wmh"}, [small, np.zeros(SHAPE, int), small])
     # rows: 0 background, 1 gm, 2 wm, 3 wmh, 4 background of the lesion cohort, 5 of the anatomy cohort
     return [
-        SamplingCohort(anatomy, np.array([5, 1, 2], np.uint8), [0, 1]),
-        SamplingCohort(lesion, np.array([4, 3], np.uint8), [1, 0]),
+        SamplingCohort(anatomy, np.array([5, 1, 2], np.uint8), ("T1", "FLAIR")),
+        SamplingCohort(lesion, np.array([4, 3], np.uint8), ("FLAIR", "T1")),
     ]
 
 
@@ -62,7 +62,7 @@ def test_patch_is_the_volume_at_its_corner(cohorts: list[SamplingCohort]) -> Non
         cohort = cohorts[draw.cohort]
         case = cohort.cases[draw.case]
         at = tuple(slice(c, c + p) for c, p in zip(draw.corner, (6, 5, 4), strict=True))
-        image = np.stack([case.images[c][at] for c in cohort.channels])
+        image = np.stack([case.images[c][at] for c in case.channels(tuple(cohort.modalities))])
         target = cohort.lookup[case.target[at]]
         if draw.flip:
             image, target = image[:, ::-1], target[::-1]
@@ -203,6 +203,6 @@ def test_draws_stay_what_they_are(cohorts: list[SamplingCohort]) -> None:
 
 
 def test_cohort_without_any_label_is_an_error(cohorts: list[SamplingCohort]) -> None:
-    empty = SamplingCohort([cohorts[1].cases[1]], cohorts[1].lookup, [0, 1])
+    empty = SamplingCohort([cohorts[1].cases[1]], cohorts[1].lookup, ("T1", "FLAIR"))
     with pytest.raises(UserError, match="cohort lesion: none of 1 cases carries a label to sample"):
         PatchSampler([cohorts[0], empty], (4, 4, 4), 2, seed=0)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from ..labels import BACKGROUND, IGNORE, CodeMap
+from ..labels import BACKGROUND, IGNORE, CodeMap, Codes
 from ..params import CohortParams
 from ..utils.errors import UserError, suggest
+from ..utils.files import located
 from .base import Case, Cohort
 from .layouts import LAYOUTS, find_cases
 from .table import read_manifest
@@ -135,8 +135,13 @@ def _check_keys(name: str, p: CohortParams) -> None:
             )
     elif p.source == "table":
         for key in ("manifest", "codes"):
-            if not getattr(p, key):
+            if getattr(p, key) is None:
                 raise UserError(f"missing key 'cohorts.{name}.{key}' (source table needs it)")
+        if not p.codes and not p.absent:
+            raise UserError(
+                f"cohorts.{name}.codes: names no code; of controls, say what they are known not to have: "
+                f"cohorts.{name}.absent"
+            )
     else:
         from .phantom.presets import PRESETS  # slow to import
 
@@ -168,7 +173,7 @@ def label_order(params: Mapping[str, CohortParams]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _stated_codes(p: CohortParams) -> Mapping[int, str | Sequence[str]]:
+def _stated_codes(p: CohortParams) -> Codes:
     """Return the codes of a params file, or else of the layout: variants that are detected draw the same labels."""
     if p.codes is not None or p.source not in LAYOUTS:
         return p.codes or {}
@@ -179,12 +184,12 @@ def _stated_codes(p: CohortParams) -> Mapping[int, str | Sequence[str]]:
 def _load(name: str, p: CohortParams, labels: Sequence[str], base: Path, work: Path, data_dir: str | None) -> Cohort:
     problems: Mapping[str, tuple[str, ...]] = {}
     notes: tuple[str, ...] = ()
-    complete: Mapping[int, str | Sequence[str]] | None = None
+    complete: Codes | None = None
     if p.source == "phantom":
         from .phantom.source import CODES, PRESETS  # slow to import
 
         preset = PRESETS[p.preset or name]
-        codes: Mapping[int, str | Sequence[str]] = preset.codes if p.codes is None else p.codes
+        codes: Codes = preset.codes if p.codes is None else p.codes
         absent = tuple(label for label in preset.absent if label in labels)
         cases = _phantoms(name, p, p.cases or preset.cases, work, 1)
         modalities = preset.scanner.modalities
@@ -200,9 +205,14 @@ def _load(name: str, p: CohortParams, labels: Sequence[str], base: Path, work: P
         if layout.guess and p.codes is None:
             notes += (f"cohort {name}: {layout.guess} that you should check; state cohorts.{name}.codes",)
     else:
-        assert p.manifest and p.codes
+        assert p.manifest is not None and p.codes is not None
         codes, absent = p.codes, ()
-        cases, modalities = read_manifest(name, base / p.manifest)
+        cases, modalities, others = read_manifest(name, located(base, p.manifest))
+        if others:
+            listed = ", ".join(others)
+            notes += (
+                f"cohort {name}: column{'s' * (len(others) > 1)} {listed} of {p.manifest}: no images, left alone",
+            )
         complete = p.complete_codes
         if (complete is not None) != any(case.complete_labels for case in cases):
             raise UserError(
@@ -221,7 +231,7 @@ def _load(name: str, p: CohortParams, labels: Sequence[str], base: Path, work: P
     return Cohort(name, cases, modalities, code_map, problems, notes, _complete_map(name, labels, complete), imitates)
 
 
-def _complete_map(name: str, labels: Sequence[str], codes: Mapping[int, str | Sequence[str]] | None) -> CodeMap | None:
+def _complete_map(name: str, labels: Sequence[str], codes: Codes | None) -> CodeMap | None:
     """Return what complete labels mean: a label of the study that they do not show is not there."""
     if codes is None:
         return None
@@ -235,9 +245,7 @@ def _complete_map(name: str, labels: Sequence[str], codes: Mapping[int, str | Se
 def _folder(name: str, p: CohortParams, base: Path, data_dir: str | None) -> Path:
     """Return the folder of a layout's files."""
     if p.folder is not None:
-        folder = Path(p.folder)
-    elif data_dir is not None:
-        folder = Path(data_dir) / p.source
-    else:
-        raise UserError(f"missing key 'data_dir' or 'cohorts.{name}.folder'; {LAYOUTS[p.source].origin}")
-    return Path(os.path.normpath(base / folder.expanduser()))
+        return located(base, p.folder)
+    if data_dir is not None:
+        return located(base, data_dir) / p.source
+    raise UserError(f"missing key 'data_dir' or 'cohorts.{name}.folder'; {LAYOUTS[p.source].origin}")

@@ -1,24 +1,35 @@
 """Anybody's data: a CSV manifest with one row per case.
 
-Columns: ``case``; one per modality, named as in the scenarios; ``labels``; optionally ``brain_mask``, ``split``
-(train, validation or test; blank leaves the choice between train and validation to the study), ``subject`` (the same
-for cases of one person) and ``complete_labels`` (a file that labels everything, for the upper bound ``oracle``). Paths
-are relative to the manifest. Blank lines and lines that start with # are skipped.
+Columns: ``case``; one per modality, named as in the scenarios, blank where a case does not have it; ``labels``;
+optionally ``brain_mask``, ``split`` (train, validation or test; blank leaves the choice between train and validation to
+the study), ``subject`` (the same for cases of one person) and ``complete_labels`` (a file that labels everything, for
+the upper bound ``oracle``). Columns that hold no names of images, such as an age, are left alone. Paths are relative to
+the manifest. Blank lines and lines that start with # are skipped.
 """
 
 from __future__ import annotations
 
 import csv
-import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ..preprocessing.image_files import SUFFIXES
 from ..utils.errors import UserError, one_line, suggest
+from ..utils.files import located
 from .base import SPLITS, Case
 
 ROLES = ("case", "labels", "brain_mask", "complete_labels", "split", "subject")
 
+MOST_ERRORS = 20
+"""Lines of a manifest that are told to be wrong, before the rest is only counted."""
 
-def read_manifest(cohort: str, manifest: Path) -> tuple[tuple[Case, ...], tuple[str, ...]]:
+_OTHER_NAMES: Mapping[str, str] = {
+    "val": "validation", "valid": "validation", "dev": "validation", "training": "train", "testing": "test",
+}  # fmt: skip
+"""What other programs call the splits."""
+
+
+def read_manifest(cohort: str, manifest: Path) -> tuple[tuple[Case, ...], tuple[str, ...], tuple[str, ...]]:
     """Read a manifest.
 
     Parameters
@@ -30,14 +41,15 @@ def read_manifest(cohort: str, manifest: Path) -> tuple[tuple[Case, ...], tuple[
 
     Returns
     -------
-    cases, modalities
-        The cases in file order and the modality columns.
+    cases, modalities, others
+        The cases in file order, the modality columns, and the columns that hold no images.
 
     Raises
     ------
     UserError
         If the manifest is missing, lacks a column or a value, names a case twice or an unknown split, or has no
-        case. Whether the images exist is checked later, for all cohorts alike.
+        case; a line for each line of the manifest that is wrong. Whether the images exist is checked later, for all
+        cohorts alike.
     """
     rows: list[tuple[int, list[str]]] = []
     try:
@@ -61,48 +73,79 @@ def read_manifest(cohort: str, manifest: Path) -> tuple[tuple[Case, ...], tuple[
     for name in columns:
         if name not in ROLES and name.lower() in (*ROLES, "mask", "label", "brainmask"):
             raise UserError(f"{manifest}: column '{name}'{suggest(name.lower(), ROLES)}; roles are {', '.join(ROLES)}")
-    modalities = tuple(name for name in columns if name not in ROLES)
-    if not modalities:
-        raise UserError(f"{manifest}: no modality column beside {', '.join(columns)}")
-    if len(set(columns)) != len(columns) or "" in columns:
-        raise UserError(f"{manifest}: column names must be distinct and not empty: {', '.join(columns)}")
-    cases: dict[str, Case] = {}
+    if "" in columns:
+        at_end = " (the line ends with a comma)" if columns[-1] == "" else ""
+        raise UserError(f"{manifest} line {rows[0][0]}: a column has no name{at_end}: {', '.join(columns)}")
+    if len(set(columns)) != len(columns):
+        raise UserError(f"{manifest}: column names must be distinct: {', '.join(columns)}")
+    errors: list[tuple[int, str]] = []
+    named: list[tuple[int, dict[str, str]]] = []
     for line, texts in rows[1:]:
         if len(texts) != len(columns):
-            raise UserError(f"{manifest} line {line}: {len(texts)} values for {len(columns)} columns")
-        row = dict(zip(columns, (text.strip() for text in texts), strict=True))
-        for required in ("case", "labels", *modalities):
-            if not row[required]:
-                raise UserError(f"{manifest} line {line}: no value for '{required}'")
-        name, split = row["case"], row.get("split") or None
-        if name in cases:
-            raise UserError(f"{manifest} line {line}: case '{name}' appears twice")
-        if "/" in name or name.startswith(".") or len(name) > 100 or not name.isprintable():
-            raise UserError(
-                f"{manifest} line {line}: case name '{name[:40]}' must not hold '/' or control characters, start with "
-                "'.' or be longer than 100 characters"
-            )
-        if split is not None and split not in SPLITS:
-            raise UserError(
-                f"{manifest} line {line}: split '{split}' is not one of {', '.join(SPLITS)}{suggest(split, SPLITS)}"
-            )
+            at_end = "; the line ends with a comma" if texts[-1:] == [""] and len(texts) > len(columns) else ""
+            errors.append((line, f"{len(texts)} values for {len(columns)} columns{at_end}"))
+        else:
+            named.append((line, dict(zip(columns, (text.strip() for text in texts), strict=True))))
+    modalities, others = _image_columns(columns, [row for _, row in named])
+    if not modalities:
+        raise UserError(f"{manifest}: no modality column beside {', '.join(columns)}")
+    cases: dict[str, Case] = {}
+    for line, row in named:
+        if fault := _fault(row, cases, modalities):
+            errors.append((line, fault))
+            continue
         files = (*modalities, "labels", "brain_mask", "complete_labels")
-        paths = {role: _path(manifest, row[role]) for role in files if row.get(role)}
-        cases[name] = Case(
+        paths = {role: located(manifest.parent, row[role]) for role in files if row.get(role)}
+        cases[row["case"]] = Case(
             cohort=cohort,
-            name=name,
-            images={m: paths[m] for m in modalities},
+            name=row["case"],
+            images={m: paths[m] for m in modalities if m in paths},
             labels=paths["labels"],
             brain_mask=paths.get("brain_mask"),
-            split=split,
+            split=row.get("split") or None,
             complete_labels=paths.get("complete_labels"),
             subject=row.get("subject", ""),
         )
+    if errors:
+        told = [f"{manifest} line {line}: {fault}" for line, fault in sorted(errors)[:MOST_ERRORS]]
+        more = [f"{manifest}: {len(errors) - MOST_ERRORS} more lines are wrong"] if len(errors) > MOST_ERRORS else []
+        raise UserError("\n".join(told + more))
     if not cases:
         raise UserError(f"cohort {cohort}: {manifest} lists no case")
-    return tuple(cases.values()), modalities
+    return tuple(cases.values()), modalities, others
 
 
-def _path(manifest: Path, value: str) -> Path:
-    """Return a path relative to the manifest, without the detours that make it hard to read."""
-    return Path(os.path.normpath(manifest.parent / value))
+def _image_columns(
+    columns: Sequence[str], rows: Sequence[Mapping[str, str]]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the columns that name images, and others: those with values of which none ends as files of images do."""
+    free = [name for name in columns if name not in ROLES]
+    others = tuple(
+        name
+        for name in free
+        if any(row[name] for row in rows) and not any(row[name].lower().endswith(SUFFIXES) for row in rows)
+    )
+    if len(others) == len(free):  # then they are rather images in a format that nobody knows
+        return tuple(free), ()
+    return tuple(name for name in free if name not in others), others
+
+
+def _fault(row: Mapping[str, str], cases: Mapping[str, Case], modalities: Sequence[str]) -> str:
+    """Say what is wrong with a line, '' if nothing is."""
+    name, split = row["case"], row.get("split") or None
+    for required in ("case", "labels"):
+        if not row[required]:
+            return f"no value for '{required}'"
+    if not any(row[m] for m in modalities):
+        return f"no value for '{modalities[0]}'" + (" nor for any other modality" if len(modalities) > 1 else "")
+    if name in cases:
+        return f"case '{name}' appears twice"
+    if "/" in name or name.startswith(".") or len(name) > 100 or not name.isprintable():
+        return (
+            f"case name '{name[:40]}' must not hold '/' or control characters, start with '.' or be longer than 100 "
+            "characters"
+        )
+    if split is not None and split not in SPLITS:
+        meant = _OTHER_NAMES.get(split.lower(), split.lower())
+        return f"split '{split}' is not one of {', '.join(SPLITS)}{suggest(meant, SPLITS)}"
+    return ""

@@ -105,7 +105,8 @@ class SoftDice(_DiceLoss):
 class SelectiveDice(_DiceLoss):
     """Per patch, 1 - mean soft Dice over the foreground labels *present in its ground truth* (eq. 21).
 
-    The scalar is the mean over patches. A patch without any foreground label costs 0 and gives no gradient.
+    The scalar is the mean over patches. A patch without any foreground label costs 0 and gives no gradient. Nothing in
+    it asks for background: a network may lose it altogether.
 
     Parameters
     ----------
@@ -113,7 +114,15 @@ class SelectiveDice(_DiceLoss):
         bool tensor (R, C), first C rows the identity.
     epsilon
         Added to the denominator.
+    background
+        Count the background of a patch, with whatever may hide in it, as one more label.
     """
+
+    def __init__(self, membership: Tensor, epsilon: float = 1e-5, background: bool = False) -> None:
+        super().__init__(membership, epsilon)
+        if background:
+            says_something = ~self.membership.all(dim=1)
+            self.foreground = says_something.nonzero().flatten()
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Return the scalar loss for logits (N, C, *spatial) and target (N, *spatial)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 import nibabel as nib
@@ -11,13 +11,25 @@ import numpy as np
 from scipy import ndimage
 
 from ..utils.errors import UserError, one_line
-from .image_files import read_volume
+from .grids import voxel_ml
 
 FloatArray = np.ndarray
 
 HEAD_ML = 2300.0
 """What a brain does not reach and a head exceeds: brain-extracted images of adults hold 1.1 to 1.9 l, and the smallest
 head at hand, ROBEX's own atlas, cut below the nose, 2.7 l."""
+
+PIECE = 0.01
+"""Smallest piece of a brain-extracted image that counts as brain, as a share of the largest; others are specks."""
+
+
+def brain_modality(modalities: Iterable[str]) -> str:
+    """Return the image that shows where the brain is, of a case without a mask: T1, or else the first by name.
+
+    Whatever the order in which the images come, so that a case is prepared alike in training and for a prediction.
+    """
+    names = sorted(modalities)
+    return "T1" if "T1" in names else names[0]
 
 
 def brain_from_stripped(volume: FloatArray, affine: FloatArray, path: Path) -> np.ndarray | None:
@@ -52,9 +64,9 @@ def brain_from_stripped(volume: FloatArray, affine: FloatArray, path: Path) -> n
         raise UserError(f"{path}: the image is constant")
     sizes = np.bincount(labelled.ravel())
     sizes[0] = 0
-    brain = ndimage.binary_fill_holes(labelled == sizes.argmax())
-    voxel_ml = abs(float(np.linalg.det(affine[:3, :3]))) / 1000
-    return brain if np.count_nonzero(brain) * voxel_ml < HEAD_ML else None
+    pieces = np.flatnonzero(sizes >= PIECE * sizes.max())  # a resection or a thin bridge may have cut a brain in two
+    brain = ndimage.binary_fill_holes(np.isin(labelled, pieces))
+    return brain if np.count_nonzero(brain) * voxel_ml(affine) < HEAD_ML else None
 
 
 def _faces(volume: np.ndarray) -> list[np.ndarray]:
@@ -112,45 +124,32 @@ def can_run_robex() -> bool:
 
 
 def find_brain(
-    images: Mapping[str, Path],
-    opened: Mapping[str, nib.Nifti1Image],
-    first_volume: FloatArray,
-    brain_mask: Path | None,
-    method: str,
-) -> np.ndarray:
-    """Find the brain of a case.
+    path: Path, volume: FloatArray, affine: FloatArray, mask: FloatArray | None, method: str
+) -> np.ndarray | None:
+    """Find the brain of a case, short of ROBEX.
 
     Parameters
     ----------
-    images
-        Modality -> file. ROBEX gets the one called T1, or else the first.
-    opened
-        The same and ``brain_mask``, opened, on one grid.
-    first_volume
-        Voxels of the first image, (X, Y, Z) float32.
-    brain_mask
-        The case's own mask file, if it has one: it is taken whatever the method, but for ``none``.
+    path, volume, affine
+        The image that shows where the brain is, see `brain_modality`: file, (X, Y, Z) float32 and voxel to world.
+    mask
+        The case's own mask, (X, Y, Z), nonzero inside, if it has one: it is taken whatever the method, but for
+        ``none``.
     method
         ``auto``, ``robex`` or ``none``, see `PreprocessingParams`.
 
     Returns
     -------
-    np.ndarray
-        (X, Y, Z) bool.
+    np.ndarray or None
+        (X, Y, Z) bool; None where ROBEX must find it.
 
     Raises
     ------
     UserError
-        As `brain_from_stripped` and `robex_mask` do.
+        As `brain_from_stripped` does.
     """
     if method == "none":
-        return np.ones(first_volume.shape, dtype=bool)
-    if brain_mask is not None:
-        return read_volume(brain_mask, opened["brain_mask"]) > 0
-    first = next(iter(images))
-    found = brain_from_stripped(first_volume, opened[first].affine, images[first]) if method == "auto" else None
-    if found is not None:
-        return found
-    chosen = "T1" if "T1" in images else first
-    volume = first_volume if chosen == first else read_volume(images[chosen], opened[chosen])
-    return robex_mask(volume, opened[chosen].affine, images[chosen])
+        return np.ones(volume.shape, dtype=bool)
+    if mask is not None:
+        return mask > 0
+    return brain_from_stripped(volume, affine, path) if method == "auto" else None

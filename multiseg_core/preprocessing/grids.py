@@ -47,6 +47,18 @@ def voxel_sizes(affine: FloatArray) -> FloatArray:
     return np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
 
 
+def voxel_ml(affine: FloatArray) -> float:
+    """Return the volume of a voxel (ml), whatever the angles between the axes."""
+    return abs(float(np.linalg.det(affine[:3, :3]))) / 1000
+
+
+def shear_degrees(affine: FloatArray) -> float:
+    """Return by how much two axes differ from a right angle at most, as of CT with a tilted gantry."""
+    axes = affine[:3, :3] / voxel_sizes(affine)
+    cosines = np.abs(axes.T @ axes)[np.triu_indices(3, 1)]
+    return float(np.degrees(np.arcsin(min(cosines.max(), 1.0))))
+
+
 def rescaled(grid: Grid, spacing_mm: float | None) -> Grid:
     """Return the isotropic grid over the same field of view and with the same axes; the grid itself for None."""
     if spacing_mm is None:

@@ -1,13 +1,14 @@
 """From native NIfTI files to arrays that a network can use, and back (thesis 3.5).
 
-Every case is brought to one orientation and spacing, its brain is found, and it is cropped to the brain and its labels,
-z-scored inside the brain and set to a fixed value outside. Each step can be chosen or left out, see
+Every case is brought to one orientation and spacing, its brain is found, and it is cropped to the brain, z-scored
+inside the brain and set to a fixed value outside. Nothing that happens to an image depends on labels or on the order of
+images: a case that is predicted undergoes what it would undergo in training. Each step can be chosen or left out, see
 `PreprocessingParams`. The grid of the input is kept, so that predictions return to it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,11 @@ import numpy as np
 from scipy import ndimage
 
 from ..cohorts.base import Case
-from ..labels import CodeMap
+from ..labels import CodeMap, is_relevant
 from ..params import PreprocessingParams
 from ..utils.errors import UserError
-from .brain_masks import find_brain
-from .grids import Grid, aligned_with_world, field_of_view, is_rotated, rescaled, voxel_sizes
+from .brain_masks import brain_modality, find_brain, robex_mask
+from .grids import Grid, aligned_with_world, field_of_view, is_rotated, rescaled, voxel_ml, voxel_sizes
 from .image_files import read_volume, require_same_grid
 from .resampling import reached, resample, resample_gaussian, resample_labels, resample_nearest, what_is_kept
 
@@ -75,6 +76,8 @@ class Prepared:
         What the grid costs each drawn label, see `resampling.what_is_kept`.
     native
         The labels as they were drawn, or None without labels.
+    outside_ml
+        Position in the code map's sets -> ml of the drawn label that lie outside the brain, where there are any.
     """
 
     images: FloatArray
@@ -86,6 +89,7 @@ class Prepared:
     complete: np.ndarray | None = None
     kept: list[dict[str, Any]] = field(default_factory=list)
     native: Native | None = None
+    outside_ml: dict[int, float] = field(default_factory=dict)
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
@@ -120,8 +124,7 @@ def prepare(
         The labels may have another shape and affine than the images; they are resampled once, from their own grid.
         Where they do not reach, the target is background.
     complete_labels, complete_map
-        File of complete labels on the grid of the images and the meaning of its codes, or neither. They do not change
-        what is cropped.
+        File of complete labels on the grid of the images and the meaning of its codes, or neither.
 
     Raises
     ------
@@ -129,42 +132,52 @@ def prepare(
         Naming the file at fault, see `read_volume`, `require_same_grid` and `find_brain`; also for an image that is
         constant in the brain, an empty mask, a code without mapping, or labels that lie beside the images.
     """
-    named = {**images, **({"labels": labels} if labels else {}), **({"brain_mask": brain_mask} if brain_mask else {})}
-    if complete_labels is not None:
-        named["complete_labels"] = complete_labels
-    opened = require_same_grid(named, apart=("labels",) if labels_on_own_grid else ())
-    native = next(iter(opened.values()))
+    shown = brain_modality(images)
+    named = {shown: images[shown], **images}  # the first is the reference
+    others = {"labels": labels, "brain_mask": brain_mask, "complete_labels": complete_labels}
+    named |= {role: path for role, path in others.items() if path is not None}
+    opened = require_same_grid(named, apart_of(named, params, labels_on_own_grid))
+    native = opened[shown]
     turned = opened
     if params.orientation != "native":
         turned = {role: nib.as_closest_canonical(image) for role, image in opened.items()}
-    source = Grid.of(next(iter(turned.values())))
-    grid = store_grid(source, params)
+    source = {role: Grid.of(image) for role, image in turned.items()}
+    grid = store_grid(source[shown], params)
 
-    first, first_path = next(iter(images.items()))
-    first_volume = read_volume(first_path, turned[first])
-    native_mask = find_brain(images, turned, first_volume, brain_mask, params.brain_extraction)
+    first = read_volume(images[shown], turned[shown])
+    drawn_mask, mask_source = None, source[shown]
+    if brain_mask is not None and params.brain_extraction != "none":
+        drawn_mask, mask_source = read_volume(brain_mask, turned["brain_mask"]), source["brain_mask"]
+    native_mask = find_brain(images[shown], first, source[shown].affine, drawn_mask, params.brain_extraction)
+    if native_mask is None:
+        native_mask = robex_mask(first, source[shown].affine, images[shown])
     # a grid that is rotated against the image has corners that the image does not reach
-    mask = resample(native_mask.astype(np.float32), source, grid, only_inside=is_rotated(source, grid)) > 0.5
+    whole = native_mask.astype(np.float32)
+    mask = resample(whole, mask_source, grid, only_inside=is_rotated(mask_source, grid)) > 0.5
     if not mask.any():
-        raise UserError(f"{brain_mask or first_path}: the brain mask is empty")
+        raise UserError(f"{brain_mask or images[shown]}: the brain mask is empty")
     target, own = None, None
     kept: list[dict[str, Any]] = []
     if labels is not None and code_map is not None:
-        own = Native(_read_positions(labels, turned["labels"], code_map), Grid.of(turned["labels"]).affine)
-        target, kept = _resampled(labels, own, grid, params, code_map, labels_on_own_grid)
+        own = Native(_read_positions(labels, turned["labels"], code_map), source["labels"].affine)
+        target, kept = _resampled(labels, own, grid, params, code_map)
 
     complete = None
     if complete_labels is not None and complete_map is not None:
-        drawn = Native(_read_positions(complete_labels, turned["complete_labels"], complete_map), source.affine)
-        complete, _ = _resampled(complete_labels, drawn, grid, params, complete_map, False)
+        positions = _read_positions(complete_labels, turned["complete_labels"], complete_map)
+        complete, _ = _resampled(
+            complete_labels, Native(positions, source["complete_labels"].affine), grid, params, complete_map
+        )
 
-    box = _box(mask if target is None else mask | (target != 0), params.crop)
+    box = _box(mask, params.crop)
+    outside = {} if target is None or code_map is None else labels_outside(target, mask, grid.affine, code_map)
     mask = np.ascontiguousarray(mask[box])
     channels = np.empty((len(images), *mask.shape), dtype=np.float32)
     for channel, (modality, path) in enumerate(images.items()):
-        volume = first_volume if channel == 0 else read_volume(path, turned[modality])
-        resampled = resample(volume, source, grid)[box]
-        channels[channel] = _normalised(resampled, mask, params, path)
+        volume = first if modality == shown else read_volume(path, turned[modality])
+        if params.resample_to and not field_of_view(source[modality], grid)[box][mask].any():
+            raise UserError(f"{path}: lies beside the {shown} of its case; is its affine right?")
+        channels[channel] = _normalised(resample(volume, source[modality], grid)[box], mask, params, path)
     return Prepared(
         images=channels,
         mask=mask,
@@ -175,7 +188,21 @@ def prepare(
         complete=None if complete is None else np.ascontiguousarray(complete[box]),
         kept=kept,
         native=own,
+        outside_ml=outside,
     )
+
+
+def apart_of(roles: Collection[str], params: PreprocessingParams, labels_on_own_grid: bool) -> tuple[str, ...]:
+    """Return which files of a case may have a grid of their own."""
+    return tuple(roles) if params.resample_to else ("labels",) if labels_on_own_grid else ()
+
+
+def labels_outside(positions: np.ndarray, mask: np.ndarray, affine: FloatArray, code_map: CodeMap) -> dict[int, float]:
+    """Return how much of each drawn label lies outside a mask: position in the code map's sets -> ml, if any does."""
+    outside = np.bincount(positions[~mask], minlength=len(code_map.sets))
+    return {
+        at: float(n) * voxel_ml(affine) for at, n in enumerate(outside.tolist()) if n and is_relevant(code_map.sets[at])
+    }
 
 
 def _read_positions(path: Path, image: nib.Nifti1Image, code_map: CodeMap) -> np.ndarray:
@@ -193,11 +220,11 @@ def store_grid(source: Grid, params: PreprocessingParams) -> Grid:
 
 
 def _resampled(
-    path: Path, drawn: Native, grid: Grid, params: PreprocessingParams, code_map: CodeMap, own_grid: bool
+    path: Path, drawn: Native, grid: Grid, params: PreprocessingParams, code_map: CodeMap
 ) -> tuple[np.ndarray, list[dict[str, Any]]]:
     """Bring labels to a grid; return them, and what it costs."""
     positions, source = drawn.target, drawn.grid
-    if own_grid and not field_of_view(source, grid).any():
+    if not field_of_view(source, grid).any():
         raise UserError(f"{path}: lies beside the images of its case; is its affine right?")
     found = LABELS[params.label_interpolation](positions, source, grid)
     return found, what_is_kept(positions, source, found, grid, code_map.sets)
@@ -220,13 +247,21 @@ def _box(occupied: np.ndarray, crop: bool) -> tuple[slice, ...]:
 
 def _normalised(volume: FloatArray, mask: np.ndarray, params: PreprocessingParams, path: Path) -> FloatArray:
     if params.z_score:
-        return z_score(volume, mask, params.outside_value, path)
+        return z_score(volume, mask, params.outside_value, path, params.clip_percentiles)
     return np.where(mask, volume, np.float32(params.outside_value))
 
 
-def z_score(volume: FloatArray, mask: np.ndarray, outside_value: float, path: Path) -> FloatArray:
-    """Standardise a volume inside the brain (eq. 22) and fix it outside. Raises `UserError` if it is constant there."""
+def z_score(
+    volume: FloatArray, mask: np.ndarray, outside_value: float, path: Path, limits: Sequence[float] | None = None
+) -> FloatArray:
+    """Standardise a volume inside the brain (eq. 22) and fix it outside.
+
+    `limits` are two percentiles of the brain that nothing exceeds. Raises `UserError` if the brain is constant.
+    """
     inside = volume[mask].astype(np.float64)
+    if limits is not None:
+        low, high = np.percentile(inside, limits)
+        inside, volume = inside.clip(low, high), volume.clip(low, high)
     sd = inside.std()
     if not sd > 1e-6 * max(abs(inside.mean()), 1e-6):
         raise UserError(f"{path}: the image is constant inside the brain")
@@ -234,16 +269,11 @@ def z_score(volume: FloatArray, mask: np.ndarray, outside_value: float, path: Pa
 
 
 def prepare_case(
-    case: Case,
-    modalities: tuple[str, ...],
-    params: PreprocessingParams,
-    code_map: CodeMap,
-    complete_map: CodeMap | None = None,
+    case: Case, params: PreprocessingParams, code_map: CodeMap, complete_map: CodeMap | None = None
 ) -> Prepared:
-    """Preprocess a case of a cohort, see `prepare`."""
-    images = {m: case.images[m] for m in modalities}
+    """Preprocess a case of a cohort, with all its images, see `prepare`."""
     return prepare(
-        images,
+        case.images,
         params,
         case.labels,
         case.brain_mask,

@@ -18,12 +18,12 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 
 from ..cohorts.loading import Case, Cohort, ensure_files
@@ -32,6 +32,7 @@ from ..params import PreprocessingParams
 from ..utils.errors import UserError
 from ..utils.files import atomic_folder, atomic_path, write_json
 from ..utils.fingerprints import code_fingerprint, file_fingerprint, fingerprint
+from .grids import voxel_ml
 from .prepare import Native, prepare_case
 
 _CODE = ("preprocessing.prepare.prepare_case", "preprocessing.store.write_labels", "labels.filled_table")
@@ -102,7 +103,12 @@ class StoredCase:
     @property
     def voxel_ml(self) -> float:
         """Volume of a voxel."""
-        return math.prod(self.spacing_mm) / 1000
+        return voxel_ml(self.affine)
+
+    @property
+    def mirror_axis(self) -> int:
+        """The axis of the arrays that runs most nearly from left to right."""
+        return int(np.flatnonzero(nib.io_orientation(self.affine)[:, 0] == 0)[0])
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -209,7 +215,7 @@ class Store:
             facts.append(self.complete_content(case))
             maps.append(cohort.complete_map)
         for code_map in maps:
-            facts += [[sorted(s) for s in code_map.sets], sorted(code_map.code_to_set.items())]
+            facts += [[sorted(s) for s in code_map.sets], sorted(code_map.code_to_set.items()), code_map.other]
         return fingerprint(facts)
 
     def complete_content(self, case: Case) -> str:
@@ -229,7 +235,7 @@ class Store:
         return fingerprint(
             {
                 "files": files,
-                "modalities": cohort.modalities,
+                "modalities": list(case.images),
                 "labels_on_own_grid": case.labels_on_own_grid,
                 "preprocessing": asdict(self.params),
                 "code": code_fingerprint(*_CODE),
@@ -237,9 +243,13 @@ class Store:
         )
 
     def _file_fingerprint(self, path: Path) -> str:
-        """Hash a file's content, remembering the hash for as long as its size and time stay the same."""
+        """Hash a file's content, remembering the hash for as long as nobody writes to it.
+
+        Programs may set the time of modification, but not that of the last change.
+        """
         stat = path.stat()
-        known = self.folder / "fingerprints" / fingerprint([str(path.resolve()), stat.st_size, stat.st_mtime_ns])
+        state = [str(path.resolve()), stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
+        known = self.folder / "fingerprints" / fingerprint(state)
         if known.exists():
             return known.read_text()
         value = file_fingerprint(path)
@@ -249,7 +259,7 @@ class Store:
 
     def path(self, case: Case, cohort: Cohort) -> Path:
         """Return the folder of a case, which need not exist."""
-        return self.folder / f"{case.cohort}-{case.name}-{self.key(case, cohort)}"
+        return self.folder / case.cohort / f"{case.name}-{self.key(case, cohort)}"
 
     def build(self, case: Case, cohort: Cohort) -> Path:
         """Make the folder of a case unless it is there; return it. Raises `UserError` for bad input."""
@@ -257,7 +267,7 @@ class Store:
         if folder.exists():
             return folder
         ensure_files(case)
-        prepared = prepare_case(case, cohort.modalities, self.params, cohort.code_map, cohort.complete_map)
+        prepared = prepare_case(case, self.params, cohort.code_map, cohort.complete_map)
         assert prepared.target is not None
         with atomic_folder(folder) as part:
             np.save(part / "images.npy", prepared.images)
@@ -267,7 +277,7 @@ class Store:
             info = {
                 "name": case.name,
                 "cohort": case.cohort,
-                "modalities": cohort.modalities,
+                "modalities": list(case.images),
                 **write_labels(part / "target.npy", part / "voxels.npy", prepared.target, cohort.code_map.sets),
                 "spacing_mm": prepared.spacing_mm,
                 "shape": prepared.mask.shape,
@@ -275,6 +285,7 @@ class Store:
                 "native_shape": prepared.native_shape,
                 "native_affine": prepared.native_affine.tolist(),
                 "kept": prepared.kept,
+                "outside_ml": prepared.outside_ml,
             }
             if prepared.complete is not None and cohort.complete_map is not None:
                 drawn, truth = cohort.code_map.sets, cohort.complete_map.sets

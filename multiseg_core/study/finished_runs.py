@@ -14,8 +14,10 @@ import torch
 
 from ..cohorts.base import Case
 from ..inference import Member, Segmenter, load_network
+from ..labels import native_codes
 from ..metrics import METRICS
-from ..params import PreprocessingParams
+from ..params import Params
+from ..preprocessing.brain_masks import brain_modality
 from ..training import is_trained
 from ..utils.errors import UserError
 from .plan import NetworkPlan, Run, networks_of
@@ -51,9 +53,18 @@ def load_member(network: NetworkPlan) -> Member:
     return Member(built, spec, network.labels, network.modalities)
 
 
-def load_segmenter(run: Run, preprocessing: PreprocessingParams) -> Segmenter:
-    """Put the trained networks of a run together."""
-    return Segmenter([load_member(network) for network in run.networks], run.labels, preprocessing)
+def load_segmenter(run: Run, params: Params) -> Segmenter:
+    """Put the trained networks of a run together, with all that a prediction must do as the run does it."""
+    maskless = [case for case in run.test_cases if case.brain_mask is None]
+    return Segmenter(
+        [load_member(network) for network in run.networks],
+        run.labels,
+        params.preprocessing,
+        params.inference.clip_to_brain,
+        params.precision,
+        brain_modality(maskless[0].images) if maskless else "",
+        native_codes([cohort.code_map for cohort in run.cohorts.values()], run.labels),
+    )
 
 
 def network_facts(networks: Iterable[NetworkPlan]) -> list[dict[str, Any]]:

@@ -14,9 +14,9 @@ from typing import Any
 
 from ..cohorts.base import Case, Cohort
 from ..cohorts.loading import APART
-from ..labels import LabelSet, LabelSpace, completed_sets, filled_sets, filled_table
+from ..labels import LabelSet, LabelSpace, completed_sets, filled_sets, filled_table, swapped
 from ..models import SEPARATE, Model
-from ..params import Params, TrainingParams
+from ..params import Params, TrainingParams, swaps
 from ..preprocessing.store import Store
 from ..utils.fingerprints import code_fingerprint, fingerprint
 from .scenarios import Scenario
@@ -83,8 +83,9 @@ class NetworkPlan:
 
     @property
     def space(self) -> LabelSpace:
-        """Its classes and the label sets of its cohorts."""
-        return LabelSpace.covering(self.labels, [members for planned in self.cohorts for members in planned.sets])
+        """Its classes and the label sets of its cohorts, as drawn and in mirrored patches."""
+        sets = [members for planned in self.cohorts for members in planned.sets]
+        return LabelSpace.covering(self.labels, [*sets, *swapped(sets, swaps(self.training))])
 
     def facts(self) -> dict[str, Any]:
         """Return what people want to know of it, as plain values."""
@@ -266,7 +267,12 @@ class Planner:
             # what each code teaches this network, rather than the label sets of the whole study: a cohort that is
             # added to the study must not change the networks that do not see it
             codes = sorted(planned.cohort.code_map.code_to_set.items())
-            cases.append([parts, [(code, at == 0, int(rows[at])) for code, at in codes]])
+            taught = [
+                (code, at == 0, int(rows[at]))
+                for code, at in [*codes, ("other", planned.cohort.code_map.other)]
+                if at is not None
+            ]
+            cases.append([parts, taught])
         made_by = network_class(str(network.network.get("name", "unet")))
         is_ours = made_by.__module__ == network_class.__module__
         network_code = [f"networks.{made_by.__name__}"] if is_ours else []
@@ -289,7 +295,7 @@ class Planner:
             facts["teachers"] = [teacher.key for teacher in network.teachers]
             # what may hide in which background, and how it is looked for
             facts["hidden"] = [sorted(p.cohort.code_map.sets[0] & set(network.labels)) for p in network.cohorts]
-            facts["inference"] = self.params.inference.memory_gib
+            facts["inference"] = [self.params.inference.memory_gib, self.params.inference.clip_to_brain]
             facts["completion"] = code_fingerprint(*_COMPLETION)
         return fingerprint(facts)
 

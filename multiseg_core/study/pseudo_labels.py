@@ -9,7 +9,7 @@ import numpy as np
 
 from ..inference import Member, Segmenter
 from ..labels import LabelSet, completed_sets
-from ..params import PreprocessingParams
+from ..params import Params
 from ..preprocessing.store import StoredCase, write_labels
 from ..utils.compute import Compute
 from ..utils.files import atomic_folder, write_json
@@ -51,17 +51,11 @@ def complete_target(
 
 def completed_folder(network_folder: Path, case: StoredCase) -> Path:
     """Return where the completed labels of a case lie, in the folder of the network that learns from them."""
-    return network_folder / "completed" / f"{case.cohort}-{case.name}"
+    return network_folder / "completed" / case.cohort / case.name
 
 
 def complete_case(
-    folder: Path,
-    case: StoredCase,
-    labels: Sequence[str],
-    teachers: Sequence[Member],
-    preprocessing: PreprocessingParams,
-    compute: Compute,
-    memory_gib: float,
+    folder: Path, case: StoredCase, labels: Sequence[str], teachers: Sequence[Member], params: Params, compute: Compute
 ) -> None:
     """Write the completed labels of a case into a folder of their own, whole or not at all, unless they are there.
 
@@ -75,16 +69,17 @@ def complete_case(
         Foreground labels of the scenario.
     teachers
         Networks in order of rising priority; those that know no label that may hide in the background are not asked.
-    preprocessing, compute, memory_gib
-        See `Segmenter`.
+    params, compute
+        Of the study; where to compute.
     """
     if folder.exists():
         return
     seen = []
     for teacher in teachers:
         if set(teacher.labels) & case.sets[0]:
-            model = Segmenter([teacher], teacher.labels, preprocessing)
-            class_map = model.segment(np.asarray(case.images), case.modalities, compute, memory_gib)
+            model = Segmenter([teacher], teacher.labels, params.preprocessing, params.inference.clip_to_brain)
+            images, memory = np.asarray(case.images), params.inference.memory_gib
+            class_map = model.segment(images, case.modalities, compute, memory, case.mask)
             seen.append((teacher.labels, class_map))
     target = complete_target(np.asarray(case.target), case.sets, labels, seen)
     with atomic_folder(folder) as part:

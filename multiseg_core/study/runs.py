@@ -19,12 +19,13 @@ import torch
 
 from ..cohorts.base import Case, Cohort
 from ..inference import Segmenter
+from ..labels import swapped
 from ..losses import build_loss
 from ..metrics import METRICS, label_metrics
 from ..models import SINGLE_TASK
 from ..networks import build_network
-from ..params import InferenceParams, Params
-from ..preprocessing.grids import voxel_sizes
+from ..params import InferenceParams, Params, swaps
+from ..preprocessing.grids import voxel_ml, voxel_sizes
 from ..preprocessing.store import Store, StoredCase
 from ..samplers import SamplingCohort, make_sampler
 from ..training import Trainer, is_trained
@@ -117,7 +118,16 @@ def make_trainer(network: NetworkPlan, store: Store, params: Params, compute: Co
     train, validation = ([pair[part] for pair in cohorts] for part in (0, 1))
     samplers = (
         make_sampler(
-            compute, train, t.patch_size, t.batch_size, network.seed, t.flip, t.noise_sd, outside, uniform=uniform
+            compute,
+            train,
+            t.patch_size,
+            t.batch_size,
+            network.seed,
+            bool(t.flip),
+            t.noise_sd,
+            outside,
+            uniform=uniform,
+            anywhere_fraction=t.anywhere_fraction,
         ),
         # the same patches at every validation, around labels, without augmentation, and never the training's numbers
         make_sampler(compute, validation, t.validation_patch_size, 1, network.seed + 2**31, False, 0.0, outside),
@@ -136,11 +146,14 @@ def sampling_cohorts(
     network: NetworkPlan, planned: PlannedCohort, store: Store
 ) -> tuple[SamplingCohort, SamplingCohort]:
     """Return what a network samples of a cohort, for training and for validation."""
-    lookup = network.space.lookup(planned.sets, naive=network.model.targets == "naive")
+    space, naive = network.space, network.model.targets == "naive"
+    lookup = space.lookup(planned.sets, naive)
+    mirrored = space.lookup(swapped(planned.sets, swaps(network.training)), naive)
+    controls = not space.membership()[lookup[0]].all()
     found = []
     for cases in (planned.train, planned.validation):
         stored = [_labelled(network, _open(store, case, planned.cohort)) for case in cases]
-        found.append(SamplingCohort(stored, lookup, stored[0].channels(network.modalities)))
+        found.append(SamplingCohort(stored, lookup, network.modalities, mirrored, controls))
     return found[0], found[1]
 
 
@@ -163,8 +176,7 @@ def complete_labels(
         report(0, f"completing labels {i}/{len(cases)}")
         stored = _open(store, case, cohort)
         folder = completed_folder(network.folder, stored)
-        memory = params.inference.memory_gib
-        complete_case(folder, stored, network.labels, teachers, params.preprocessing, compute, memory)
+        complete_case(folder, stored, network.labels, teachers, params, compute)
 
 
 # -- evaluation ------------------------------------------------------------------------------------------------
@@ -195,18 +207,20 @@ def evaluate_case(
     seeing, images = segmenter.seeing(case.modalities), np.asarray(case.images)
     if inference.scored_on == "native":
         native = case.native
-        grid, target, size = native.grid, native.target, voxel_sizes(native.affine)
-        on_store, maps = seeing.class_maps_on(images, case.affine, grid, case.modalities, compute, inference.memory_gib)
+        grid, target, size, ml = native.grid, native.target, voxel_sizes(native.affine), voxel_ml(native.affine)
+        on_store, maps = seeing.class_maps_on(
+            images, case.affine, grid, case.modalities, compute, inference.memory_gib, case.mask
+        )
     else:
-        target, size = case.target, np.asarray(case.spacing_mm)
-        on_store = maps = seeing.class_maps(images, case.modalities, compute, inference.memory_gib)
+        target, size, ml = case.target, np.asarray(case.spacing_mm), case.voxel_ml
+        on_store = maps = seeing.class_maps(images, case.modalities, compute, inference.memory_gib, case.mask)
     # a network that is asked for alone sees its own cohort's cases, so it is among those that see this one
     of_member = {id(member): class_map for member, class_map in zip(seeing.members, maps, strict=True)}
     metrics_alone = [
-        label_metrics(target, of_member[id(member)], case.sets, member.labels, size.tolist()) if wanted else {}
+        label_metrics(target, of_member[id(member)], case.sets, member.labels, size.tolist(), ml) if wanted else {}
         for member, wanted in zip(segmenter.members, alone, strict=True)
     ]
-    metrics = label_metrics(target, seeing.merged(maps), case.sets, segmenter.labels, size.tolist())
+    metrics = label_metrics(target, seeing.merged(maps), case.sets, segmenter.labels, size.tolist(), ml)
     return seeing.merged(on_store), metrics, metrics_alone
 
 
@@ -225,7 +239,7 @@ def evaluate_run(run: Run, store: Store, params: Params, report: Report = _no_re
         started = time.perf_counter()
         torch.set_num_threads(params.threads)
         compute = Compute.resolve(params.device, params.precision)
-        segmenter = finished_runs.load_segmenter(run, params.preprocessing)
+        segmenter = finished_runs.load_segmenter(run, params)
         parts = {"metrics": run.test_cases, "validation": run.validation_cases}
         rows: dict[str, list[tuple[object, ...]]] = {name: [] for name in parts}
         single: list[tuple[int, tuple[object, ...]]] = []

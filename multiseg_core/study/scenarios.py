@@ -122,11 +122,16 @@ class Scenario:
 
     @property
     def tasks(self) -> list[tuple[Cohort, ...]]:
-        """The training cohorts grouped by the labels that they draw, in order of rising priority."""
+        """The training cohorts grouped by the labels that they draw, in order of rising priority.
+
+        Cohorts of controls, who have none of the labels, are part of every group.
+        """
         groups: dict[tuple[str, ...], list[Cohort]] = {}
+        controls = [cohort for cohort in self.train if not cohort.code_map.annotates]
         for cohort in self.train:
-            groups.setdefault(cohort.code_map.annotates, []).append(cohort)
-        return [tuple(members) for members in groups.values()]
+            if cohort.code_map.annotates:
+                groups.setdefault(cohort.code_map.annotates, []).append(cohort)
+        return [(*members, *controls) for members in groups.values()]
 
     def inputs(self, task: Sequence[Cohort]) -> tuple[str, ...]:
         """Return what the network of a task sees if it has inputs of its own.
@@ -136,7 +141,8 @@ class Scenario:
         """
         if not self.params.own_modalities:
             return self.modalities
-        return tuple(m for m in self.test.modalities if all(m in cohort.modalities for cohort in task))
+        cases = [*self.test_cases, *(case for c in task for part in self.split(c.name) for case in part)]
+        return tuple(m for m in self.test.modalities if all(m in case.images for case in cases))
 
 
 def split(cohort: Cohort, validation_fraction: float, seed: int) -> Parts:

@@ -17,6 +17,7 @@ from ..params import Params, ScenarioParams
 from ..params_files import load_params
 from ..preprocessing.store import Store, StoredCase
 from ..utils.errors import UserError, suggest
+from ..utils.files import located
 from .plan import NetworkPlan, Planner, Run, networks_of
 from .scenarios import Scenario
 
@@ -58,7 +59,7 @@ class Study:
         base = self.params_file.parent
         reports = (base.resolve().parent if base.resolve().name == "params" else base.resolve()) / "reports"
         if self.params.reports_dir is not None:
-            reports = (base.resolve() / self.params.reports_dir).resolve()
+            reports = located(base.resolve(), self.params.reports_dir).resolve()
         self.folder = reports / self.name
         try:
             self.cohorts, self.labels = load_cohorts(

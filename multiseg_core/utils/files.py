@@ -19,6 +19,19 @@ import pandas as pd
 from .errors import UserError
 
 
+def located(folder: Path, text: str) -> Path:
+    """Return a path as people write it in a file of `folder`: relative to that, or absolute, or from a home with ``~``.
+
+    Detours such as ``a/../b`` are taken out, unless ``a`` is a link: then they lead elsewhere than they seem to.
+    """
+    given = Path(text)
+    with contextlib.suppress(RuntimeError):  # no such user: a folder that is called so
+        given = given.expanduser()
+    path = folder / given
+    tidy = Path(os.path.normpath(path))
+    return tidy if ".." not in path.parts or tidy.resolve() == path.resolve() else path
+
+
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path in the same folder that replaces `path` at the end, or vanishes on error.

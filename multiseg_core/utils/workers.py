@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import io
 import multiprocessing
 import os
@@ -78,10 +79,26 @@ def progress_bar(title: str, total: float) -> tqdm:
     )
 
 
+def allow_open_files() -> int:
+    """Let this process open as many files as the system allows it to; return how many that are."""
+    try:
+        import resource  # not on Windows
+    except ImportError:
+        return 2**16
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2**16 if hard == resource.RLIM_INFINITY else hard
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(ValueError, OSError):  # macOS says without end, and means less
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            soft = wanted
+    return 2**16 if soft == resource.RLIM_INFINITY else soft
+
+
 def _start_worker(channel: Any, parent: int) -> None:
     """Set up a worker: remember the queue, and die with the parent rather than work on for nobody."""
     global _channel
     _channel = channel
+    allow_open_files()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent answers Ctrl-C and ends the workers
 
     def watch() -> None:

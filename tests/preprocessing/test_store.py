@@ -17,6 +17,7 @@ from multiseg_core.labels import CodeMap
 from multiseg_core.params import PreprocessingParams
 from multiseg_core.preprocessing.store import Store, StoredCase
 from multiseg_core.study import runs
+from multiseg_core.study.pseudo_labels import completed_folder
 from multiseg_core.study.study import Study
 from multiseg_core.utils.errors import UserError
 
@@ -91,14 +92,33 @@ def test_key_covers_what_shapes_the_case(tmp_path: Path, cohort: Cohort) -> None
     copy.write_bytes(case.images["T1"].read_bytes())
     assert store.key(dataclasses.replace(case, images={**case.images, "T1": copy}), cohort) == key
     save(case.images["T1"], np.random.default_rng(1).normal(size=(16, 16, 16)).astype(np.float32))
-    assert store.key(case, cohort) != key
+    changed = store.key(case, cohort)
+    assert changed != key
+    # nor is one that keeps its size and its time
+    path, stat = case.images["T1"], case.images["T1"].stat()
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert path.stat().st_size == stat.st_size and path.stat().st_mtime_ns == stat.st_mtime_ns
+    assert store.key(case, cohort) != changed
+
+
+def test_names_that_join_to_one_text_have_folders_of_their_own(tmp_path: Path, cohort: Cohort) -> None:
+    """Cohort a, case b-1 and cohort a-b, case 1: in the store, and for the labels that a network completes."""
+    case = cohort.cases[0]
+    store = Store(tmp_path / "store", PreprocessingParams(spacing_mm=1))
+    pair = [dataclasses.replace(case, cohort=c, name=n) for c, n in (("a", "b-1"), ("a-b", "1"))]
+    folders = [store.build(c, dataclasses.replace(cohort, name=c.cohort)) for c in pair]
+    assert folders[0] != folders[1]
+    assert len({completed_folder(tmp_path, StoredCase.open(folder)) for folder in folders}) == 2
 
 
 @pytest.mark.parametrize("field", [f.name for f in dataclasses.fields(PreprocessingParams)])
 def test_key_covers_every_step_of_preprocessing(tmp_path: Path, cohort: Cohort, field: str) -> None:
     other = {
         "orientation": "world", "spacing_mm": None, "label_interpolation": "gaussian", "brain_extraction": "none",
-        "z_score": False, "outside_value": -5.0, "crop": False,
+        "z_score": False, "outside_value": -5.0, "crop": False, "clip_percentiles": [1, 99], "resample_to": "first",
     }  # fmt: skip
     case, params = cohort.cases[0], PreprocessingParams()
     changed = dataclasses.replace(params, **{field: other[field]})
@@ -113,7 +133,7 @@ def test_native_spacing_is_stored_per_axis(tmp_path: Path, cohort: Cohort) -> No
     for path in case.files.values():
         save(path, np.asarray(nib.load(path).dataobj), np.diag([1.0, -0.75, 2.5, 1.0]))
     stored = StoredCase.open(Store(tmp_path / "store", PreprocessingParams(spacing_mm=None)).build(case, cohort))
-    assert stored.spacing_mm == (1, 0.75, 2.5) and stored.voxel_ml == 1 * 0.75 * 2.5 / 1000
+    assert stored.spacing_mm == (1, 0.75, 2.5) and stored.voxel_ml == pytest.approx(1 * 0.75 * 2.5 / 1000)
     isotropic = StoredCase.open(Store(tmp_path / "store", PreprocessingParams(spacing_mm=1.25)).build(case, cohort))
     assert isotropic.spacing_mm == (1.25, 1.25, 1.25)
 
@@ -150,7 +170,7 @@ def test_kill_9_in_the_middle_of_a_case(toy_study: Callable[..., Path]) -> None:
         "study.store.build(cohort.cases[0], cohort)\n"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -signal.SIGKILL
-    (left,) = [path for path in study.store.folder.iterdir() if path.name.startswith(".part-")]
+    (left,) = [path for path in study.store.folder.rglob("*") if path.name.startswith(".part-")]
     assert (left / "voxels.npy").exists() and not study.store.path(case, cohort).exists()
     with pytest.raises(UserError, match="cohort anatomy, case anatomy0: is not prepared; run multiseg prepare first"):
         study.open(case)

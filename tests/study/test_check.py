@@ -1,4 +1,5 @@
 import dataclasses
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -9,12 +10,16 @@ import pytest
 
 from multiseg_core import cli
 from multiseg_core.labels import CodeMap
+from multiseg_core.preprocessing.grids import voxel_ml, voxel_sizes
 from multiseg_core.preprocessing.inspect_case import inspect_case
+from multiseg_core.preprocessing.store import StoredCase
+from multiseg_core.study import runs
 from multiseg_core.study.check import check_study, require_sound
 from multiseg_core.study.study import Study
+from multiseg_core.training import is_trained
 from multiseg_core.utils.errors import UserError
 
-from ..conftest import TOY_PARAMS, RobexStandIn, ball, save
+from ..conftest import TOY_PARAMS, RobexStandIn, ball, save, toy_case
 
 
 def errors(file: Path) -> list[str]:
@@ -36,8 +41,16 @@ def test_sound_input(toy_study: Callable[..., Path]) -> None:
     )
     assert row["voxels per label"].startswith("background:")
     assert row["problems"] == 0
-    # trained, but the test cohort does not draw it
-    assert findings.warnings == ["scenario both: label 'wmh' is trained but test cohort anatomy does not label it"]
+    # trained, but the test cohort does not draw it; and the thirds of these brains lie beside each other
+    assert findings.warnings == [
+        "labels csf and wm seem to lie left and right of each other, but training.flip mirrors patches and not their "
+        "names; say flip: {swap: [[csf, wm]]}, or flip: false",
+        "scenario both: label 'wmh' is trained but test cohort anatomy does not label it",
+    ]
+    # told what belongs together, or not to mirror, it has nothing to say
+    for flip in ("flip: {swap: [[csf, wm]]}", "flip: false"):
+        file = toy_study({"  patience: null": f"  patience: null\n  {flip}"})
+        assert len(check_study(Study(file), workers=1).warnings) == 1
 
 
 @pytest.mark.parametrize(
@@ -63,7 +76,7 @@ def test_sound_input(toy_study: Callable[..., Path]) -> None:
         ),
         (
             lambda d: change(d / "lesion1_labels.nii.gz", lambda v: v * 5),
-            r"case 001: .*lesion1_labels.nii.gz: code 5 has no mapping \(mapped: \[0, 1\]\)",
+            r"case 001: .*lesion1_labels.nii.gz: code 5 \(93 voxels\) has no mapping \(mapped: \[0, 1\];",
         ),
     ],
 )
@@ -130,10 +143,10 @@ def test_complete_labels_are_read_too(toy_study: Callable[..., Path]) -> None:
     truth = save(study.params_file.parent / "truth.nii.gz", np.full((20, 22, 18), 5, np.uint8))
     known = dataclasses.replace(cohort, complete_map=CodeMap.build(study.labels, {1: "csf"}))
     case = dataclasses.replace(cohort.cases[0], complete_labels=truth)
-    error = inspect_case(case, known, study.params.preprocessing)["error"]
-    assert error.endswith(f"{truth}: code 5 has no mapping (mapped: [0, 1])")
+    (error,) = inspect_case(case, known, study.params.preprocessing)["errors"]
+    assert f"{truth}: code 5 (7920 voxels) has no mapping (mapped: [0, 1]" in error
     change(truth, lambda v: v * 0)
-    assert "error" not in inspect_case(case, known, study.params.preprocessing)
+    assert "errors" not in inspect_case(case, known, study.params.preprocessing)
 
 
 def test_labels_on_a_grid_of_their_own_are_sound(toy_study: Callable[..., Path]) -> None:
@@ -143,15 +156,21 @@ def test_labels_on_a_grid_of_their_own_are_sound(toy_study: Callable[..., Path])
     assert case.labels is not None
     change(case.labels, lambda v: v[1:-1], np.diag([1.0, 1.0, 1.2, 1.0]))
     preprocessing = study.params.preprocessing
-    assert "differs from that of" in inspect_case(case, cohort, preprocessing)["error"]
+    assert "differs from that of" in inspect_case(case, cohort, preprocessing)["errors"][0]
     facts = inspect_case(dataclasses.replace(case, labels_on_own_grid=True), cohort, preprocessing)
     assert facts["shape"] == [20, 22, 18] and facts["voxel_mm"] == [1, 1, 1] and facts["robex"] is False
 
 
 def test_a_mapped_code_that_never_occurs(toy_study: Callable[..., Path]) -> None:
-    file = toy_study({"codes: {1: wmh}": "codes: {1: wmh, 8: ignore}"})
-    (error,) = errors(file)
-    assert error.endswith("cohorts.lesion.codes: code 8 (background, csf, gm, wm, wmh) occurs in none of its 3 cases")
+    """It may be rare, or the cohort one of controls; but nobody may think that it was found."""
+    file = toy_study({"codes: {1: wmh}": "codes: {1: wmh, 8: csf, 9: ignore}"})
+    found = check_study(Study(file), workers=1)
+    assert found.errors == []
+    (line,) = [line for line in found.warnings if "occurs in none" in line]
+    assert line.endswith(
+        "cohorts.lesion.codes: code 8 (csf) occurs in none of its 3 cases. Is it right? Of subjects known not to have "
+        "it, say so: cohorts.lesion.absent"
+    )
 
 
 def test_a_case_in_training_and_test(toy_study: Callable[..., Path]) -> None:
@@ -256,12 +275,15 @@ def test_a_part_without_any_label(toy_study: Callable[..., Path]) -> None:
 
 
 def test_warnings_of_leaks_and_unused_cohorts(toy_study: Callable[..., Path]) -> None:
-    file = toy_study({"train: [anatomy, lesion]": "train: [anatomy]"})
+    file = toy_study(
+        {"train: [anatomy, lesion]": "train: [anatomy]", "  patience: null": "  patience: null\n  flip: false"}
+    )
     data = file.parent / "data"
     for kind in ("T1", "FLAIR", "labels"):
         (data / f"anatomy2_{kind}.nii.gz").write_bytes((data / f"anatomy0_{kind}.nii.gz").read_bytes())
     assert check_study(Study(file), workers=1).warnings == [
         "cohort anatomy: validation case anatomy2 shows the subject of training case anatomy0",
+        "cohort anatomy, case anatomy2: its labels are those of anatomy/anatomy0",
         "cohort lesion is used by no scenario; only the data exploration shows it",
     ]
 
@@ -347,7 +369,8 @@ def test_cohorts_in_the_folders_of_their_providers(layout_study: Path) -> None:
     assert voxels["mrbrains18"] == f"background:{2 * outside} csf:{2 * n[0]} wm:{2 * n[1]} ignored:{2 * n[2]}"
     # vessels (8) are CSF; counted on the labels' own grid, eight voxels for one
     assert voxels["brainweb"] == f"background:{16 * outside} csf:{16 * n[0]} gm:{16 * n[1]} wm:{16 * n[2]}"
-    assert [line for line in findings.warnings if not line.startswith("scenario")] == [
+    lines = [line for line in findings.warnings if not line.startswith(("scenario", "labels"))]
+    assert [line for line in lines if "its labels are those of" not in line] == [
         "cohort mrbrains18: label 'gm' occurs in none of its 2 cases",
         "cohort mrbrains18: label 'wmh' occurs in none of its 2 cases",
         f"cohort ibsr: IBSR v2 has 18 cases, {data / 'ibsr'} holds 4",
@@ -433,3 +456,168 @@ def test_looking_needs_no_folder_to_write(toy_study: Callable[..., Path], capsys
     assert "both/cross_entropy/0  missing" in capsys.readouterr().out
     assert cli.main(["prepare", str(file)]) == 1
     assert "toy.yaml: reports_dir: cannot make" in capsys.readouterr().err
+
+
+def warnings(file: Path) -> list[str]:
+    found = check_study(Study(file), workers=1)
+    assert found.errors == []
+    return found.warnings
+
+
+def brain(folder: Path, name: str) -> np.ndarray:
+    return np.asarray(nib.load(folder / f"{name}_T1.nii.gz").dataobj) != 0
+
+
+def with_masks(file: Path, mask: Callable[[np.ndarray], np.ndarray]) -> Path:
+    """Give the first case of anatomy a mask made from its brain."""
+    data = file.parent / "data"
+    save(data / "mask.nii.gz", mask(brain(data, "anatomy0")).astype(np.uint8))
+    lines = (data / "anatomy.csv").read_text().splitlines()
+    lines = [lines[0] + ",brain_mask", lines[1] + ",mask.nii.gz", *(line + "," for line in lines[2:])]
+    (data / "anatomy.csv").write_text("\n".join(lines))
+    return file
+
+
+def half(mask: np.ndarray) -> np.ndarray:
+    return mask & (np.arange(mask.shape[0]) > 9)[:, None, None]
+
+
+@pytest.mark.parametrize(
+    ("mask", "message"),
+    [
+        (np.logical_not, "case anatomy0: mask.nii.gz holds most of the image's faces; is it inverted?"),
+        (half, r"case anatomy0: mask.nii.gz holds only 5\d% of what T1 shows; is it cut or shifted?"),
+        (half, r"case anatomy0: \d+% of csf \(\S+ ml\), \d+% of gm \(\S+ ml\) lies outside the brain"),
+    ],
+)
+def test_masks_that_do_not_fit(
+    toy_study: Callable[..., Path], mask: Callable[[np.ndarray], np.ndarray], message: str
+) -> None:
+    assert any(re.search(message, line) for line in warnings(with_masks(toy_study(), mask)))
+    good = with_masks(toy_study(), lambda brain: brain)
+    assert not any("mask" in line or "outside" in line for line in warnings(good))
+
+
+def test_one_image_for_two_modalities(toy_study: Callable[..., Path]) -> None:
+    file = toy_study()
+    data = file.parent / "data"
+    for i in range(4):
+        change(
+            data / f"lesion{i}_FLAIR.nii.gz", lambda v, i=i: np.asarray(nib.load(data / f"lesion{i}_T1.nii.gz").dataobj)
+        )
+    (line,) = [line for line in warnings(file) if "same image" in line]
+    assert line == "cohort lesion, 4 of 3 cases" or line.startswith(
+        "cohort lesion, case 000: T1 and FLAIR are the same"
+    )
+
+
+def test_a_voxel_of_huge_value(toy_study: Callable[..., Path]) -> None:
+    file = toy_study()
+    data = file.parent / "data"
+
+    def spoil(volume: np.ndarray) -> np.ndarray:
+        volume = volume.copy()
+        volume[10, 10, 10] = 1e7
+        return volume
+
+    change(data / "anatomy0_T1.nii.gz", spoil)
+    (line,) = [line for line in warnings(file) if "single voxels" in line]
+    assert line.startswith("cohort anatomy, case anatomy0: single voxels of T1 reach 1e+07, so that")
+    text = file.read_text().replace("spacing_mm: 1}", "spacing_mm: 1, clip_percentiles: [0.5, 99.5]}")
+    file.write_text(text)
+    assert not any("single voxels" in line for line in warnings(file))
+
+
+def test_headers_that_say_two_things(toy_study: Callable[..., Path]) -> None:
+    file = toy_study()
+    path = file.parent / "data" / "anatomy0_T1.nii.gz"
+    image = nib.load(path)
+    other = image.affine.copy()
+    other[0, 3] += 10
+    image = nib.Nifti1Image(np.asarray(image.dataobj), image.affine)
+    image.set_sform(image.affine, 1)
+    image.set_qform(other, 1)
+    nib.save(image, path)
+    message = "cohort anatomy, case anatomy0: sform and qform of anatomy0_T1.nii.gz lie 10 mm apart; the sform is taken"
+    assert message in warnings(file)
+
+
+def test_sheared_scans(toy_study: Callable[..., Path]) -> None:
+    file = toy_study()
+    sheared = np.eye(4)
+    sheared[1, 2] = np.tan(np.deg2rad(25))  # a gantry tilted by 25 degrees
+    for kind in ("T1", "FLAIR", "labels"):
+        change(file.parent / "data" / f"anatomy0_{kind}.nii.gz", lambda v: v, sheared)
+    (line,) = [line for line in warnings(file) if "right angles" in line]
+    assert "are 25 degrees from right angles; volumes are right" in line
+    study = Study(file)
+    case = study.cohorts["anatomy"].cases[0]
+    stored = StoredCase.open(study.store.build(case, study.cohorts["anatomy"]))
+    # the volume of a parallelepiped is the determinant: as without shear, though one edge is 1/cos 25 mm long
+    assert voxel_ml(stored.native.affine) == pytest.approx(0.001)
+    assert np.prod(voxel_sizes(stored.native.affine)) == pytest.approx(1 / np.cos(np.deg2rad(25)))
+
+
+def test_the_same_scan_saved_with_other_axes_and_numbers_is_the_same(toy_study: Callable[..., Path]) -> None:
+    """It trains in one cohort and is tested in another."""
+    file = toy_study({"test: anatomy": "test: anatomy"})
+    data = file.parent / "data"
+    image = nib.load(data / "anatomy3_T1.nii.gz")
+    whole = np.rint(np.asarray(image.dataobj)).astype(np.float32)
+    save(data / "anatomy3_T1.nii.gz", whole, image.affine)
+    turned = nib.Nifti1Image(whole.astype(np.int16), image.affine).as_reoriented(np.array([[1, -1], [2, 1], [0, -1]]))
+    for kind in ("T1", "FLAIR", "labels"):
+        old = nib.load(data / f"lesion0_{kind}.nii.gz")
+        other = old.as_reoriented(np.array([[1, -1], [2, 1], [0, -1]]))
+        nib.save(turned if kind == "T1" else other, data / f"lesion0_{kind}.nii.gz")
+    (error,) = errors(file)
+    assert error == "scenario both: test case anatomy/anatomy3 is also used for training, as lesion/000"
+
+
+def test_a_label_that_no_training_case_has(toy_study: Callable[..., Path]) -> None:
+    file = toy_study()
+    for i in (0, 1):
+        change(file.parent / "data" / f"anatomy{i}_labels.nii.gz", lambda v: np.where(v == 3, 0, v))
+    assert "scenario both: no training case has the label 'wm'; its network cannot learn it" in warnings(file)
+
+
+def test_a_case_without_an_image_that_a_scenario_needs(toy_study: Callable[..., Path]) -> None:
+    file = toy_study()
+    manifest = file.parent / "data" / "lesion.csv"
+    manifest.write_text(manifest.read_text().replace("lesion0_FLAIR.nii.gz", ""))
+    assert errors(file) == ["scenario both: cohort lesion, case 000 has no FLAIR (it has: T1)"]
+    file.write_text(file.read_text().replace("modalities: [T1, FLAIR]", "modalities: [T1]"))
+    assert errors(file) == []
+
+
+def test_healthy_controls_train_without_a_label(toy_study: Callable[..., Path]) -> None:
+    """They draw nothing and say what they do not have: patches lie anywhere in their brains."""
+    controls = "  lesion:\n    source: table\n    manifest: data/lesion.csv\n    codes: {1: wmh}"
+    more = "\n  controls:\n    source: table\n    manifest: data/controls.csv\n    codes: {}\n    absent: [wmh]"
+    file = toy_study({controls: controls + more, "train: [anatomy, lesion]": "train: [anatomy, lesion, controls]"})
+    data = file.parent / "data"
+    lines = ["case,T1,FLAIR,labels"]
+    for i in range(3):
+        files = toy_case(data, f"control{i}", np.zeros((20, 22, 18), int), seed=50 + i)
+        lines.append(",".join([f"c{i}", *(path.name for path in files.values())]))
+    (data / "controls.csv").write_text("\n".join(lines))
+    assert errors(file) == []
+    study = Study(file)
+    assert [[c.name for c in task] for task in study.scenarios["both"].tasks] == [
+        ["anatomy", "controls"], ["lesion", "controls"],
+    ]  # fmt: skip
+    (network,) = study.find_run("both/selective_cross_entropy/0").networks
+    runs.train_network(network, study.store, study.params)
+    assert is_trained(network.folder)
+    file.write_text(file.read_text().replace("absent: [wmh]", ""))
+    with pytest.raises(UserError, match="cohorts.controls.codes: names no code; of controls, say what they are known"):
+        Study(file)
+
+
+def test_a_system_that_allows_few_open_files(toy_study: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    file = toy_study()
+    monkeypatch.setattr("multiseg_core.study.check.allow_open_files", lambda: 70)
+    (error,) = errors(file)
+    assert error == (
+        "scenario both: its training opens 18 files, but this system allows 70; raise the limit with ulimit -n 82"
+    )

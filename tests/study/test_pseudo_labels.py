@@ -90,12 +90,12 @@ def test_completed_labels_are_what_the_teachers_say_and_outlive_a_kill(
         runs.train_network(network, study.store, study.params, stop)
     folder = network.folder
     assert all(is_trained(teacher.folder) for teacher in network.teachers) and not is_trained(folder)
-    made = {path: path.stat().st_mtime_ns for path in folder.glob("completed/*/target.npy")}
+    made = {path: path.stat().st_mtime_ns for path in folder.glob("completed/*/*/target.npy")}
     assert len(made) == 4 and finished_runs.state(run) == "begun"
     assert [[n.key for n in part] for part in runs.training_rounds(study.runs)] == [[network.key]]
     runs.train_network(network, study.store, study.params)
     assert all(path.stat().st_mtime_ns == before for path, before in made.items())
-    assert len(list(folder.glob("completed/*"))) == 6
+    assert len(list(folder.glob("completed/*/*"))) == 6
 
     data, anatomy_data = (runs.sampling_cohorts(network, planned, study.store)[0] for planned in network.cohorts[::-1])
     (teacher,) = (Segmenter([load_member(n)], n.labels, study.params.preprocessing) for n in network.teachers[:1])
