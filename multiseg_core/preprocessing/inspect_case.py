@@ -223,5 +223,6 @@ def _brain_without_robex(
     mask = find_brain(case.images[shown], volumes[shown], opened[shown].affine, drawn, method)
     for role, path in case.images.items():
         if mask is not None and volumes[role].shape == mask.shape and np.ptp(volumes[role][mask]) == 0:
-            raise UserError(f"{path}: the image is constant inside the brain")
+            remark = f"; is {case.brain_mask.name} inverted?" if case.brain_mask else ""
+            raise UserError(f"{path}: the image is constant inside the brain{remark}")
     return mask
