@@ -267,14 +267,16 @@ def train_command(options: argparse.Namespace) -> None:
 
 def study_command(options: argparse.Namespace) -> None:
     """``multiseg study``: everything, from the params file to the report."""
-    from .reporting import notebooks, pages, summary
+    from .reporting import notebooks, pages, rehearsal, summary
     from .study import finished_runs, runs
+    from .utils.compute import default_workers
 
     started = time.monotonic()
     study = _load(options)
     plan = notebooks.planned_notebooks(study, _notebooks_folder(options))
     _say(f"study {study.name}: {len(study.params.scenarios)} scenarios, {len(plan)} notebooks")
     study = _checked(options, to_write=True)
+    rehearsal.rehearse(study, plan, default_workers(study.params.workers, study.params.threads))
     runs.finish_runs(study)
     for number, (notebook, output, parameters) in enumerate(plan, start=1):
         key = notebooks.notebook_key(study, notebook, parameters)

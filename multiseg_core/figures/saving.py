@@ -9,6 +9,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from IPython.display import display
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from PIL import Image
 
 from ..utils.files import atomic_path
@@ -25,6 +26,9 @@ def save(figure: Figure, table: pd.DataFrame, folder: Path, name: str, alt: str 
 
     The PNG carries its caption and alternative text, as ``Title`` and ``Description``; `read_texts` reads them.
     """
+    for text in figure.findobj(Text):  # a dollar in a name begins no formula; the numbers of axes may be formulas
+        assert isinstance(text, Text)
+        text.set_parse_math("$" not in text.get_text() or "\\mathdefault" in text.get_text())
     texts = {"Software": None, "Title": caption or None, "Description": alt or None}
     with atomic_path(folder / f"{name}.png") as part:
         figure.savefig(part, format="png", metadata=texts)

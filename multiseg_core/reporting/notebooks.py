@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from ..params import EACH_SCENARIO
@@ -79,22 +81,46 @@ def execute_notebook(source: Path, output: Path, parameters: Mapping[str, str]) 
     require_parameters(source, parameters)
     output.parent.mkdir(parents=True, exist_ok=True)
     try:
-        papermill.execute_notebook(
-            str(source),
-            str(output),
-            parameters=dict(parameters),
-            kernel_name="python3",
-            cwd=str(source.parent),
-            progress_bar=False,
-            log_output=False,
-            extra_arguments=["--log-level=CRITICAL"],  # no notes of the kernel on its transport
-        )
+        with own_kernel():
+            papermill.execute_notebook(
+                _unformatted(source),
+                _unformatted(output),
+                parameters=dict(parameters),
+                kernel_name="python3",
+                cwd=str(source.parent),
+                progress_bar=False,
+                log_output=False,
+                extra_arguments=["--log-level=CRITICAL"],  # no notes of the kernel on its transport
+            )
     except papermill.PapermillExecutionError as error:
         cell = error.cell_index
         reason = " ".join(f"{error.ename}: {error.evalue}".split())
         raise UserError(f"{source.name}: cell {cell} failed: {reason} (see {output})") from None
     except DeadKernelError:
         raise UserError(f"{source.name}: its kernel died; run the command again: finished work is kept") from None
+
+
+def _unformatted(path: Path) -> str:
+    """Return a path as papermill wants it, which formats paths: braces doubled."""
+    return str(path).replace("{", "{{").replace("}", "}}")
+
+
+@contextlib.contextmanager
+def own_kernel() -> Iterator[None]:
+    """Let the kernel ``python3`` be this Python, whatever kernels of that name lie on Jupyter's path."""
+    from ipykernel.kernelspec import write_kernel_spec  # slow to import
+
+    before = os.environ.get("JUPYTER_PATH")
+    with tempfile.TemporaryDirectory(prefix="multiseg-") as folder:
+        write_kernel_spec(str(Path(folder) / "kernels" / "python3"))
+        os.environ["JUPYTER_PATH"] = os.pathsep.join([folder, *([before] if before else [])])
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ["JUPYTER_PATH"]
+            else:
+                os.environ["JUPYTER_PATH"] = before
 
 
 def notebook_key(study: Study, source: Path, parameters: Mapping[str, str]) -> str:

@@ -12,6 +12,7 @@ from ..figures import saving
 from ..figures.kinds import FigureKind
 from ..study.study import Study
 from ..thesis import reported
+from ..utils.fingerprints import fingerprint
 from . import tables
 
 
@@ -68,5 +69,13 @@ def figure_number(study: Study, scenario: str | None, kind: FigureKind[..., Any]
 
 
 def file_name(number: int | None, scenario: str | None, name: str) -> str:
-    """Return the file name of a figure without its ending: ``26_scenario_dice``, or ``scenario_dice``."""
-    return "_".join(part for part in ("" if number is None else f"{number:02d}", scenario or "", name) if part)
+    """Return the file name of a figure without its ending: ``26_scenario_dice``, or ``scenario_dice``.
+
+    One that would be too long for a file, as of many labels, is cut and ends in a fingerprint of the whole.
+    """
+    whole = "_".join(part for part in ("" if number is None else f"{number:02d}", scenario or "", name) if part)
+    return whole if len(whole) <= LONGEST_NAME else f"{whole[: LONGEST_NAME - 9]}_{fingerprint(whole)[:8]}"
+
+
+LONGEST_NAME = 120
+"""Characters of a file name without its ending: half of what file systems take, for letters of several bytes."""
