@@ -120,7 +120,11 @@ def build_parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("--out", "-o", type=Path, required=True, help="the segmentation to write, .nii or .nii.gz")
     sub.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
-    sub.add_argument("--precision", default="auto", help="auto, float32 or bf16 (default: auto, as in the params file)")
+    sub.add_argument("--precision", help="auto, float32 or bf16 (default: that of the run's params file)")
+    sub.add_argument(
+        "--codes", action="store_true",
+        help="write the codes of the cohorts' label files, if these agree, rather than 1, 2, 3 in the order of labels",
+    )  # fmt: skip
     sub.add_argument(
         "--memory", type=_gib, default=InferenceParams.memory_gib, metavar="GIB",
         help="memory that the prediction may take; a volume that needs more is cut into tiles "
@@ -133,9 +137,14 @@ def build_parser() -> argparse.ArgumentParser:
     sub.formatter_class = argparse.RawDescriptionHelpFormatter
     sub.add_argument("file", type=Path, metavar="FILE.csv", help="the results, one row per model and case (or more)")
     sub.add_argument("--value", default="dice", metavar="COLUMN", help="the column to compare (default: dice)")
-    sub.add_argument(
-        "--lower-is-better", action="store_true",
-        help="rank the smallest mean first, as for distances (hd95_mm and assd_mm are known to be such)",
+    better = sub.add_mutually_exclusive_group()
+    better.add_argument(
+        "--lower-is-better", dest="higher", action="store_false", default=None,
+        help="rank the smallest mean first, as for distances; known for the usual measures",
+    )  # fmt: skip
+    better.add_argument(
+        "--higher-is-better", dest="higher", action="store_true", default=None,
+        help="rank the largest mean first, as for Dice; known for the usual measures",
     )  # fmt: skip
     sub.add_argument(
         "--contrast", action="append", metavar="A,B", help="compare these two models only; may be given several times"
@@ -245,7 +254,7 @@ def train_command(options: argparse.Namespace) -> None:
     if options.list:
         study = _load(options)
         for run in study.runs:
-            print(f"{run.key}  {run.name}  {finished_runs.state(run)}")
+            print(f"{run.key}  {run.name}  {finished_runs.state(run)}  {_relative(run.folder)}")
         return
     study = _checked(options, to_write=True)  # this also lets the process open as many files as it may
     run = study.find_run(options.run)
@@ -303,9 +312,12 @@ def study_command(options: argparse.Namespace) -> None:
 def predict_command(options: argparse.Namespace) -> None:
     """``multiseg predict``: segment one case."""
     import nibabel as nib
+    import numpy as np
 
     from .inference import Segmenter
-    from .preprocessing.prepare import prepare
+    from .preprocessing.brain_masks import brain_modality
+    from .preprocessing.image_files import like_input, require_same_grid
+    from .preprocessing.prepare import apart_of, prepare
     from .utils.compute import Compute
     from .utils.files import atomic_path
 
@@ -316,21 +328,36 @@ def predict_command(options: argparse.Namespace) -> None:
     if options.out.resolve() in {path.resolve() for path in inputs}:
         raise UserError(f"{options.out}: the output would overwrite an input")
     model = Segmenter.load(options.run_folder / "model.pt")
+    if options.codes and not model.codes:
+        raise UserError(f"--codes: the cohorts of {options.run_folder} number their labels differently")
     for modality in images:
-        if modality not in model.modalities:
+        if modality not in (*model.modalities, model.brain_from):
             raise UserError(
                 f"--image {modality}: the run has no such modality (it needs {', '.join(model.modalities)})"
             )
     for modality in model.modalities:
         if modality not in images:
             raise UserError(f"--image {modality}=FILE is missing (the run needs {', '.join(model.modalities)})")
-    compute = Compute.resolve(options.device, options.precision)
-    ordered = {modality: images[modality] for modality in model.modalities}
-    prepared = prepare(ordered, model.preprocessing, brain_mask=options.brain_mask)
-    segmentation = model.segment_native(prepared, model.modalities, compute, options.memory)
-    legend = "; ".join(f"{k} {label}" for k, label in enumerate(model.labels, start=1))
-    image = nib.Nifti1Image(segmentation, prepared.native_affine)
-    image.header["descrip"] = legend[:79].encode()
+    finds_brain = options.brain_mask is None and model.preprocessing.brain_extraction != "none"
+    if finds_brain and model.brain_from not in ("", *images):
+        print(
+            f"warning: the run found brains on {model.brain_from}, which is not given; with "
+            f"--image {model.brain_from}=FILE or --brain-mask the result is closer to the run's own",
+            file=sys.stderr,
+        )
+    compute = Compute.resolve(options.device, options.precision or model.precision)
+    # all files are read before ROBEX may take its minute
+    named = {**images, **({"brain_mask": options.brain_mask} if options.brain_mask else {})}
+    require_same_grid(named, apart_of(named, model.preprocessing, False))
+    prepared = prepare(images, model.preprocessing, brain_mask=options.brain_mask)
+    segmentation = model.segment_native(prepared, list(images), compute, options.memory)
+    written = dict(enumerate(model.labels, start=1))
+    if options.codes:
+        written = {model.codes[label]: label for label in model.labels}
+        segmentation = np.array([0, *written])[segmentation]
+    legend = "; ".join(f"{code} {label}" for code, label in sorted(written.items()))
+    image = like_input(segmentation, prepared.native_affine, images[brain_modality(images)])
+    image.header["descrip"] = legend.encode()[:79]
     with atomic_path(options.out) as part:
         nib.save(image, part)
     print(f"{options.out}: {legend}")
@@ -342,14 +369,18 @@ def compare_command(options: argparse.Namespace) -> None:
     from .statistics import results_csv
 
     metrics = results_csv.read_results(options.file, options.value)
-    lower = options.lower_is_better or options.value in results_csv.LOWER_IS_BETTER
+    higher = results_csv.higher_is_better(options.value) if options.higher is None else options.higher
+    if higher is None:
+        raise UserError(
+            f"--value {options.value}: is more of it better, or less? Say --higher-is-better or --lower-is-better"
+        )
     contrasts = None
     if options.contrast:
         contrasts = [(a, b) for a, comma, b in (text.partition(",") for text in options.contrast)]
         for text, pair in zip(options.contrast, contrasts, strict=True):
             if not all(pair) or "," in pair[1]:
                 raise UserError(f"--contrast {text}: expected two models, as in --contrast ours,nnunet")
-    found = comparison.compare(metrics, options.value, not lower, contrasts, options.margin)
+    found = comparison.compare(metrics, options.value, higher, contrasts, options.margin)
     for line in found.warnings:
         print(f"warning: {line}", file=sys.stderr)
     print(comparison.as_text(found), end="")

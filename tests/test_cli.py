@@ -1,3 +1,4 @@
+import dataclasses
 import re
 import subprocess
 import sys
@@ -10,11 +11,13 @@ import pandas as pd
 import pytest
 
 from multiseg_core import cli
+from multiseg_core.inference import Segmenter
+from multiseg_core.labels import native_codes
 from multiseg_core.study import finished_runs, runs
 from multiseg_core.study.study import Study
 from multiseg_core.utils import files
 
-from .conftest import ROOT, RobexStandIn, save
+from .conftest import ROOT, RobexStandIn, ball, save
 
 
 @pytest.mark.parametrize("command", ["", "study", "check", "prepare", "train", "predict", "compare"])
@@ -74,7 +77,8 @@ def test_prepare_then_train_one_run(toy_study: Callable[..., Path], capsys: pyte
     capsys.readouterr()
     assert cli.main(["train", str(file), "--list"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[1:] for line in lines] == [
+    assert [line.split()[3] for line in lines] == [str(run.folder) for run in study.runs]  # what predict takes
+    assert [line.split()[1:3] for line in lines] == [
         ["both/cross_entropy/0", "finished"],
         ["both/selective_cross_entropy/0", "missing"],
     ]
@@ -160,6 +164,72 @@ def test_what_predict_delivers_is_what_the_study_scores(toy_study: Callable[...,
     stored = study.open(case)
     volume = (stored.target == 1).sum() * stored.voxel_ml
     assert on_store["volume_true_ml"].iloc[0] == pytest.approx(volume)
+
+
+def test_predict_keeps_the_header_and_writes_native_codes(
+    toy_study: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = toy_study({"codes: {1: wmh}": "codes: {9: wmh}"})
+    data = tmp_path / "data"
+    for i in range(4):
+        labels = nib.load(data / f"lesion{i}_labels.nii.gz")
+        save(data / f"lesion{i}_labels.nii.gz", np.asarray(labels.dataobj) * 9)
+    study = Study(file)
+    run = study.find_run("both/selective_cross_entropy/0")
+    runs.finish_runs(study, [run])
+    case = study.cohorts["anatomy"].cases[3]
+    source = nib.load(case.images["T1"])
+    image = nib.Nifti1Image(np.asarray(source.dataobj), source.affine)
+    image.set_sform(source.affine, 4)
+    image.set_qform(source.affine @ np.diag([-1.0, -1.0, 1.0, 1.0]), 1)  # the two forms need not agree
+    image.header.set_xyzt_units("mm", "sec")
+    nib.save(image, tmp_path / "t1.nii.gz")
+    given = ["--image", f"T1={tmp_path / 't1.nii.gz'}", "--image", f"FLAIR={case.images['FLAIR']}"]
+    for extra, name in (([], "plain"), (["--codes"], "codes")):
+        assert cli.main(["predict", str(run.folder), *given, "-o", str(tmp_path / f"{name}.nii.gz"), *extra]) == 0
+    plain, codes = (nib.load(tmp_path / f"{name}.nii.gz") for name in ("plain", "codes"))
+    for found in (plain, codes):
+        assert [int(found.header[key]) for key in ("sform_code", "qform_code")] == [4, 1]
+        assert np.allclose(found.get_qform(), image.get_qform()) and np.allclose(found.get_sform(), source.affine)
+        assert found.header.get_xyzt_units() == ("mm", "sec") and found.get_data_dtype() == np.uint8
+    assert np.array_equal(np.array([0, 1, 2, 3, 9])[np.asarray(plain.dataobj)], np.asarray(codes.dataobj))
+    assert b"9 wmh" in bytes(codes.header["descrip"])
+    # labels that two cohorts number alike have no code of their own
+    file.write_text(file.read_text().replace("9: wmh", "1: wmh, 9: ignore"))
+    study = Study(file)
+    other = study.find_run("both/selective_cross_entropy/0")
+    assert other.key != run.key
+    assert native_codes([c.code_map for c in other.cohorts.values()], other.labels) == {}
+    segmenter = dataclasses.replace(Segmenter.load(run.folder / "model.pt"), codes={})
+    segmenter.save(tmp_path / "model.pt")
+    assert cli.main(["predict", str(tmp_path), *given, "-o", str(tmp_path / "x.nii.gz"), "--codes"]) == 1
+    assert "number their labels differently" in capsys.readouterr().err
+
+
+def test_predict_finds_the_brain_where_the_run_found_it(
+    toy_study: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A network that sees FLAIR, whose brain is tighter than that of T1, on which the run found it."""
+    file = toy_study({"modalities: [T1, FLAIR]": "modalities: [FLAIR]"})
+    for path in (tmp_path / "data").glob("*_FLAIR.nii.gz"):
+        image = nib.load(path)
+        tight = ball(image.shape, tuple((n - 1) / 2 for n in image.shape), min(image.shape) / 2 - 3)
+        save(path, np.where(tight, np.asarray(image.dataobj), 0).astype(np.float32))
+    study = Study(file)
+    run = study.find_run("both/selective_cross_entropy/0")
+    runs.finish_runs(study, [run])
+    case = study.cohorts["anatomy"].cases[3]
+    stored = study.open(case)
+    flair = ["--image", f"FLAIR={case.images['FLAIR']}"]
+    out = tmp_path / "seg.nii.gz"
+    assert cli.main(["predict", str(run.folder), *flair, "--image", f"T1={case.images['T1']}", "-o", str(out)]) == 0
+    prediction = np.asarray(nib.load(out).dataobj)
+    corner = np.rint(stored.affine[:3, 3]).astype(int)
+    inside = prediction[tuple(slice(c, c + n) for c, n in zip(corner, stored.shape, strict=True))]
+    assert np.array_equal(inside, finished_runs.prediction(run, case))
+    assert "warning" not in capsys.readouterr().err
+    assert cli.main(["predict", str(run.folder), *flair, "-o", str(out)]) == 0
+    assert "warning: the run found brains on T1, which is not given; with --image T1=FILE" in capsys.readouterr().err
 
 
 def test_predict_finds_the_brain_of_whole_heads_with_robex(smoke: Study, tmp_path: Path, robex: RobexStandIn) -> None:

@@ -264,3 +264,29 @@ def _canonical(grid: Grid) -> Grid:
     turns = nib.io_orientation(grid.affine)
     x, y, z = (grid.shape[axis] for axis in np.argsort(turns[:, 0]))
     return Grid((x, y, z), grid.affine @ nib.orientations.inv_ornt_aff(turns, grid.shape))
+
+
+def like_input(segmentation: np.ndarray, affine: FloatArray, path: Path) -> nib.Nifti1Image:
+    """Return a segmentation as an image that lies where an image file does, as that file says it.
+
+    Parameters
+    ----------
+    segmentation
+        (X, Y, Z) whole numbers; stored in the smallest type of integers that holds them.
+    affine
+        Its (4, 4) voxel to world (mm), for files that are not NIfTI.
+    path
+        The image file. Of NIfTI, qform, sform, their codes and the units are kept.
+    """
+    kind = next(k for k in (np.uint8, np.int16, np.int32) if segmentation.max(initial=0) <= np.iinfo(k).max)
+    segmentation = segmentation.astype(kind)
+    source = nib.load(path) if path.name.lower().endswith((".nii", ".nii.gz")) else None
+    if not isinstance(source, nib.Nifti1Image):
+        image = nib.Nifti1Image(segmentation, affine)
+        image.header.set_xyzt_units("mm")
+        return image
+    header = source.header.copy()
+    header.set_data_dtype(kind)
+    header.set_slope_inter(1, 0)
+    header["cal_min"] = header["cal_max"] = 0
+    return type(source)(segmentation, None, header)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -11,8 +12,16 @@ from ..utils.errors import UserError, suggest
 from ..utils.files import read_table
 from .summaries import KEY
 
-LOWER_IS_BETTER = ("hd95_mm", "assd_mm")
-"""Columns of ``metrics.csv`` in which the best value is the smallest."""
+HIGHER_IS_BETTER = (
+    "dice", "dsc", "f1", "jaccard", "iou", "miou", "sensitivity", "recall", "tpr", "precision", "ppv", "specificity",
+    "tnr", "npv", "accuracy", "nsd", "sdice", "surface_dice", "cldice", "auc", "auroc", "auprc", "kappa", "mcc",
+    "correlation", "icc", "lesion_f1", "lesion_sensitivity", "lesion_precision",
+)  # fmt: skip
+LOWER_IS_BETTER = (
+    "hd", "hd95", "hd99", "hausdorff", "assd", "asd", "masd", "msd", "mad", "mae", "mse", "rmse", "error", "loss",
+    "fpr", "fnr", "avd", "rvd", "vd", "false_ml", "false_positives", "false_negatives", "brier", "ece", "nll",
+)  # fmt: skip
+"""Measures whose best value is known to be the largest, or the smallest, whatever the case and the unit."""
 
 REQUIRED = ("model", "case")
 OPTIONAL = ("scenario", "replicate", "seed", "cohort", "subject", "label")
@@ -82,6 +91,15 @@ def read_results(path: Path, value: str = "dice") -> pd.DataFrame:
         if len(part[["cohort", "case"]].drop_duplicates()) < 2:
             raise UserError(f"{where}: only one case, '{part['case'].iloc[0]}'; a comparison needs two")
     return table
+
+
+def higher_is_better(name: str) -> bool | None:
+    """Return whether the best value of a measure is the largest, by its name; None for one that is not known."""
+    plain = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
+    for form in (plain, re.sub(r"_(mm|ml|voxels|percent|mean|median)$", "", plain), plain.replace("_", "")):
+        if form in HIGHER_IS_BETTER + LOWER_IS_BETTER:
+            return form in HIGHER_IS_BETTER
+    return None
 
 
 def _refuse_doubles(path: Path, named: pd.DataFrame) -> None:

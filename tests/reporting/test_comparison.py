@@ -134,8 +134,16 @@ def test_lower_is_better_turns_the_ranking(file: Path, capsys: pytest.CaptureFix
         return capsys.readouterr().out.splitlines()[2].split()[0]
 
     assert first() == "ours" and first("--lower-is-better") == "peer"
-    file.write_text(SMALL.replace("dice", "hd95_mm"))
-    assert first("--value", "hd95_mm") == "peer"
+    for name in ("hd95_mm", "HD95", "ASSD (mm)", "Hausdorff", "MAE"):
+        file.write_text(SMALL.replace("dice", name))
+        assert first("--value", name) == "peer" and first("--value", name, "--higher-is-better") == "ours"
+    for name in ("DSC", "IoU", "lesion_f1"):
+        file.write_text(SMALL.replace("dice", name))
+        assert first("--value", name) == "ours"
+    file.write_text(SMALL.replace("dice", "goodness"))
+    assert cli.main(["compare", str(file), "--value", "goodness"]) == 1
+    assert "--value goodness: is more of it better, or less? Say --higher-is-better" in capsys.readouterr().err
+    assert first("--value", "goodness", "--higher-is-better") == "ours"
 
 
 def test_command_s_errors_are_one_line(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
