@@ -277,7 +277,7 @@ def train_command(options: argparse.Namespace) -> None:
 def study_command(options: argparse.Namespace) -> None:
     """``multiseg study``: everything, from the params file to the report."""
     from .reporting import notebooks, pages, rehearsal, summary
-    from .study import finished_runs, runs
+    from .study import runs
     from .utils.compute import default_workers
 
     started = time.monotonic()
@@ -298,7 +298,7 @@ def study_command(options: argparse.Namespace) -> None:
         pages.render_notebook(executed, study.folder / f"{output}.html")
         notebooks.mark_rendered(study, output, key)
     index = pages.write_index(study, [output for _, output, _ in plan])
-    for line in summary.mixed_conditions(finished_runs.network_facts(study.networks())):
+    for line in summary.warnings(study):
         print(f"warning: {line}", file=sys.stderr)
     print()
     print(summary.results_table(study).round(3).to_string(index=False, na_rep="-"))

@@ -187,6 +187,9 @@ def _reason(error: Any, value: Any) -> str:
         options = re.findall("'([^']*)'", context["expected"])
         return f"'{value}' is not one of {', '.join(options)}{suggest(value, options)}"
     shown = "nothing" if value is None else f"'{value}'"
+    if isinstance(value, bool) and not kind.startswith("bool"):
+        word = "true, yes or on" if value else "false, no or off"
+        shown += f" (YAML takes {word} for a truth value; if it is a name, quote it)"
     expected = _KINDS.get(kind.partition("_")[0])
     return (
         f"expected {expected}, got {shown}"

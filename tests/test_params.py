@@ -176,6 +176,14 @@ def test_bad_bases(tmp_path: Path) -> None:
         started_from(tmp_path, MINIMAL + "sedes: 1\n", "")
 
 
+def test_words_that_yaml_takes_for_truth_values(tmp_path: Path) -> None:
+    file = tmp_path / "p.yaml"
+    for codes, value in (("{1: ON}", True), ("{1: no}", False)):
+        file.write_text(f"cohorts: {{a: {{source: table, manifest: m.csv, codes: {codes}}}}}\nscenarios: {{}}\n")
+        with pytest.raises(UserError, match=f"got '{value}' .YAML takes .* if it is a name, quote it"):
+            load_params(file)
+
+
 def test_the_schema_for_editors_is_up_to_date() -> None:
     """`make references` writes it."""
     assert json.loads((ROOT / "params" / "schema.json").read_text()) == json_schema()

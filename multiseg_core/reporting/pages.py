@@ -22,7 +22,6 @@ from ..figures.saving import DPI, SHOWN_DPI, read_texts
 from ..figures.slices import prediction_panel
 from ..figures.style import plain
 from ..params_files import params_files
-from ..study import finished_runs
 from ..study.study import Study
 from ..thesis.findings import BY_CONSTRUCTION, EVERY
 from ..utils.files import atomic_path
@@ -104,7 +103,7 @@ def write_index(study: Study, notebooks: Sequence[str]) -> Path:
         labels=[label_name(name) for name in study.labels if name in results.columns],
         notebooks=[(name, notebook_title(study.folder / "notebooks" / f"{name}.ipynb", titles)) for name in notebooks],
         tables=_saved_tables(study.folder / "tables", titles),
-        warnings=summary.mixed_conditions(finished_runs.network_facts(study.networks())),
+        warnings=summary.warnings(study),
         provenance=list(summary.provenance_table(study)[""].items()),
         params_texts=[(file.name, file.read_text(encoding="utf-8")) for file in params_files(study.params_file)],
     )

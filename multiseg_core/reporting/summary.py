@@ -66,6 +66,36 @@ def mixed_conditions(trained: Sequence[Mapping[str, Any]]) -> list[str]:
     return sentences
 
 
+def warnings(study: Study) -> list[str]:
+    """Return what a reader should know before comparing the models of a study."""
+    return [*mixed_conditions(finished_runs.network_facts(study.networks())), *collapsed_runs(study)]
+
+
+LOST_DICE = 0.05
+"""A label that networks find less of than this, on validation images that draw it, is lost."""
+
+PAINTED = 3.0
+"""A label whose predicted volume exceeds the drawn one by this factor is painted over what is none of it."""
+
+
+def collapsed_runs(study: Study) -> list[str]:
+    """Return a sentence for every run that lost a label, or paints one over the background, on validation images."""
+    found: dict[str, list[str]] = {}
+    for run in (run for run in study.runs if finished_runs.is_finished(run)):
+        table = finished_runs.read_metrics(run.folder / "validation.csv")
+        means = table.groupby("label", sort=False)[["dice", "volume_true_ml", "volume_pred_ml"]].mean()
+        for label, dice, true, predicted in means.itertuples():
+            if true > 0 and predicted > PAINTED * true:
+                found.setdefault(run.name, []).append(f"predicts {predicted / true:.0f} times the volume of {label}")
+            elif true > 0 and dice < LOST_DICE:
+                found.setdefault(run.name, []).append(f"has lost {label} (Dice {dice:.2f})")
+    return [
+        f"on its validation images, {run} {' and '.join(faults)}"
+        + ("; inference.clip_to_brain keeps predictions inside the brain" if "times" in "".join(faults) else "")
+        for run, faults in found.items()
+    ]
+
+
 def _distinct(trained: Sequence[Mapping[str, Any]], what: Callable[[Mapping[str, Any]], object]) -> str:
     """Return the distinct values of a fact over networks, in words."""
     return ", ".join(dict.fromkeys(str(what(t["provenance"])) for t in trained)) or "-"

@@ -63,16 +63,19 @@ def check_study(study: Study, workers: int | None = None) -> CheckResult:
     except UserError as error:
         findings.errors.append(str(error))
     cases = study.explored_cases()
-    present = []
+    present, absent = [], []
     for case in cases:
         problems = study.cohorts[case.cohort].problems.get(case.name, ())
         findings.errors += problems
         if problems:
             continue
         missing = [path for path in case.files.values() if not path.is_file() and case.made_by is None]
-        findings.errors += [f"cohort {case.cohort}, case {case.name}: no such file: {path}" for path in missing]
+        absent += [f"cohort {case.cohort}, case {case.name}: no such file: {path}" for path in missing]
         if not missing:
             present.append(case)
+    findings.errors += absent[:MOST_MISSING]
+    if len(absent) > MOST_MISSING:
+        findings.errors.append(f"{study.params_file}: {len(absent) - MOST_MISSING} more files are missing")
     inspected = _inspect_all(study, [case for case in present if case.made_by is None], workers)
     findings.errors += [line for facts in inspected.values() for line in facts.get("errors", ())]
     findings.errors += check_data.cases_without_inputs(study)
@@ -128,7 +131,10 @@ def _inspect_all(study: Study, cases: Sequence[Case], workers: int | None) -> In
         Job(f"{part[0].cohort}/{part[0].name}", _inspect_job, ([(c, bare[c.cohort]) for c in part], how))
         for part in parts
     ]
-    results = [facts for part in run_jobs(jobs, "checking cases", n_workers) for facts in part]
+    if sum(path.stat().st_size for case in unknown for path in case.files.values()) < SMALL_BYTES:
+        results = [inspect_case(case, bare[case.cohort], how) for case in unknown]
+    else:
+        results = [facts for part in run_jobs(jobs, "checking cases", n_workers) for facts in part]
     inspected = {}
     for case, facts in zip(unknown, results, strict=True):
         inspected[case.cohort, case.name] = facts
@@ -141,6 +147,12 @@ def _inspect_all(study: Study, cases: Sequence[Case], workers: int | None) -> In
             inspected[place] = json.loads(paths[place].read_text(encoding="utf-8"))
     return {(case.cohort, case.name): inspected[case.cohort, case.name] for case in cases}
 
+
+MOST_MISSING = 50
+"""Missing files that are told one by one."""
+
+SMALL_BYTES = 4_000_000
+"""Files that are read sooner than worker processes start."""
 
 CASES_A_JOB = 16
 """Most cases that one job inspects."""

@@ -180,13 +180,19 @@ def unused_codes(study: Study, inspected: Inspected) -> list[str]:
 def shared_labels(inspected: Inspected) -> list[str]:
     """Find cases with the same drawn labels, voxel by voxel."""
     seen: dict[str, tuple[str, str]] = {}
-    warnings = []
+    alike: dict[str, list[str]] = {}
     for (cohort, name), facts in inspected.items():
         for value in facts.get("labels", {}).values():
             other = seen.setdefault(value, (cohort, name))
             if other != (cohort, name):
-                warnings.append(f"cohort {cohort}, case {name}: its labels are those of {'/'.join(other)}")
-    return warnings
+                alike.setdefault(cohort, []).append(f"case {name}: its labels are those of {'/'.join(other)}")
+    return [
+        f"cohort {cohort}, {line}"
+        for cohort, found in alike.items()
+        for line in (
+            found if len(found) <= MOST_ALIKE else [f"{len(found)} cases such as {found[0].removeprefix('case ')}"]
+        )
+    ]
 
 
 _SIDES = re.compile(r"(?<![a-z])(left|right|lh|rh|l|r)(?![a-z])", re.IGNORECASE)

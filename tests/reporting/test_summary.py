@@ -1,8 +1,12 @@
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 
-from multiseg_core.reporting.summary import mixed_conditions
+from multiseg_core.reporting.summary import collapsed_runs, mixed_conditions
+from multiseg_core.study import finished_runs
+from multiseg_core.study.study import Study
 
 
 def trained(device: str = "cpu", bf16: bool = False, torch: str = "2.13.0+cpu", monai: str = "1.6.1") -> dict[str, Any]:
@@ -29,3 +33,18 @@ def test_a_study_that_mixes_them_says_so(other: dict[str, Any], sentence: str) -
     assert mixed_conditions([trained(), trained(), trained(**other)]) == [
         f"the networks were trained with different {sentence}"
     ]
+
+
+def test_runs_that_lost_a_label_or_the_background_are_told(smoke: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    columns = ["label", "dice", "volume_true_ml", "volume_pred_ml"]
+    table = pd.DataFrame(
+        [("csf", 0.1, 20.0, 80.0), ("gm", 0.02, 30.0, 1.0), ("wm", 0.8, 30.0, 29.0), ("wmh", np.nan, 0.0, 3.0)],
+        columns=columns,
+    )
+    monkeypatch.setattr(finished_runs, "read_metrics", lambda path: table)
+    first, *rest = collapsed_runs(smoke)
+    assert len(rest) == len(smoke.runs) - 1
+    assert first == (
+        f"on its validation images, {smoke.runs[0].name} predicts 4 times the volume of csf and has lost gm (Dice "
+        "0.02); inference.clip_to_brain keeps predictions inside the brain"
+    )

@@ -293,21 +293,28 @@ def test_nothing_to_test(toy_study: Callable[..., Path]) -> None:
     assert errors(file) == ["scenario both: test cohort anatomy draws none of the labels that are trained"]
 
 
+@pytest.mark.parametrize("small_bytes", [0, 10**9], ids=["by workers", "here"])
 def test_what_was_read_is_remembered_until_the_file_changes(
-    toy_study: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+    toy_study: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, small_bytes: int
 ) -> None:
+    from multiseg_core.study import check
+
+    monkeypatch.setattr(check, "SMALL_BYTES", small_bytes)
     file = toy_study()
     assert errors(file) == []
     asked: list[str] = []
-    from multiseg_core.study import check
+    real_jobs, real_here = check.run_jobs, check.inspect_case
 
-    real = check.run_jobs
-
-    def spy(jobs, title, workers):
+    def jobs(jobs, title, workers):
         asked.extend(job.name for job in jobs)
-        return real(jobs, title, workers)
+        return real_jobs(jobs, title, workers)
 
-    monkeypatch.setattr(check, "run_jobs", spy)
+    def here(case, *rest):
+        asked.append(f"{case.cohort}/{case.name}")
+        return real_here(case, *rest)
+
+    monkeypatch.setattr(check, "run_jobs", jobs)
+    monkeypatch.setattr(check, "inspect_case", here)
     assert errors(file) == [] and asked == []
     change(file.parent / "data" / "lesion2_T1.nii.gz", lambda v: v * 1.5)
     assert errors(file) == [] and asked == ["lesion/002"]
