@@ -2,6 +2,7 @@
 # make test    set up what is missing, check format, lint and types, run pytest and nbval
 # make check   format, lint and types alone
 # make lab     open JupyterLab on the notebooks
+# make campaign  try to break it: a hundred kills, full disks, odd names (half an hour or more; CAMPAIGN_KILLS=10 for fewer)
 # make bench   compare with other libraries, side by side (NAMES="losses step" for some; about half an hour for all)
 
 PYTHON ?= python3
@@ -10,7 +11,7 @@ PARAMS ?= params/quick.yaml
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: study test check lab bench references setup
+.PHONY: study test check campaign lab bench references setup
 
 study: $(INSTALLED)
 	@$(BIN)/multiseg study "$(PARAMS)"
@@ -23,6 +24,9 @@ check: $(INSTALLED)
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check --quiet .
 	$(BIN)/mypy
+
+campaign: $(INSTALLED)
+	$(BIN)/python -m pytest -p no:nbval -m campaign -s tests/campaign
 
 lab: $(INSTALLED)
 	$(BIN)/jupyter lab notebooks

@@ -148,7 +148,12 @@ def _validated(kind: Any, raw: Any, where: tuple[str, ...] = ()) -> Any:
     except ValidationError as error:
         errors = error.errors(include_url=False)
     order = ("unexpected_keyword_argument", "extra_forbidden", "missing")
-    first = min(errors, key=lambda e: order.index(e["type"]) if e["type"] in order else len(order))
+    # of a value that may be of several types, what is wrong with it says more than that it is not of the others
+
+    def weight(e: Any) -> tuple[int, bool]:
+        return (order.index(e["type"]) if e["type"] in order else len(order), e["type"].endswith("_type"))
+
+    first = min(errors, key=weight)
     kind_of, value, loc = first["type"], first["input"], first["loc"]
     parts: list[str] = []
     node = raw

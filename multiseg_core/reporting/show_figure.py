@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,10 +72,14 @@ def figure_number(study: Study, scenario: str | None, kind: FigureKind[..., Any]
 def file_name(number: int | None, scenario: str | None, name: str) -> str:
     """Return the file name of a figure without its ending: ``26_scenario_dice``, or ``scenario_dice``.
 
-    One that would be too long for a file, as of many labels, is cut and ends in a fingerprint of the whole.
+    One that would be too long for a file, as of many labels, or that holds what files must not, is cut or changed and
+    ends in a fingerprint of the whole.
     """
     whole = "_".join(part for part in ("" if number is None else f"{number:02d}", scenario or "", name) if part)
-    return whole if len(whole) <= LONGEST_NAME else f"{whole[: LONGEST_NAME - 9]}_{fingerprint(whole)[:8]}"
+    plain = re.sub(r"[^\w.+-]", "-", whole)
+    if plain == whole and len(whole) <= LONGEST_NAME:
+        return whole
+    return f"{plain[: LONGEST_NAME - 9]}_{fingerprint(whole)[:8]}"
 
 
 LONGEST_NAME = 120

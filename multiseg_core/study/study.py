@@ -13,7 +13,7 @@ from pathlib import Path
 from ..cohorts.base import Case
 from ..cohorts.loading import in_replicate, load_cohorts
 from ..models import Loss, Model, merged
-from ..params import Params, ScenarioParams
+from ..params import Params, ScenarioParams, swaps
 from ..params_files import load_params
 from ..preprocessing.store import Store, StoredCase
 from ..utils.errors import UserError, suggest
@@ -88,6 +88,7 @@ class Study:
                 self._check(scenario)
             self.replicates.append(resolved)
         self.scenarios = self.replicates[0]
+        self._check_swaps()
 
     def _models_in(self, replicate: int, scenario: ScenarioParams) -> list[str]:
         """Return those of a scenario's models that run in a replicate."""
@@ -142,6 +143,18 @@ class Study:
                     all_lack = len(lacking) == len(cases)
                     which = f"cohort {cohort.name}" if all_lack else f"case {lacking[0]} of cohort {cohort.name}"
                     raise UserError(f"{where}.models: {model} needs complete labels, which {which} does not have")
+
+    def _check_swaps(self) -> None:
+        for where, training in (
+            ("", self.params.training),
+            *((f"models.{name}.", self.params.training_for(model)) for name, model in self.params.models.items()),
+        ):
+            for label in swaps(training):
+                if label not in self.labels:
+                    raise UserError(
+                        f"{self.params_file}: {where}training.flip.swap: unknown label '{label}'"
+                        f"{suggest(label, self.labels)}"
+                    )
 
     def check_networks(self) -> None:
         """Build every loss, and send the shapes of batches through every network, without numbers.
