@@ -33,7 +33,8 @@ class Loss(_Choices):
     """A loss by name; in a params file a bare name will do."""
 
     name: str
-    """Class name in `multiseg_core.losses`."""
+    """Class name in `multiseg_core.losses`; or ``monai.NAME`` or ``torch.NAME``, a loss of MONAI or torch for complete
+    labels, which is made selective."""
     options: dict[str, Any] = {}
     """Keyword arguments of the loss."""
 
@@ -91,6 +92,14 @@ MODELS: Mapping[str, Model] = {
     SELECTIVE_DICE: Model(
         title="Selective\nDice", spanish="Dice\nselectivo", colour="#F2C230",
         targets="naive", loss=Loss(name="SelectiveDice"),
+    ),
+    "selective_dice_ce": Model(
+        title="Selective\nDice + CE", spanish="Dice + E. C.\nselectivos", colour="#B08900", marker="<",
+        loss=Loss(name="monai.DiceCELoss", options={"batch": True, "include_background": False}),
+    ),
+    "selective_focal": Model(
+        title="Selective\nfocal", spanish="Focal\nselectiva", colour="#9E5BB5", marker=">",
+        loss=Loss(name="monai.FocalLoss"),
     ),
     "patchwise_selective_cross_entropy": Model(
         title="Patch-wise\nselective CE", spanish="E. C. selectiva\npor parche",

@@ -1,9 +1,11 @@
 """Losses for targets that hold label sets: one file each, all called as ``loss(logits, target)``.
 
 A loss is made of a boolean membership matrix (R, C), see `multiseg_core.labels.LabelSpace.membership`. A new loss is a
-file here and a name below.
+file here and a name below; losses of MONAI and torch, for complete labels, are made selective by a wrapper.
 """
 
+import importlib
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,16 +15,63 @@ from torch import nn
 from ..utils.errors import UserError, one_line, suggest
 from .cross_entropy import PatchwiseSelectiveCrossEntropy, SelectiveCrossEntropy
 from .dice import SelectiveDice, SoftDice
+from .selective import Selective
 
-__all__ = ["PatchwiseSelectiveCrossEntropy", "SelectiveCrossEntropy", "SelectiveDice", "SoftDice"]
+__all__ = ["PatchwiseSelectiveCrossEntropy", "Selective", "SelectiveCrossEntropy", "SelectiveDice", "SoftDice"]
+
+OWN = ("PatchwiseSelectiveCrossEntropy", "SelectiveCrossEntropy", "SelectiveDice", "SoftDice")
+"""Losses of this package by name; in a params file, ``monai.NAME`` and ``torch.NAME`` stand for those of others."""
 
 
 def build_loss(name: str, membership: torch.Tensor, options: Mapping[str, Any]) -> nn.Module:
-    """Build a loss of this package by name. Raises `UserError` for an unknown name or option."""
-    if name not in __all__:
-        raise UserError(f"loss: unknown name '{name}'{suggest(name, __all__)}")
+    """Build a loss by name: of this package, or one of ``monai.losses`` or ``torch.nn`` made selective.
+
+    Losses of MONAI get ``softmax=True`` (or ``use_softmax``) and ``to_onehot_y=True``, unless options say otherwise.
+
+    Raises
+    ------
+    UserError
+        For an unknown name or option.
+    """
+    library, dot, kind = name.partition(".")
+    if dot and library in ("monai", "torch"):
+        return _build_foreign(name, library, kind, membership, options)
+    if name not in OWN:
+        raise UserError(f"loss: unknown name '{name}'{suggest(name, OWN)}")
     try:
         made: nn.Module = globals()[name](membership, **options)
     except TypeError as error:
         raise UserError(f"loss: {name}: {one_line(error)}") from None
     return made
+
+
+def _build_foreign(
+    name: str, library: str, kind: str, membership: torch.Tensor, options: Mapping[str, Any]
+) -> nn.Module:
+    known = importlib.import_module({"monai": "monai.losses", "torch": "torch.nn"}[library])  # slow
+    found = getattr(known, kind, None)
+    losses = [n for n in dir(known) if n.endswith("Loss") and inspect.isclass(getattr(known, n))]
+    if kind not in losses:
+        raise UserError(f"loss: unknown name '{name}'{suggest(name, [f'{library}.{n}' for n in losses])}")
+    takes = inspect.signature(found).parameters  # type: ignore[arg-type]
+    for key in options:
+        if key not in takes:
+            raise UserError(f"loss: {name} has no option '{key}'{suggest(key, takes)}")
+    usual = {key: True for key in ("softmax", "use_softmax", "to_onehot_y") if library == "monai" and key in takes}
+
+    def make(n_classes: int) -> nn.Module:
+        given = {**usual, **({"num_classes": n_classes} if "num_classes" in takes else {}), **options}
+        try:
+            made: nn.Module = found(**given)  # type: ignore[misc]
+        except (TypeError, ValueError) as error:
+            raise UserError(f"loss: {name}: {one_line(error)}") from None
+        return made
+
+    probabilities = library == "monai" and not {"softmax", "use_softmax"} & takes.keys()
+    loss = make if "num_classes" in takes else make(membership.shape[1])
+    return Selective(loss, membership, library == "monai", probabilities)
+
+
+def definition(name: str) -> str:
+    """Return what holds the code of a loss in this package: itself, or the wrapper of others'."""
+    return name if name in OWN else "Selective"

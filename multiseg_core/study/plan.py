@@ -249,7 +249,8 @@ class Planner:
 
     def network_key(self, network: NetworkPlan) -> str:
         """Return the fingerprint of everything that determines a network's weights, whatever its scenario is called."""
-        from ..networks import network_class  # torch is slow to import
+        from ..losses import definition  # torch is slow to import
+        from ..networks import network_class
 
         space, model = network.space, network.model
         cases = []
@@ -276,7 +277,8 @@ class Planner:
         made_by = network_class(str(network.network.get("name", "unet")))
         is_ours = made_by.__module__ == network_class.__module__
         network_code = [f"networks.{made_by.__name__}"] if is_ours else []
-        monai = None if is_ours else version("monai")
+        foreign_loss = model.loss.name.startswith("monai.")
+        monai = None if is_ours and not foreign_loss else version("monai")
         facts: dict[str, Any] = {
             "cases": cases,
             "labels": network.labels,
@@ -288,7 +290,7 @@ class Planner:
             "training": asdict(network.training),
             "seed": network.seed,
             "compute": [self.params.device, self.params.precision, self.params.threads],
-            "code": code_fingerprint(*_TRAINING, f"losses.{model.loss.name}", *network_code),
+            "code": code_fingerprint(*_TRAINING, f"losses.{definition(model.loss.name)}", *network_code),
             "monai": monai,
         }
         if network.teachers:

@@ -191,8 +191,8 @@ def test_whatever_passes_check_trains_and_reports(
             "network: {name: unet, base_filters: 2, levels: 2}\n"
             "training: {steps: 2, batch_size: 2, patch_size: [8, 8, 8], validation_every: 1, validation_patches: 1, "
             "validation_patch_size: [8, 8, 8], patience: null}\nprecision: float32\n"
-            f"scenarios:\n  s: {{train: [{', '.join(f'c{c}' for c in range(len(halves)))}], test: c0, modalities: [T1], "
-            f"models: [{model}]}}\n",
+            f"scenarios:\n  s: {{train: [{', '.join(f'c{c}' for c in range(len(halves)))}], test: c0, "
+            f"modalities: [T1], models: [{model}]}}\n",
             encoding="utf-8",
         )
         try:
