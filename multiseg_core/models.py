@@ -101,6 +101,10 @@ MODELS: Mapping[str, Model] = {
         title="Selective\nfocal", spanish="Focal\nselectiva", colour="#9E5BB5", marker=">",
         loss=Loss(name="monai.FocalLoss"),
     ),
+    "selective_exclusion": Model(
+        title="Selective CE\n+ exclusion", spanish="E. C. selectiva\n+ exclusión", colour="#5E7F2A", marker="*",
+        loss=Loss(name="SelectiveExclusion"),
+    ),
     "patchwise_selective_cross_entropy": Model(
         title="Patch-wise\nselective CE", spanish="E. C. selectiva\npor parche",
         colour=_PALER, hatch="///", marker="^", loss=Loss(name="PatchwiseSelectiveCrossEntropy"),

@@ -15,11 +15,15 @@ from torch import nn
 from ..utils.errors import UserError, one_line, suggest
 from .cross_entropy import PatchwiseSelectiveCrossEntropy, SelectiveCrossEntropy
 from .dice import SelectiveDice, SoftDice
+from .exclusion import SelectiveExclusion
 from .selective import Selective
 
-__all__ = ["PatchwiseSelectiveCrossEntropy", "Selective", "SelectiveCrossEntropy", "SelectiveDice", "SoftDice"]
+__all__ = [
+    "PatchwiseSelectiveCrossEntropy", "Selective", "SelectiveCrossEntropy", "SelectiveDice", "SelectiveExclusion",
+    "SoftDice",
+]  # fmt: skip
 
-OWN = ("PatchwiseSelectiveCrossEntropy", "SelectiveCrossEntropy", "SelectiveDice", "SoftDice")
+OWN = ("PatchwiseSelectiveCrossEntropy", "SelectiveCrossEntropy", "SelectiveDice", "SelectiveExclusion", "SoftDice")
 """Losses of this package by name; in a params file, ``monai.NAME`` and ``torch.NAME`` stand for those of others."""
 
 

@@ -8,13 +8,19 @@ from monai.losses import DiceLoss
 from torch import Tensor
 from torch.nn import functional as F
 
-from multiseg_core.losses import PatchwiseSelectiveCrossEntropy, SelectiveCrossEntropy, SelectiveDice, SoftDice
+from multiseg_core.losses import (
+    PatchwiseSelectiveCrossEntropy,
+    SelectiveCrossEntropy,
+    SelectiveDice,
+    SelectiveExclusion,
+    SoftDice,
+)
 from multiseg_core.losses.cross_entropy import _plain_set_cross_entropy, _SetCrossEntropy
 
 EYE = torch.eye(3, dtype=torch.bool)
 # row 3: background of a lesion cohort (tissue may hide in it), row 4: ignored
 SETS = torch.cat([EYE, torch.tensor([[True, True, False], [True, True, True]])])
-ALL = [SelectiveCrossEntropy, PatchwiseSelectiveCrossEntropy, SoftDice, SelectiveDice]
+ALL = [SelectiveCrossEntropy, PatchwiseSelectiveCrossEntropy, SoftDice, SelectiveDice, SelectiveExclusion]
 
 
 def logits_of(probabilities: list[list[float]]) -> Tensor:
@@ -42,6 +48,30 @@ def test_selective_cross_entropy_by_hand() -> None:
     expected = (-math.log(0.2) - math.log(0.5 + 0.3) - math.log(0.1 + 0.6) - 0.0) / 4
     value = SelectiveCrossEntropy(SETS)(logits_of(p), torch.tensor([[1, 3, 3, 4]]))
     assert float(value) == pytest.approx(expected, abs=1e-12)
+
+
+def test_exclusion_by_hand() -> None:
+    p = [[0.7, 0.2, 0.1], [0.5, 0.3, 0.2], [0.1, 0.6, 0.3], [0.2, 0.2, 0.6]]
+    target = torch.tensor([[1, 3, 3, 4]])
+    # known not to be background: voxel 0; not tissue: none; not lesion: voxels 0 (tissue), 1 and 2 (row 3)
+    background = 2 * 0.7 / ((0.7 + 0.5 + 0.1 + 0.2) + 1)
+    lesion = 2 * (0.1 + 0.2 + 0.3) / ((0.1 + 0.2 + 0.3 + 0.6) + 3)
+    selective = float(SelectiveCrossEntropy(SETS)(logits_of(p), target))
+    value = SelectiveExclusion(SETS, weight=3.0, epsilon=0.0)(logits_of(p), target)
+    assert float(value) == pytest.approx(selective + 3 * (background + 0 + lesion) / 3, abs=1e-12)
+
+
+def test_a_background_term_for_selective_dice() -> None:
+    """Without it, background that is labelled as something absent from the patch costs nothing but its share."""
+    p = [[0.1, 0.2, 0.7], [0.1, 0.8, 0.1]]
+    target = torch.tensor([[3, 2]])  # background of a lesion cohort, lesion
+    lesion = 1 - 2 * 0.1 / (0.7 + 0.1 + 1)
+    background = 1 - 2 * 0.3 / (0.3 + 0.9 + 1)  # of row 3, p0 + p1
+    assert float(SelectiveDice(SETS, epsilon=0.0)(logits_of(p), target)) == pytest.approx(lesion)
+    with_background = SelectiveDice(SETS, epsilon=0.0, background=True)(logits_of(p), target)
+    assert float(with_background) == pytest.approx((lesion + background) / 2)
+    ignored = SelectiveDice(SETS, background=True)(logits_of(p), torch.tensor([[4, 4]]))
+    assert float(ignored) == 0
 
 
 def test_patchwise_takes_the_classes_present_from_the_patch() -> None:
