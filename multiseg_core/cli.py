@@ -336,7 +336,7 @@ def predict_command(options: argparse.Namespace) -> None:
                 f"--image {modality}: the run has no such modality (it needs {', '.join(model.modalities)})"
             )
     for modality in model.modalities:
-        if modality not in images:
+        if modality not in images and not all(member.can_see(list(images)) for member in model.members):
             raise UserError(f"--image {modality}=FILE is missing (the run needs {', '.join(model.modalities)})")
     finds_brain = options.brain_mask is None and model.preprocessing.brain_extraction != "none"
     if finds_brain and model.brain_from not in ("", *images):

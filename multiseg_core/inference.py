@@ -40,12 +40,38 @@ class Member:
         Its foreground labels in class order.
     modalities
         Its input channels.
+    sees
+        Those that it is given if they are there, of one that reads any subset; None for all.
+    paints
+        Those of its labels that count; None for all.
     """
 
     network: nn.Module
     spec: dict[str, Any]
     labels: tuple[str, ...]
     modalities: tuple[str, ...]
+    sees: tuple[str, ...] | None = None
+    paints: tuple[str, ...] | None = None
+
+    @property
+    def reads_any(self) -> bool:
+        """Whether it can do without some of its channels."""
+        return "modality_dropout" in self.spec
+
+    def can_see(self, modalities: Sequence[str]) -> bool:
+        """Whether images of some modalities are enough for it."""
+        common = set(self.modalities) & set(modalities)
+        return bool(common) if self.reads_any else len(common) == len(self.modalities)
+
+    def inputs(self, images: np.ndarray, modalities: Sequence[str]) -> np.ndarray:
+        """Return its channels of images (M, X, Y, Z) of some modalities; those that it is not given hold NaN."""
+        names = list(modalities)
+        if not self.reads_any:
+            return images[[names.index(m) for m in self.modalities]]
+        there = [m for m in self.modalities if m in names]
+        given = [m for m in there if self.sees is None or m in self.sees] or there
+        absent = np.full(images.shape[1:], np.nan, dtype=np.float32)
+        return np.stack([images[names.index(m)] if m in given else absent for m in self.modalities])
 
     @functools.cached_property
     def ready(self) -> nn.Module:
@@ -90,7 +116,7 @@ class Segmenter:
 
     def seeing(self, modalities: Sequence[str]) -> Segmenter:
         """Return the part of it that needs no other modalities than some."""
-        members = [member for member in self.members if set(member.modalities) <= set(modalities)]
+        members = [member for member in self.members if member.can_see(modalities)]
         return replace(self, members=members)
 
     def save(self, path: Path) -> None:
@@ -106,6 +132,8 @@ class Segmenter:
                     "spec": m.spec,
                     "labels": list(m.labels),
                     "modalities": list(m.modalities),
+                    "sees": None if m.sees is None else list(m.sees),
+                    "paints": None if m.paints is None else list(m.paints),
                 }
                 for m in self.members
             ],
@@ -126,6 +154,7 @@ class Segmenter:
                     m["spec"],
                     tuple(m["labels"]),
                     tuple(m["modalities"]),
+                    *(None if m[key] is None else tuple(m[key]) for key in ("sees", "paints")),
                 )
                 for m in content["members"]
             ]
@@ -177,7 +206,7 @@ class Segmenter:
         """Return what each network says of a preprocessed volume, (X, Y, Z) uint8 in its own classes; see `segment`."""
         outside = self.preprocessing.outside_value
         maps = [
-            predict(m.ready, images[_channels(m, modalities)], compute, outside, memory_gib, labels_only=True)
+            predict(m.ready, m.inputs(images, modalities), compute, outside, memory_gib, labels_only=True)
             for m in self.members
         ]
         if self.clip_to_brain:
@@ -203,7 +232,7 @@ class Segmenter:
         here, there = [], []
         for m in self.members:
             outside = self.preprocessing.outside_value
-            p = predict(m.ready, images[_channels(m, modalities)], compute, outside, memory_gib, labels_only=False)
+            p = predict(m.ready, m.inputs(images, modalities), compute, outside, memory_gib, labels_only=False)
             if self.clip_to_brain:
                 assert mask is not None
                 p[:, ~mask] = np.eye(len(p), 1, dtype=p.dtype)  # background for certain
@@ -229,7 +258,9 @@ class Segmenter:
         """Paint the class maps of the networks over each other in order of rising priority (thesis 3.2.2)."""
         merged = np.zeros(maps[0].shape, dtype=np.uint8)
         for member, class_map in zip(self.members, maps, strict=True):
-            table = np.array([0, *(1 + self.labels.index(label) for label in member.labels)], dtype=np.uint8)
+            painted_labels = member.labels if member.paints is None else member.paints
+            numbers = [1 + self.labels.index(label) if label in painted_labels else 0 for label in member.labels]
+            table = np.array([0, *numbers], dtype=np.uint8)
             painted = table[class_map]
             merged = np.where(painted > 0, painted, merged)
         return merged
@@ -242,7 +273,3 @@ def load_network(
     network = build_network(spec, in_channels, out_channels)
     network.load_state_dict(weights)
     return network.eval()
-
-
-def _channels(member: Member, modalities: Sequence[str]) -> list[int]:
-    return [list(modalities).index(m) for m in member.modalities]

@@ -65,9 +65,11 @@ class Model(_Choices):
     """Where training patches lie: around a drawn label, or anywhere in the brain (thesis 3.4 compares the two)."""
     networks: Literal["one", "per_task"] = "one"
     """One network for all tasks, or one for each, merged by priority (thesis 3.2.2)."""
-    inputs: Literal["shared", "own"] = "shared"
-    """Networks see the scenario's modalities; or, of one per task, each sees what its own cohorts and the test cohort
-    have, where the scenario says ``own_modalities``."""
+    inputs: Literal["shared", "own", "any"] = "shared"
+    """``shared``: networks see the scenario's modalities. ``own``: of one per task, each sees what its own cohorts and
+    the test cohort have, where the scenario says ``own_modalities``. ``any``: one network for every subset of the
+    modalities of its cohorts; absent ones are masked, present ones dropped at random in training
+    (``network: {modality_dropout: 0.5}``). It is asked once per task, with what that task's cohorts have."""
     network: dict[str, Any] | None = None
     """Changes to the study's ``network``, for this model only; with a ``name``, another network altogether."""
     training: dict[str, Any] | None = None
@@ -104,6 +106,9 @@ MODELS: Mapping[str, Model] = {
     "selective_exclusion": Model(
         title="Selective CE\n+ exclusion", spanish="E. C. selectiva\n+ exclusión", colour="#5E7F2A", marker="*",
         loss=Loss(name="SelectiveExclusion"),
+    ),
+    "any_modalities": Model(
+        title="Any\nmodalities", spanish="Cualquier\nmodalidad", colour="#2F6F7E", marker="h", inputs="any",
     ),
     "patchwise_selective_cross_entropy": Model(
         title="Patch-wise\nselective CE", spanish="E. C. selectiva\npor parche",

@@ -170,6 +170,40 @@ class _SoundConv3d(nn.Conv3d):
         return super().forward(x)
 
 
+class AnyInputs(nn.Module):
+    """Lets a network read any subset of its input channels.
+
+    A channel that holds NaN is absent: it becomes 0, and the others are multiplied by M / (number present), so that the
+    first layer's mean does not depend on how many there are. In training, present channels are dropped at random, but
+    never all of a sample, so that the network learns what each subset can tell.
+
+    Parameters
+    ----------
+    network
+        Any network of M input channels.
+    modality_dropout
+        Probability with which a channel is dropped in training.
+    """
+
+    def __init__(self, network: nn.Module, modality_dropout: float) -> None:
+        super().__init__()
+        self.network = network
+        self.modality_dropout = modality_dropout
+        self.size_divisor = network.size_divisor
+        self.reach = getattr(network, "reach", None)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the logits of a batch (N, M, *spatial)."""
+        present = ~x.isnan().flatten(2).any(dim=2)  # (N, M)
+        if self.training and self.modality_dropout > 0:
+            kept = present & (torch.rand(present.shape, device=x.device) >= self.modality_dropout)
+            present = torch.where(kept.any(dim=1, keepdim=True), kept, present)
+        scale = present.shape[1] / present.sum(dim=1, keepdim=True).clamp(min=1)
+        weight = (present * scale).view(*present.shape, *[1] * (x.ndim - 2)).to(x.dtype)
+        result: Tensor = self.network(x.nan_to_num() * weight)
+        return result
+
+
 NETWORKS: Mapping[str, type[nn.Module]] = {"unet": UNet}
 """Networks by the name that a params file gives; those of MONAI are found by theirs."""
 
@@ -194,7 +228,8 @@ def build_network(spec: Mapping[str, Any], in_channels: int, out_channels: int) 
     Parameters
     ----------
     spec
-        ``name``, see `network_class`, and keyword arguments.
+        ``name``, see `network_class`, and keyword arguments; with ``modality_dropout``, it reads any subset of its
+        channels, see `AnyInputs`.
     in_channels, out_channels
         Number of modalities and of classes.
 
@@ -209,7 +244,9 @@ def build_network(spec: Mapping[str, Any], in_channels: int, out_channels: int) 
         For an unknown network or keyword.
     """
     options = dict(spec)
-    name = str(options.pop("name", "unet"))
+    name, dropout = str(options.pop("name", "unet")), options.pop("modality_dropout", None)
+    if dropout is not None and not (isinstance(dropout, int | float) and 0 <= dropout < 1):
+        raise UserError(f"network: modality_dropout must lie in [0, 1), got {dropout}")
     made_by = network_class(name)
     if name not in NETWORKS:
         options.setdefault("spatial_dims", 3)
@@ -217,7 +254,8 @@ def build_network(spec: Mapping[str, Any], in_channels: int, out_channels: int) 
     for key in options:
         if key not in known:
             raise UserError(f"network: {name} has no option '{key}'{suggest(key, known)}")
-    return finished(made_by(in_channels=in_channels, out_channels=out_channels, **options))
+    network = finished(made_by(in_channels=in_channels, out_channels=out_channels, **options))
+    return network if dropout is None else AnyInputs(network, dropout)
 
 
 def finished(network: nn.Module) -> nn.Module:

@@ -41,7 +41,7 @@ class SamplingCohort:
     lookup
         Positions in the cases' `sets` -> rows of the network's label space, uint8.
     modalities
-        What to read of the cases' images.
+        What to read of the cases' images; the channel of one that a case lacks holds NaN.
     mirrored
         As `lookup`, in patches that are mirrored; where left and right have labels of their own, these change places.
     controls
@@ -142,7 +142,7 @@ class PatchSampler:
             [i for i, case in enumerate(c.cases) if aimless or case.voxels]
             for c, aimless in zip(cohorts, self._aimless, strict=True)
         ]
-        self._channels = [[case.channels(tuple(c.modalities)) for case in c.cases] for c in cohorts]
+        self._channels = [[case.channels_or_none(c.modalities) for case in c.cases] for c in cohorts]
         for cohort, usable in zip(cohorts, self._usable, strict=True):
             if not usable:
                 names = sorted({case.cohort for case in cohort.cases}) or ["?"]
@@ -222,7 +222,10 @@ class PatchSampler:
             image.fill(self.outside_value)
             target.fill(rows[0])
         for channel, source in enumerate(self._channels[draw.cohort][draw.case]):
-            to_image[channel, *place] = case.images[source, *inside]
+            if source is None:
+                image[channel] = np.nan
+            else:
+                to_image[channel, *place] = case.images[source, *inside]
         to_target[*place] = rows.take(case.target[*inside])
         if self.noise_sd > 0:
             image += self._noise[draw.noise_start : draw.noise_start + image.size].reshape(image.shape)
@@ -283,7 +286,8 @@ class ResidentSampler(PatchSampler):
         first = 0
         for cohort, channels in zip(self.cohorts, self._channels, strict=True):
             for case, of_case in zip(cohort.cases, channels, strict=True):
-                images.append(torch.from_numpy(case.images[of_case]).flatten(1).to(device))
+                held = [np.full(case.shape, np.nan, np.float32) if c is None else case.images[c] for c in of_case]
+                images.append(torch.from_numpy(np.stack(held)).flatten(1).to(device))
                 targets.append(torch.from_numpy(case.target.astype(np.uint8)).flatten().to(device))
                 starts.append(first)
                 shapes.append(case.shape)

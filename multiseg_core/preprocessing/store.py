@@ -153,6 +153,10 @@ class StoredCase:
         with np.load(self.folder / "native.npz") as found:
             return Native(found["target"], found["affine"])
 
+    def channels_or_none(self, modalities: Sequence[str]) -> list[int | None]:
+        """Return the channel numbers of some modalities, None for those that the case does not have."""
+        return [self.modalities.index(m) if m in self.modalities else None for m in modalities]
+
     def channels(self, modalities: tuple[str, ...]) -> list[int]:
         """Return the channel numbers of some modalities."""
         return [self.modalities.index(m) for m in modalities]

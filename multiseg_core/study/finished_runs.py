@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -55,9 +56,12 @@ def load_member(network: NetworkPlan) -> Member:
 
 def load_segmenter(run: Run, params: Params) -> Segmenter:
     """Put the trained networks of a run together, with all that a prediction must do as the run does it."""
+    members = [load_member(network) for network in run.networks]
+    if run.asks:  # one network, asked task by task
+        members = [replace(members[0], sees=sees, paints=paints) for sees, paints in run.asks]
     maskless = [case for case in run.test_cases if case.brain_mask is None]
     return Segmenter(
-        [load_member(network) for network in run.networks],
+        members,
         run.labels,
         params.preprocessing,
         params.inference.clip_to_brain,

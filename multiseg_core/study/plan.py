@@ -25,6 +25,9 @@ _TRAINING = ("training.Trainer", "samplers.make_sampler", "networks.finished")
 _EVALUATION = ("study.runs.evaluate_case",)
 _COMPLETION = ("study.pseudo_labels.complete_case",)
 
+MODALITY_DROPOUT = 0.5
+"""How often a network for any modalities is trained without one that is there, unless its model says otherwise."""
+
 
 @dataclass(frozen=True)
 class PlannedCohort:
@@ -116,6 +119,8 @@ class Run:
         What it is evaluated on, and the cohorts of these cases by name.
     folder
         Where its results go.
+    asks
+        Modalities and labels of each task, in order of rising priority, of one network that is asked task by task.
     """
 
     key: str
@@ -129,6 +134,7 @@ class Run:
     validation_cases: tuple[Case, ...]
     cohorts: Mapping[str, Cohort]
     folder: Path
+    asks: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = ()
 
     @property
     def name(self) -> str:
@@ -190,8 +196,10 @@ class Planner:
         else:
             networks = (self._network(scenario, model, title, scenario.train, seed, teachers),)
         cohorts = scenario.cohorts
+        asks = scenario.asks if model.inputs == "any" else ()
         key = fingerprint(
             {
+                **({"asks": asks} if asks else {}),
                 "run": [title],
                 "networks": [(n.key, n.labels) for n in networks],
                 "cases": [
@@ -205,7 +213,7 @@ class Planner:
         )
         folder = self.folder / "runs" / f"{title.replace('/', '-')}-{key}"
         cases = scenario.test_cases, scenario.validation_cases
-        return Run(key, scenario.name, name, replicate, seed, networks, scenario.labels, *cases, cohorts, folder)
+        return Run(key, scenario.name, name, replicate, seed, networks, scenario.labels, *cases, cohorts, folder, asks)
 
     def _teachers(self, scenario: Scenario, seed: int) -> tuple[NetworkPlan, ...]:
         """Return a network per task, all with the scenario's modalities, for they must read the others' cases."""
@@ -231,15 +239,25 @@ class Planner:
             for c in cohorts
             for sets in [_sets(c, model)]
         ]
+        own = per_task and model.inputs == "own"
+        spec = self.params.network_for(model)
+        if model.inputs == "any":
+            spec = {"modality_dropout": MODALITY_DROPOUT, **spec}
         network = NetworkPlan(
             key="",
             name=name + (f" ({'+'.join(labels)})" if per_task else ""),
             folder=self.folder,
             labels=labels,
-            modalities=scenario.inputs(cohorts) if per_task and model.inputs == "own" else scenario.modalities,
+            modalities=(
+                scenario.inputs(cohorts)
+                if own
+                else scenario.any_input
+                if model.inputs == "any"
+                else scenario.modalities
+            ),
             cohorts=tuple(planned),
             model=model,
-            network=self.params.network_for(model),
+            network=spec,
             training=self.params.training_for(model),
             seed=seed + APART * (scenario.replicate - 1),
             teachers=teachers,
@@ -277,6 +295,7 @@ class Planner:
         made_by = network_class(str(network.network.get("name", "unet")))
         is_ours = made_by.__module__ == network_class.__module__
         network_code = [f"networks.{made_by.__name__}"] if is_ours else []
+        network_code += ["networks.AnyInputs"] if "modality_dropout" in network.network else []
         foreign_loss = model.loss.name.startswith("monai.")
         monai = None if is_ours and not foreign_loss else version("monai")
         facts: dict[str, Any] = {

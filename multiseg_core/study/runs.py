@@ -249,6 +249,7 @@ def evaluate_run(run: Run, store: Store, params: Params, report: Report = _no_re
             report(i / len(cases), f"evaluating {case.name}")
             stored = _open(store, case, run.cohorts[case.cohort])
             alone = [_is_own(network, case, run) for network in run.networks]
+            alone += [False] * (len(segmenter.members) - len(alone))
             prediction, metrics, metrics_alone = evaluate_case(segmenter, stored, compute, params.inference, alone)
             _save_prediction(run.folder, stored, prediction)
             place = (run.replicate, run.seed, case.cohort, case.subject or case.name, case.name)

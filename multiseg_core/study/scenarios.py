@@ -133,6 +133,23 @@ class Scenario:
                 groups.setdefault(cohort.code_map.annotates, []).append(cohort)
         return [(*members, *controls) for members in groups.values()]
 
+    @property
+    def any_input(self) -> tuple[str, ...]:
+        """Every modality that some training case has: those of the test cohort first, in its order."""
+        had = {m for parts in self.parts.values() for part in parts for case in part for m in case.images}
+        ordered = dict.fromkeys(m for cohort in (self.test, *self.train) for m in cohort.modalities)
+        return tuple(m for m in ordered if m in had)
+
+    @property
+    def asks(self) -> tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]:
+        """Modalities that the cases of each task have, and its labels, in order of rising priority."""
+        found = []
+        for task in self.tasks:
+            cases = [case for cohort in task for part in self.split(cohort.name) for case in part]
+            seen = tuple(m for m in self.any_input if any(m in case.images for case in cases))
+            found.append((seen, task[0].code_map.annotates))
+        return tuple(found)
+
     def inputs(self, task: Sequence[Cohort]) -> tuple[str, ...]:
         """Return what the network of a task sees if it has inputs of its own.
 
