@@ -44,7 +44,7 @@ def test_translate_names_an_unmapped_code() -> None:
     assert code_map.translate(np.array([[0, 1], [1, 0]])).tolist() == [[0, 1], [1, 0]]
     with pytest.raises(UserError, match=r"code 2 \(1 voxel\) has no mapping \(mapped: \[0, 1\]; 'other"):
         code_map.translate(np.array([0, 1, 2]))
-    with pytest.raises(UserError, match="code 0.5 has no mapping"):
+    with pytest.raises(UserError, match="holds 1 values that are no codes, such as 0.5"):
         code_map.translate(np.array([0, 0.5]))
 
 

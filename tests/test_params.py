@@ -178,8 +178,9 @@ def test_bad_bases(tmp_path: Path) -> None:
 
 def test_words_that_yaml_takes_for_truth_values(tmp_path: Path) -> None:
     file = tmp_path / "p.yaml"
+    scenario = "scenarios: {s: {train: [a], test: a, modalities: [T1]}}\n"
     for codes, value in (("{1: ON}", True), ("{1: no}", False)):
-        file.write_text(f"cohorts: {{a: {{source: table, manifest: m.csv, codes: {codes}}}}}\nscenarios: {{}}\n")
+        file.write_text(f"cohorts: {{a: {{source: table, manifest: m.csv, codes: {codes}}}}}\n{scenario}")
         with pytest.raises(UserError, match=f"got '{value}' .YAML takes .* if it is a name, quote it"):
             load_params(file)
 

@@ -148,6 +148,7 @@ def _stage(params_file: Path) -> Any:
             yield study
         finally:
             notebook_setup.start_notebook, finished_runs.prediction = kept
+            use_style()
 
 
 def _numbers(name: str) -> np.random.Generator:
