@@ -123,6 +123,8 @@ class Study:
         for model in scenario.models:
             if model not in self.models:
                 raise UserError(f"{where}.models: unknown model '{model}'{suggest(model, self.models)}")
+            if self.models[model].inputs == "any" and self.models[model].networks != "one":
+                raise UserError(f"{self.params_file}: models.{model}.inputs: 'any' needs one network for all tasks")
         for cohort in (*scenario.train, scenario.test):
             for modality in scenario.modalities:
                 if modality not in cohort.modalities:

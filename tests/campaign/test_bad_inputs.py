@@ -288,6 +288,13 @@ BAD: dict[str, tuple[Damage, str]] = {
         params("  patch_size: [8, 8, 8]", "  patch_size: [8, 8, 7]"),
         "toy.yaml: .*patch",
     ),
+    "any inputs of several networks": (
+        both(
+            params("precision:", "models: {x: {inputs: any, networks: per_task}}\nprecision:"),
+            params("[cross_entropy,", "[x,"),
+        ),
+        "models.x.inputs: 'any' needs one network for all tasks",
+    ),
     "an unknown device": (
         params("precision:", "device: gpu\nprecision:"),
         "device: 'gpu' is not one of auto, cpu, cuda",
