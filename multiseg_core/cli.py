@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .params import InferenceParams
-from .utils.errors import UserError, one_line
+from .utils.errors import UserError, is_full_disk, one_line
 
 if TYPE_CHECKING:
     from .study.study import Study
@@ -53,6 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         for line in str(error).splitlines():
             print(f"multiseg: error: {line}", file=sys.stderr)
+        if is_full_disk(error):
+            print(f"multiseg: error: {FULL_DISK}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("multiseg: interrupted; run the command again to go on: finished work is kept", file=sys.stderr)
@@ -63,9 +65,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if options.debug:
             raise
-        print(f"multiseg: error: {type(error).__name__}: {one_line(error)} (--debug shows where)", file=sys.stderr)
+        what = f"{type(error).__name__}: {one_line(error)} (--debug shows where)"
+        print(f"multiseg: error: {FULL_DISK if is_full_disk(error) else what}", file=sys.stderr)
         return 1
     return 0
+
+
+FULL_DISK = "No space left on the disk; free some and run the command again: finished work is kept"
 
 
 def build_parser() -> argparse.ArgumentParser:
