@@ -1,3 +1,6 @@
+from multiseg_core.utils.errors import UserError, is_full_disk
+
+
 def test_a_full_disk_in_the_words_of_the_libraries() -> None:
     for error in (
         OSError(28, "No space left on device"),
