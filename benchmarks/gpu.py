@@ -76,19 +76,19 @@ def run(table: Table) -> None:
     compute = Compute.resolve("cuda", "auto")
     cases = stored_cases()
     cohort = SamplingCohort(cases, np.arange(pipelines.N_CLASSES, dtype=np.uint8), ("T1", "FLAIR"))
-    volumes = [pipelines.volume(np.array(c.images[list(cohort.channels)]), np.array(c.target)) for c in cases]
+    volumes = [pipelines.volume(np.array(c.images), np.array(c.target)) for c in cases]
     for batch_size, size in SHAPES:
         what = f"training on the GPU, base {BASE_FILTERS}, {batch_size} x {size}^3"
         step = Step(compute)
         sampler = ResidentSampler([cohort], (size,) * 3, batch_size, 0, device=compute.device)
         fixed = sampler.batch(0)
         numbers = iter(range(10**9))
-        pure = measure(lambda step=step, fixed=fixed: step(*fixed))
-        ours = measure(lambda step=step, draw=sampler.batch, numbers=numbers: step(*draw(next(numbers))))
+        pure = measure(lambda step=step, fixed=fixed: step(*fixed[:2]))
+        ours = measure(lambda step=step, draw=sampler.batch, numbers=numbers: step(*draw(next(numbers))[:2]))
         table.add(what, "the network alone, on a fixed batch", rate_of_patches(ours, batch_size),
                   rate_of_patches(pure, batch_size), "patches/s")  # fmt: skip
         compiled = Step(compute, compiled=True)
-        alone = measure(lambda step=compiled, fixed=fixed: step(*fixed))
+        alone = measure(lambda step=compiled, fixed=fixed: step(*fixed[:2]))
         table.add(what, "the network alone, through torch.compile", rate_of_patches(ours, batch_size),
                   rate_of_patches(alone, batch_size), "patches/s")  # fmt: skip
         if (batch_size, size) != (pipelines.BATCH, pipelines.SIZE):

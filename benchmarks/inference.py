@@ -42,7 +42,7 @@ def trained_network(base_filters: int = 16) -> UNet:
     network = network.to(memory_format=torch.channels_last_3d).train()
     optimiser = torch.optim.Adam(network.parameters(), lr=3e-3, fused=True)
     for step in range(STEPS):
-        images, target = sampler.batch(step)
+        images, target, *_ = sampler.batch(step)
         with FAST.autocast():
             logits = network(FAST.place(images))
         optimiser.zero_grad()

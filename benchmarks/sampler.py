@@ -51,7 +51,13 @@ def volume(images: np.ndarray, target: np.ndarray) -> SimpleNamespace:
     """Return a case in memory, with what `PatchSampler` needs of a stored case."""
     voxels = {label: np.flatnonzero(target == label) for label in range(1, N_CLASSES)}
     return SimpleNamespace(
-        images=images, target=target, shape=target.shape, voxels=voxels, cohort="", channels=lambda names: [0, 1]
+        images=images,
+        target=target,
+        shape=target.shape,
+        voxels=voxels,
+        cohort="",
+        mirror_axis=0,
+        channels_or_none=lambda names: [0, 1],
     )
 
 
@@ -60,7 +66,7 @@ def our_batches(cases: Cases, folder: Path) -> Iterator[Batches]:
     """Our sampler; classes are the positions in the cases' label sets."""
     cohort = SamplingCohort(cases, np.arange(N_CLASSES, dtype=np.uint8), MODALITIES)
     sampler = PatchSampler([cohort], PATCH, BATCH, seed=0, noise_sd=NOISE_SD)
-    yield (sampler.batch(step) for step in itertools.count())
+    yield (sampler.batch(step)[:2] for step in itertools.count())
 
 
 @contextmanager

@@ -132,7 +132,7 @@ def overhead(table: Table, compute: Compute) -> None:
         return Trainer(Path("never written"), network, loss, samplers, params, seed=0, compute=compute, facts={})
 
     trainer, other = make(), make()
-    images, target = trainer.train_sampler.batch(0)
+    images, target, *_ = trainer.train_sampler.batch(0)
     images = compute.place(images)
 
     def fixed_batch() -> None:
@@ -156,7 +156,7 @@ def overhead(table: Table, compute: Compute) -> None:
     spent: dict[str, list[float]] = {"sampler": [], "layout": [], "seed, learning rate, mode": []}
     for step in range(10_000, 10_040):
         times = [time.perf_counter()]
-        images_of_step, target_of_step = trainer.train_sampler.batch(step)
+        images_of_step, target_of_step, *_ = trainer.train_sampler.batch(step)
         times.append(time.perf_counter())
         compute.place(images_of_step), target_of_step.to(compute.device)
         times.append(time.perf_counter())

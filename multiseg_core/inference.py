@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from .networks import build_network
+from .networks import Conditioned, build_network
 from .params import InferenceParams, PreprocessingParams
 from .preprocessing.grids import Grid
 from .preprocessing.prepare import Prepared, to_native
@@ -21,7 +21,7 @@ from .utils.compute import Compute
 from .utils.errors import UserError
 from .utils.files import atomic_path
 
-FORMAT = 2
+FORMAT = 3
 
 _CHOICES = ("clip_to_brain", "precision", "brain_from", "codes")
 
@@ -44,6 +44,8 @@ class Member:
         Those that it is given if they are there, of one that reads any subset; None for all.
     paints
         Those of its labels that count; None for all.
+    task
+        That it is asked for, of one that is conditioned.
     """
 
     network: nn.Module
@@ -52,6 +54,7 @@ class Member:
     modalities: tuple[str, ...]
     sees: tuple[str, ...] | None = None
     paints: tuple[str, ...] | None = None
+    task: int | None = None
 
     @property
     def reads_any(self) -> bool:
@@ -76,7 +79,8 @@ class Member:
     @functools.cached_property
     def ready(self) -> nn.Module:
         """The network as it predicts fastest, see `fold_normalisation`."""
-        return fold_normalisation(self.network)
+        network = self.network.bound(self.task or 0) if isinstance(self.network, Conditioned) else self.network
+        return fold_normalisation(network)
 
 
 @dataclass
@@ -134,6 +138,7 @@ class Segmenter:
                     "modalities": list(m.modalities),
                     "sees": None if m.sees is None else list(m.sees),
                     "paints": None if m.paints is None else list(m.paints),
+                    "task": m.task,
                 }
                 for m in self.members
             ],
@@ -154,7 +159,9 @@ class Segmenter:
                     m["spec"],
                     tuple(m["labels"]),
                     tuple(m["modalities"]),
-                    *(None if m[key] is None else tuple(m[key]) for key in ("sees", "paints")),
+                    sees=None if m["sees"] is None else tuple(m["sees"]),
+                    paints=None if m["paints"] is None else tuple(m["paints"]),
+                    task=m["task"],
                 )
                 for m in content["members"]
             ]

@@ -39,6 +39,21 @@ class Loss(_Choices):
     """Keyword arguments of the loss."""
 
 
+class Sampling(_Choices):
+    """Where training patches lie; in a params file a bare name will do."""
+
+    name: Literal["relevant", "uniform"] = "relevant"
+    """``relevant``, around a drawn label, or ``uniform``, anywhere in the brain (thesis 3.4 compares the two)."""
+    cohorts: dict[str, Annotated[float, Field(gt=0, strict=False)]] = {}
+    """Cohort -> how often its patches are drawn, compared with those of others; 1 if it is not named."""
+    labels: dict[str, Annotated[float, Field(gt=0, strict=False)]] = {}
+    """Label -> how often patches aim at it, compared with the other labels of a case; 1 if it is not named."""
+
+
+def _named(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
 class Model(_Choices):
     """What a model name stands for."""
 
@@ -57,12 +72,14 @@ class Model(_Choices):
     ``selective``: all else is background or any label that the cohort does not draw. ``complete``: as selective, with
     the background filled from complete labels, an upper bound, where somebody knows the truth. ``pseudo``: networks of
     the single tasks first label what the other cohorts leave out."""
-    loss: Annotated[
-        Loss, BeforeValidator(lambda v: {"name": v} if isinstance(v, str) else v, json_schema_input_type=str | Loss)
-    ] = Loss(name="SelectiveCrossEntropy")
+    loss: Annotated[Loss, BeforeValidator(_named, json_schema_input_type=str | Loss)] = Loss(
+        name="SelectiveCrossEntropy"
+    )
     """The loss; on targets of single classes, such as naive ones, selective cross-entropy is plain cross-entropy."""
-    sampling: Literal["relevant", "uniform"] = "relevant"
-    """Where training patches lie: around a drawn label, or anywhere in the brain (thesis 3.4 compares the two)."""
+    sampling: Annotated[
+        Sampling, BeforeValidator(_named, json_schema_input_type=Literal["relevant", "uniform"] | Sampling)
+    ] = Sampling()
+    """Where training patches lie."""
     networks: Literal["one", "per_task"] = "one"
     """One network for all tasks, or one for each, merged by priority (thesis 3.2.2)."""
     inputs: Literal["shared", "own", "any"] = "shared"
@@ -70,6 +87,11 @@ class Model(_Choices):
     the test cohort have, where the scenario says ``own_modalities``. ``any``: one network for every subset of the
     modalities of its cohorts; absent ones are masked, present ones dropped at random in training
     (``network: {modality_dropout: 0.5}``). It is asked once per task, with what that task's cohorts have."""
+    head: Literal["softmax", "sigmoid", "conditioned"] = "softmax"
+    """``softmax``: classes that exclude each other. ``sigmoid``: one binary output per label, so that labels may lie
+    over each other, see `multiseg_core.networks.SigmoidHead`; takes the loss ``SelectiveSigmoid``. ``conditioned``: one
+    network that is told which task it works for and is asked for each in turn, see
+    `multiseg_core.networks.Conditioned`; with naive targets it learns each task as its own cohorts draw it."""
     network: dict[str, Any] | None = None
     """Changes to the study's ``network``, for this model only; with a ``name``, another network altogether."""
     training: dict[str, Any] | None = None
@@ -107,6 +129,14 @@ MODELS: Mapping[str, Model] = {
         title="Selective CE\n+ exclusion", spanish="E. C. selectiva\n+ exclusión", colour="#5E7F2A", marker="*",
         loss=Loss(name="SelectiveExclusion"),
     ),
+    "sigmoid": Model(
+        title="Sigmoid\nheads", spanish="Salidas\nsigmoides", colour="#A65E2E", marker="8", head="sigmoid",
+        loss=Loss(name="SelectiveSigmoid"),
+    ),
+    "conditioned": Model(
+        title="Conditioned\non the task", spanish="Condicionada\na la tarea", colour="#7A7F1C", marker="H",
+        targets="naive", head="conditioned",
+    ),
     "any_modalities": Model(
         title="Any\nmodalities", spanish="Cualquier\nmodalidad", colour="#2F6F7E", marker="h", inputs="any",
     ),
@@ -116,12 +146,13 @@ MODELS: Mapping[str, Model] = {
     ),
     UNIFORM: Model(
         title="Selective CE,\nuniform patches", spanish="E. C. selectiva,\nparches uniformes",
-        colour=_PALER, hatch="...", marker="v", sampling="uniform",
+        colour=_PALER, hatch="...", marker="v", sampling=Sampling(name="uniform"),
     ),
     # patches around labels nearly always hold what their cohort draws; elsewhere the set of the patch is another one
     "patchwise_selective_cross_entropy_uniform": Model(
         title="Patch-wise sel. CE,\nuniform patches", spanish="E. C. sel. por parche,\nparches uniformes",
-        colour=_PALER, hatch="xxx", marker="X", loss=Loss(name="PatchwiseSelectiveCrossEntropy"), sampling="uniform",
+        colour=_PALER, hatch="xxx", marker="X", loss=Loss(name="PatchwiseSelectiveCrossEntropy"),
+        sampling=Sampling(name="uniform"),
     ),
     # as pseudo-labels need them, so they are trained but once
     SEPARATE_SHARED: Model(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
 import itertools
@@ -204,6 +205,118 @@ class AnyInputs(nn.Module):
         return result
 
 
+class SigmoidHead(nn.Module):
+    """One binary output per label, in the place of classes that exclude each other.
+
+    The background gets the logit 0, a label that of its own output. So the label is there where its logit is above the
+    background's; their sigmoid is p_label / (p_label + p_background) of a softmax; and the most probable class is
+    the background where no label is there, else the likeliest label.
+
+    Parameters
+    ----------
+    network
+        Any network with one output less than there are classes.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        self.size_divisor = network.size_divisor
+        self.reach = getattr(network, "reach", None)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the logits of a batch, (N, C, *spatial), the first 0."""
+        logits = self.network(x)
+        return torch.cat([torch.zeros_like(logits[:, :1]), logits], dim=1)
+
+
+class _ConditionalNorm(nn.Module):
+    """A normalisation whose result is scaled and shifted as the task of each sample asks for."""
+
+    def __init__(self, norm: nn.Module, n_tasks: int) -> None:
+        super().__init__()
+        self.norm = norm
+        n = int(getattr(norm, "num_features", 0) or norm.num_channels)  # type: ignore[arg-type]
+        # vectors, one per task, so that no weight decay is for them
+        self.scale = nn.ParameterList([nn.Parameter(torch.zeros(n)) for _ in range(n_tasks)])
+        self.shift = nn.ParameterList([nn.Parameter(torch.zeros(n)) for _ in range(n_tasks)])
+        self.task: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.norm(x)
+        shape = (len(y), -1, *[1] * (y.ndim - 2))
+        scale, shift = (torch.stack(list(of))[self.task].view(shape).to(y.dtype) for of in (self.scale, self.shift))
+        result: Tensor = y * (1 + scale) + shift
+        return result
+
+    def bound(self, task: int) -> nn.Module:
+        """Return a plain normalisation that does the same for one task."""
+        norm: Any = copy.deepcopy(self.norm)
+        scale, shift = 1 + self.scale[task].detach(), self.shift[task].detach()
+        weight = torch.ones_like(scale) if norm.weight is None else norm.weight.detach()
+        bias = torch.zeros_like(shift) if norm.bias is None else norm.bias.detach()
+        norm.weight, norm.bias = nn.Parameter(weight * scale), nn.Parameter(bias * scale + shift)
+        norm.affine = True
+        bound: nn.Module = norm
+        return bound
+
+
+_NORMALISATIONS = (
+    nn.BatchNorm2d, nn.BatchNorm3d, nn.InstanceNorm2d, nn.InstanceNorm3d, nn.GroupNorm,
+)  # fmt: skip
+
+
+class Conditioned(nn.Module):
+    """Makes a network answer for the task that it is asked for.
+
+    After every normalisation, features are multiplied by 1 + scale and shifted, by numbers of the task (FiLM, Perez et
+    al. 2018, with a vector per task; for partial labels compare DoDNet, Zhang et al. 2021). They begin at 0, so that a
+    network of one task is the bare network.
+
+    Parameters
+    ----------
+    network
+        Any network with normalisation layers; changed in place.
+    n_tasks
+        Number of tasks.
+    """
+
+    def __init__(self, network: nn.Module, n_tasks: int) -> None:
+        super().__init__()
+        self.network = network
+        self.n_tasks = n_tasks
+        self.size_divisor = network.size_divisor
+        self.reach = getattr(network, "reach", None)
+        found = [
+            (module, name)
+            for module in network.modules()
+            for name, child in module.named_children()
+            if isinstance(child, _NORMALISATIONS)
+        ]
+        if not found:
+            raise UserError("head: conditioned needs a network with normalisation layers")
+        for module, name in found:
+            setattr(module, name, _ConditionalNorm(getattr(module, name), n_tasks))
+
+    def forward(self, x: Tensor, task: Tensor | None = None) -> Tensor:
+        """Return the logits of a batch (N, M, *spatial) for the tasks (N,) of its samples, by default the first."""
+        task = torch.zeros(len(x), dtype=torch.int64, device=x.device) if task is None else task
+        for module in self.network.modules():
+            if isinstance(module, _ConditionalNorm):
+                module.task = task
+        result: Tensor = self.network(x)
+        return result
+
+    def bound(self, task: int) -> nn.Module:
+        """Return a copy that answers for one task, at the cost of the bare network."""
+        network = copy.deepcopy(self.network)
+        for module in list(network.modules()):
+            for name, child in list(module.named_children()):
+                if isinstance(child, _ConditionalNorm):
+                    setattr(module, name, child.bound(task))
+        return network
+
+
 NETWORKS: Mapping[str, type[nn.Module]] = {"unet": UNet}
 """Networks by the name that a params file gives; those of MONAI are found by theirs."""
 
@@ -229,7 +342,7 @@ def build_network(spec: Mapping[str, Any], in_channels: int, out_channels: int) 
     ----------
     spec
         ``name``, see `network_class`, and keyword arguments; with ``modality_dropout``, it reads any subset of its
-        channels, see `AnyInputs`.
+        channels, see `AnyInputs`; with ``head: sigmoid`` see `SigmoidHead`; with ``tasks`` see `Conditioned`.
     in_channels, out_channels
         Number of modalities and of classes.
 
@@ -245,6 +358,7 @@ def build_network(spec: Mapping[str, Any], in_channels: int, out_channels: int) 
     """
     options = dict(spec)
     name, dropout = str(options.pop("name", "unet")), options.pop("modality_dropout", None)
+    head, tasks = options.pop("head", None), options.pop("tasks", None)
     if dropout is not None and not (isinstance(dropout, int | float) and 0 <= dropout < 1):
         raise UserError(f"network: modality_dropout must lie in [0, 1), got {dropout}")
     made_by = network_class(name)
@@ -254,8 +368,11 @@ def build_network(spec: Mapping[str, Any], in_channels: int, out_channels: int) 
     for key in options:
         if key not in known:
             raise UserError(f"network: {name} has no option '{key}'{suggest(key, known)}")
-    network = finished(made_by(in_channels=in_channels, out_channels=out_channels, **options))
-    return network if dropout is None else AnyInputs(network, dropout)
+    binary = head == "sigmoid"
+    network = finished(made_by(in_channels=in_channels, out_channels=out_channels - binary, **options))
+    network = SigmoidHead(network) if binary else network
+    network = network if dropout is None else AnyInputs(network, dropout)
+    return network if tasks is None else Conditioned(network, tasks)
 
 
 def finished(network: nn.Module) -> nn.Module:

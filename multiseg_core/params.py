@@ -66,6 +66,9 @@ Name = Annotated[Text, _must(lambda v: re.fullmatch(r"[A-Za-z0-9][\w.+-]{0,60}",
 Some = Annotated[list[Text], Field(min_length=1), _distinct("an entry")]
 CodeValue = Text | list[Text]
 
+MODALITY_DROPOUT = 0.5
+"""How often a network for any modalities is trained without one that is there, unless its model says otherwise."""
+
 EACH_SCENARIO = "scenarios"
 """Stands in ``notebooks`` for the notebooks of the scenarios."""
 
@@ -283,9 +286,16 @@ class Params:
     """Models of the study's own by name, see `multiseg_core.models.Model`; an entry with the name of a built-in model
     changes only the choices that it states."""
 
-    def network_for(self, model: Model) -> dict[str, Any]:
-        """Return the ``network`` of a model: the study's, with what the model changes."""
-        return joined(self.network, model.network or {})
+    def network_for(self, model: Model, n_tasks: int = 1) -> dict[str, Any]:
+        """Return the ``network`` of a model: the study's, with what the model changes, and what its choices ask for."""
+        spec: dict[str, Any] = dict(joined(self.network, model.network or {}))
+        if model.inputs == "any":
+            spec = {"modality_dropout": MODALITY_DROPOUT, **spec}
+        if model.head == "sigmoid":
+            spec["head"] = "sigmoid"
+        elif model.head == "conditioned":
+            spec["tasks"] = n_tasks
+        return spec
 
     def training_for(self, model: Model) -> TrainingParams:
         """Return the ``training`` of a model: the study's, with what the model changes."""

@@ -1,7 +1,8 @@
 """Patches for training (thesis 3.4 and 3.6).
 
 Each patch is drawn in five steps: a cohort, a case of it, a drawn label present in the case, a voxel of that label,
-and a patch that contains the voxel, all uniformly. Then it is mirrored with probability 1/2 and gets Gaussian noise.
+and a patch that contains the voxel, all uniformly, but for weights that cohorts and labels may be given. Then it is
+mirrored with probability 1/2 and gets Gaussian noise.
 Uniform sampling, kept for comparison, takes any voxel of the brain in place of the third and fourth step. Of patches
 that all contain a drawn label none lies far from the brain; a share of them may lie anywhere in the image instead.
 All random numbers of a step come from (seed, step), so any batch can be made again, in any order.
@@ -14,10 +15,11 @@ however large the data are.
 
 from __future__ import annotations
 
+import bisect
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -46,6 +48,12 @@ class SamplingCohort:
         As `lookup`, in patches that are mirrored; where left and right have labels of their own, these change places.
     controls
         Its background says something on its own, as of healthy controls: cases without any drawn label are of use.
+    task
+        Number of the task that it is for, of a network that is told.
+    weight
+        How often it is drawn, compared with others.
+    label_weights
+        Position in the cases' `sets` -> how often that label is aimed at; 1 for the others.
     """
 
     cases: Sequence[StoredCase]
@@ -53,6 +61,30 @@ class SamplingCohort:
     modalities: Sequence[str]
     mirrored: np.ndarray | None = None
     controls: bool = False
+    task: int = 0
+    weight: float = 1.0
+    label_weights: Mapping[int, float] = field(default_factory=dict)
+
+
+class Batch(NamedTuple):
+    """Some patches, and what is known of the cohorts that they are from.
+
+    Attributes
+    ----------
+    images
+        (N, M, *patch) float32.
+    target
+        (N, *patch) int64 row numbers.
+    task
+        (N,) int64, see `SamplingCohort`.
+    background
+        (N,) int64, the row that stands for the background of each patch's cohort.
+    """
+
+    images: torch.Tensor
+    target: torch.Tensor
+    task: torch.Tensor
+    background: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -148,6 +180,11 @@ class PatchSampler:
                 names = sorted({case.cohort for case in cohort.cases}) or ["?"]
                 raise UserError(f"cohort {names[0]}: none of {len(cohort.cases)} cases carries a label to sample")
         self._labels = [[sorted(case.voxels) for case in c.cases] for c in cohorts]
+        self._cohort_shares = _shares([c.weight for c in cohorts])
+        self._label_shares = [
+            [_shares([c.label_weights.get(label, 1.0) for label in labels]) for labels in of_cases]
+            for c, of_cases in zip(cohorts, self._labels, strict=True)
+        ]
         n_numbers = max(len(c.modalities) for c in cohorts) * math.prod(self.patch_size)
         n_pool = max(NOISE_POOL, 4 * n_numbers) if noise_sd > 0 else n_numbers
         self._noise_starts = n_pool - n_numbers + 1
@@ -163,7 +200,7 @@ class PatchSampler:
 
     def _draw(self, numbers: Iterator[float]) -> PatchDraw:
         """Turn numbers in [0, 1) into a draw."""
-        k = int(next(numbers) * len(self.cohorts))
+        k = _weighted(self._cohort_shares, next(numbers))
         i = _choose(self._usable[k], next(numbers))
         case = self.cohorts[k].cases[i]
         if self.anywhere_fraction > 0 and next(numbers) < self.anywhere_fraction:
@@ -176,7 +213,7 @@ class PatchSampler:
             flat = brain.voxel(next(numbers))
             label = int(case.target.flat[flat])
         else:
-            label = _choose(self._labels[k][i], next(numbers))
+            label = self._labels[k][i][_weighted(self._label_shares[k][i], next(numbers))]
             flat = int(_choose(case.voxels[label], next(numbers)))
         _, n_y, n_z = case.shape
         voxel = (flat // (n_y * n_z), flat // n_z % n_y, flat % n_z)
@@ -193,13 +230,20 @@ class PatchSampler:
         self._fill(draw, image, target)
         return image, target
 
-    def batch(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the batch of a step: images (N, M, *patch) float32 and target rows (N, *patch) int64."""
+    def batch(self, step: int) -> Batch:
+        """Return the batch of a step."""
         images = np.empty((self.batch_size, len(self.cohorts[0].modalities), *self.patch_size), dtype=np.float32)
         targets = np.empty((self.batch_size, *self.patch_size), dtype=np.uint8)
-        for draw, image, target in zip(self.draw(step), images, targets, strict=True):
+        draws = self.draw(step)
+        for draw, image, target in zip(draws, images, targets, strict=True):
             self._fill(draw, image, target)
-        return torch.from_numpy(images), torch.from_numpy(targets.astype(np.int64))
+        return Batch(torch.from_numpy(images), torch.from_numpy(targets.astype(np.int64)), *self._origin(draws))
+
+    def _origin(self, draws: Sequence[PatchDraw]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the tasks and the background rows of some patches."""
+        of = [self.cohorts[draw.cohort] for draw in draws]
+        rows = [c.mirrored if d.flip and c.mirrored is not None else c.lookup for c, d in zip(of, draws, strict=True)]
+        return torch.tensor([c.task for c in of]), torch.tensor([int(lookup[0]) for lookup in rows])
 
     def _fill(self, draw: PatchDraw, image: np.ndarray, target: np.ndarray) -> None:
         """Write the patch of a draw into two arrays."""
@@ -257,6 +301,21 @@ def _choose(items: Sequence[int] | np.ndarray, number: float) -> int:
     return items[int(number * len(items))]
 
 
+def _shares(weights: Sequence[float]) -> list[float]:
+    """Return for each of some things the share of those up to it, by weight; nothing if all weigh the same."""
+    if len(set(weights)) < 2:
+        return [0.0] * len(weights)
+    ends = np.cumsum(weights)
+    return [float(end) for end in ends / ends[-1]]
+
+
+def _weighted(shares: Sequence[float], number: float) -> int:
+    """Choose a place by a number in [0, 1) and the result of `_shares`."""
+    if not shares[-1]:
+        return int(number * len(shares))
+    return bisect.bisect_right(shares, number)
+
+
 def _corner(voxel: int, patch: int, size: int, number: float) -> int:
     """Choose the first index of a patch that contains `voxel` and stays inside the volume if it fits."""
     if patch >= size:
@@ -312,10 +371,10 @@ class ResidentSampler(PatchSampler):
         """Return the size of the data on the device: images in float32 and targets in bytes."""
         return sum((4 * len(c.modalities) + 1) * math.prod(case.shape) for c in cohorts for case in c.cases)
 
-    def batch(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the batch of a step, on the device: images (N, M, *patch) float32, target rows (N, *patch) int64."""
-        rows = []
-        for draw in self.draw(step):
+    def batch(self, step: int) -> Batch:
+        """Return the batch of a step, images and target on the device."""
+        rows, draws = [], self.draw(step)
+        for draw in draws:
             at = int(self._first_case[draw.cohort]) + draw.case
             mirrored = [axis == self.cohorts[draw.cohort].cases[draw.case].mirror_axis for axis in range(3)]
             turned = [draw.flip and this for this in mirrored]
@@ -340,7 +399,7 @@ class ResidentSampler(PatchSampler):
             images = images + self._device_noise[noise.view(-1, 1, 1, 1, 1) + self._in_patch]
         positions = torch.where(inside, self._targets[index], 0).long()  # what is beyond a volume is its background
         way, of = (column.view(-1, 1, 1, 1) for column in (flip.amax(1), cohort))
-        return images, self._rows[way, of, positions].long()
+        return Batch(images, self._rows[way, of, positions].long(), *self._origin(draws))
 
 
 def make_sampler(compute: Compute, cohorts: Sequence[SamplingCohort], *arguments: Any, **options: Any) -> PatchSampler:

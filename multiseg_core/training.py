@@ -17,8 +17,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .losses import Selective
+from .networks import Conditioned
 from .params import TrainingParams
-from .samplers import PatchSampler
+from .samplers import Batch, PatchSampler
 from .utils.compute import Compute
 from .utils.errors import UserError
 from .utils.files import atomic_path, write_json
@@ -115,14 +117,12 @@ class Trainer:
 
     def train_step(self) -> Tensor:
         """Do one optimiser step and return its loss."""
-        images, target = self.train_sampler.batch(self.step)
+        batch = self.train_sampler.batch(self.step)
         torch.manual_seed(_mix(self.seed, self.step))  # dropout of this step, whatever happened before
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(self.params, self.step)
         self.network.train()
-        with self.compute.autocast():
-            logits = self.network(self.compute.place(images))
-        loss = self.loss(logits, target.to(self.compute.device))
+        loss = self._loss_of(batch)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         self.optimiser.step()
@@ -135,11 +135,18 @@ class Trainer:
         self.network.eval()
         total = 0.0
         for i in range(self.params.validation_patches):
-            images, target = self.validation_sampler.batch(i)
-            with self.compute.autocast():
-                logits = self.network(self.compute.place(images))
-            total += float(self.loss(logits, target.to(self.compute.device)))
+            total += float(self._loss_of(self.validation_sampler.batch(i)))
         return total / self.params.validation_patches
+
+    def _loss_of(self, batch: Batch) -> Tensor:
+        """Return the loss of a batch; tell the network its tasks, and the loss its backgrounds, if they ask."""
+        device = self.compute.device
+        task = {"task": batch.task.to(device)} if isinstance(self.network, Conditioned) else {}
+        background = {"background": batch.background} if isinstance(self.loss, Selective) else {}
+        with self.compute.autocast():
+            logits = self.network(self.compute.place(batch.images), **task)
+        loss: Tensor = self.loss(logits, batch.target.to(device), **background)
+        return loss
 
     # -- the whole training ------------------------------------------------------------------------------------
 

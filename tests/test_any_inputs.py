@@ -81,10 +81,10 @@ def test_it_sees_what_there_is_and_is_asked_task_by_task(study: Study, tmp_path:
     run = study.find_run("both/any_modalities/0")
     (network,) = run.networks
     assert network.modalities == ("T1", "FLAIR") and network.network["modality_dropout"] == 0.5
-    assert run.asks == ((("T1",), ("csf", "gm", "wm")), (("T1", "FLAIR"), ("wmh",)))
+    assert run.asks == ((("T1",), ("csf", "gm", "wm"), None), (("T1", "FLAIR"), ("wmh",), None))
     anatomy, _ = runs.sampling_cohorts(network, network.cohorts[0], study.store)
     trainer_batch = runs.make_trainer(network, study.store, study.params, runs.Compute.resolve("cpu", "float32"))
-    images, _ = trainer_batch.train_sampler.batch(0)
+    images = trainer_batch.train_sampler.batch(0).images
     absent = images.isnan().flatten(2).all(2)
     draws = trainer_batch.train_sampler.draw(0)
     assert absent.tolist() == [[False, draw.cohort == 0] for draw in draws]

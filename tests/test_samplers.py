@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -94,14 +95,34 @@ def test_distribution_of_the_five_steps(cohorts: list[SamplingCohort]) -> None:
     uniform([sum(d.flip for d in draws), sum(not d.flip for d in draws)])
 
 
+def test_cohorts_and_labels_are_drawn_by_their_weights(cohorts: list[SamplingCohort]) -> None:
+    weighted = [replace(cohorts[0], weight=3, label_weights={1: 0.5}), cohorts[1]]
+    draws = PatchSampler(weighted, (4, 4, 4), 4000, seed=7).draw(0)
+    counts = [sum(d.cohort == k for d in draws) for k in (0, 1)]
+    assert stats.chisquare(counts, [3000, 1000]).pvalue > 1e-3
+    both = [d.label for d in draws if d.cohort == 0 and d.case == 0]
+    assert stats.chisquare(np.bincount(both)[1:], [len(both) / 3, 2 * len(both) / 3]).pvalue > 1e-3
+    # equal weights of any size are no weights
+    equal = [replace(cohort, weight=2.5) for cohort in cohorts]
+    assert PatchSampler(equal, (4, 4, 4), 50, seed=7).draw(3) == PatchSampler(cohorts, (4, 4, 4), 50, seed=7).draw(3)
+
+
+def test_a_batch_tells_tasks_and_backgrounds(cohorts: list[SamplingCohort]) -> None:
+    told = [replace(cohorts[0], task=1, mirrored=np.array([4, 2, 1], np.uint8)), replace(cohorts[1], task=0)]
+    sampler = PatchSampler(told, (4, 4, 4), 40, seed=1)
+    batch, draws = sampler.batch(0), sampler.draw(0)
+    assert batch.task.tolist() == [1 - d.cohort for d in draws]
+    assert batch.background.tolist() == [4 if d.cohort or d.flip else 5 for d in draws]
+
+
 def test_batches_are_a_function_of_seed_and_step(cohorts: list[SamplingCohort]) -> None:
     a, b = (PatchSampler(cohorts, (4, 4, 4), 5, seed=1) for _ in range(2))
     a.batch(0)
-    images, target = a.batch(1)  # the second batch of one sampler, the first of the other
-    again, target_again = b.batch(1)
+    images, target, *_ = a.batch(1)  # the second batch of one sampler, the first of the other
+    again, target_again, *_ = b.batch(1)
     assert np.array_equal(images, again) and np.array_equal(target, target_again)
     assert images.shape == (5, 2, 4, 4, 4) and target.shape == (5, 4, 4, 4)
-    other, _ = PatchSampler(cohorts, (4, 4, 4), 5, seed=2).batch(1)
+    other = PatchSampler(cohorts, (4, 4, 4), 5, seed=2).batch(1).images
     assert not np.array_equal(images, other)
 
 

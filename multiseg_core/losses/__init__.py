@@ -17,13 +17,17 @@ from .cross_entropy import PatchwiseSelectiveCrossEntropy, SelectiveCrossEntropy
 from .dice import SelectiveDice, SoftDice
 from .exclusion import SelectiveExclusion
 from .selective import Selective
+from .sigmoid import SelectiveSigmoid
 
 __all__ = [
     "PatchwiseSelectiveCrossEntropy", "Selective", "SelectiveCrossEntropy", "SelectiveDice", "SelectiveExclusion",
-    "SoftDice",
+    "SelectiveSigmoid", "SoftDice",
 ]  # fmt: skip
 
-OWN = ("PatchwiseSelectiveCrossEntropy", "SelectiveCrossEntropy", "SelectiveDice", "SelectiveExclusion", "SoftDice")
+OWN = (
+    "PatchwiseSelectiveCrossEntropy", "SelectiveCrossEntropy", "SelectiveDice", "SelectiveExclusion",
+    "SelectiveSigmoid", "SoftDice",
+)  # fmt: skip
 """Losses of this package by name; in a params file, ``monai.NAME`` and ``torch.NAME`` stand for those of others."""
 
 

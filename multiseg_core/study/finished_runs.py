@@ -58,7 +58,7 @@ def load_segmenter(run: Run, params: Params) -> Segmenter:
     """Put the trained networks of a run together, with all that a prediction must do as the run does it."""
     members = [load_member(network) for network in run.networks]
     if run.asks:  # one network, asked task by task
-        members = [replace(members[0], sees=sees, paints=paints) for sees, paints in run.asks]
+        members = [replace(members[0], **ask._asdict()) for ask in run.asks]
     maskless = [case for case in run.test_cases if case.brain_mask is None]
     return Segmenter(
         members,

@@ -19,24 +19,22 @@ from ..models import SEPARATE, Model
 from ..params import Params, TrainingParams, swaps
 from ..preprocessing.store import Store
 from ..utils.fingerprints import code_fingerprint, fingerprint
-from .scenarios import Scenario
+from .scenarios import Ask, Scenario
 
 _TRAINING = ("training.Trainer", "samplers.make_sampler", "networks.finished")
 _EVALUATION = ("study.runs.evaluate_case",)
 _COMPLETION = ("study.pseudo_labels.complete_case",)
 
-MODALITY_DROPOUT = 0.5
-"""How often a network for any modalities is trained without one that is there, unless its model says otherwise."""
-
 
 @dataclass(frozen=True)
 class PlannedCohort:
-    """A training cohort as one network sees it: its cases, and the label sets of their targets."""
+    """A training cohort as one network sees it: its cases, the label sets of their targets, and what task it is for."""
 
     cohort: Cohort
     train: tuple[Case, ...]
     validation: tuple[Case, ...]
     sets: tuple[LabelSet, ...]
+    task: int = 0
 
     @property
     def cases(self) -> tuple[Case, ...]:
@@ -120,7 +118,7 @@ class Run:
     folder
         Where its results go.
     asks
-        Modalities and labels of each task, in order of rising priority, of one network that is asked task by task.
+        Of one network that is asked task by task: the questions, in order of rising priority.
     """
 
     key: str
@@ -134,7 +132,7 @@ class Run:
     validation_cases: tuple[Case, ...]
     cohorts: Mapping[str, Cohort]
     folder: Path
-    asks: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = ()
+    asks: tuple[Ask, ...] = ()
 
     @property
     def name(self) -> str:
@@ -196,7 +194,7 @@ class Planner:
         else:
             networks = (self._network(scenario, model, title, scenario.train, seed, teachers),)
         cohorts = scenario.cohorts
-        asks = scenario.asks if model.inputs == "any" else ()
+        asks = scenario.asks(model)
         key = fingerprint(
             {
                 **({"asks": asks} if asks else {}),
@@ -235,14 +233,14 @@ class Planner:
         labels = tuple(label for label in scenario.labels if any(label in c.code_map.annotates for c in cohorts))
         per_task = model.networks == "per_task"
         planned = [
-            PlannedCohort(c, *scenario.split(c.name), completed_sets(sets, labels) if teachers else sets)
+            PlannedCohort(
+                c, *scenario.split(c.name), completed_sets(sets, labels) if teachers else sets, scenario.task_of(c)
+            )
             for c in cohorts
             for sets in [_sets(c, model)]
         ]
         own = per_task and model.inputs == "own"
-        spec = self.params.network_for(model)
-        if model.inputs == "any":
-            spec = {"modality_dropout": MODALITY_DROPOUT, **spec}
+        spec = self.params.network_for(model, len(scenario.tasks))
         network = NetworkPlan(
             key="",
             name=name + (f" ({'+'.join(labels)})" if per_task else ""),
@@ -295,7 +293,8 @@ class Planner:
         made_by = network_class(str(network.network.get("name", "unet")))
         is_ours = made_by.__module__ == network_class.__module__
         network_code = [f"networks.{made_by.__name__}"] if is_ours else []
-        network_code += ["networks.AnyInputs"] if "modality_dropout" in network.network else []
+        wrappers = {"modality_dropout": "AnyInputs", "head": "SigmoidHead", "tasks": "Conditioned"}
+        network_code += [f"networks.{wrapper}" for key, wrapper in wrappers.items() if key in network.network]
         foreign_loss = model.loss.name.startswith("monai.")
         monai = None if is_ours and not foreign_loss else version("monai")
         facts: dict[str, Any] = {
@@ -304,7 +303,7 @@ class Planner:
             "membership": space.membership().tolist(),
             "modalities": network.modalities,
             "loss": model.loss.model_dump(),
-            "sampling": model.sampling,
+            "sampling": model.sampling.model_dump(exclude={"cohorts"}),
             "network": dict(network.network),
             "training": asdict(network.training),
             "seed": network.seed,
@@ -312,6 +311,10 @@ class Planner:
             "code": code_fingerprint(*_TRAINING, f"losses.{definition(model.loss.name)}", *network_code),
             "monai": monai,
         }
+        if "tasks" in network.network:
+            facts["tasks"] = [planned.task for planned in network.cohorts]
+        if model.sampling.cohorts:
+            facts["weights"] = [model.sampling.cohorts.get(p.cohort.name, 1.0) for p in network.cohorts]
         if network.teachers:
             facts["teachers"] = [teacher.key for teacher in network.teachers]
             # what may hide in which background, and how it is looked for

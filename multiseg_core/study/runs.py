@@ -19,7 +19,7 @@ import torch
 
 from ..cohorts.base import Case, Cohort
 from ..inference import Segmenter
-from ..labels import swapped
+from ..labels import is_relevant, swapped
 from ..losses import build_loss
 from ..metrics import METRICS, label_metrics
 from ..models import SINGLE_TASK
@@ -113,7 +113,7 @@ def train_network(network: NetworkPlan, store: Store, params: Params, report: Re
 def make_trainer(network: NetworkPlan, store: Store, params: Params, compute: Compute) -> Trainer:
     """Put together what trains a network: its samplers, itself with its initial weights, and its loss."""
     t, outside = network.training, params.preprocessing.outside_value
-    uniform = network.model.sampling == "uniform"
+    uniform = network.model.sampling.name == "uniform"
     cohorts = [sampling_cohorts(network, planned, store) for planned in network.cohorts]
     train, validation = ([pair[part] for pair in cohorts] for part in (0, 1))
     samplers = (
@@ -150,10 +150,21 @@ def sampling_cohorts(
     lookup = space.lookup(planned.sets, naive)
     mirrored = space.lookup(swapped(planned.sets, swaps(network.training)), naive)
     controls = not space.membership()[lookup[0]].all()
+    sampling, name = network.model.sampling, planned.cohort.name
+    aims = {
+        at: max(sampling.labels.get(label, 1.0) for label in members)
+        for at, members in enumerate(planned.sets)
+        if is_relevant(members)
+    }
     found = []
     for cases in (planned.train, planned.validation):
         stored = [_labelled(network, _open(store, case, planned.cohort)) for case in cases]
-        found.append(SamplingCohort(stored, lookup, network.modalities, mirrored, controls))
+        found.append(
+            SamplingCohort(
+                stored, lookup, network.modalities, mirrored, controls, planned.task,
+                sampling.cohorts.get(name, 1.0), aims,
+            )
+        )  # fmt: skip
     return found[0], found[1]
 
 

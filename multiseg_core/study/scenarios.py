@@ -4,14 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from ..cohorts.base import Case, Cohort
+from ..models import Model
 from ..params import ScenarioParams, TrainingParams
 
 Parts = tuple[tuple[Case, ...], tuple[Case, ...]]
 """Training and validation cases of a cohort."""
+
+
+class Ask(NamedTuple):
+    """One of the questions to a network that is asked several times for a prediction.
+
+    Attributes
+    ----------
+    sees
+        The modalities that it is given if they are there; None for all.
+    paints
+        The labels that count in its answer.
+    task
+        What it is told to do, of a network that is conditioned on the task.
+    """
+
+    sees: tuple[str, ...] | None
+    paints: tuple[str, ...]
+    task: int | None
 
 
 @dataclass(frozen=True)
@@ -140,15 +160,31 @@ class Scenario:
         ordered = dict.fromkeys(m for cohort in (self.test, *self.train) for m in cohort.modalities)
         return tuple(m for m in ordered if m in had)
 
-    @property
-    def asks(self) -> tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]:
-        """Modalities that the cases of each task have, and its labels, in order of rising priority."""
+    def asks(self, model: Model) -> tuple[Ask, ...]:
+        """Return what the one network of a model is asked, in order of rising priority; nothing if it is asked once."""
+        if model.inputs != "any" and model.head != "conditioned":
+            return ()
         found = []
-        for task in self.tasks:
+        for number, task in enumerate(self.tasks):
             cases = [case for cohort in task for part in self.split(cohort.name) for case in part]
             seen = tuple(m for m in self.any_input if any(m in case.images for case in cases))
-            found.append((seen, task[0].code_map.annotates))
+            found.append(
+                Ask(
+                    seen if model.inputs == "any" else None,
+                    task[0].code_map.annotates,
+                    number if model.head == "conditioned" else None,
+                )
+            )
         return tuple(found)
+
+    def task_of(self, cohort: Cohort) -> int:
+        """Return the number of the task that a training cohort is for; of controls, the first that they inform."""
+        for number, task in enumerate(self.tasks):
+            hidden = cohort.code_map.sets[0]
+            labels = task[0].code_map.annotates
+            if labels == cohort.code_map.annotates or (not cohort.code_map.annotates and set(labels) - hidden):
+                return number
+        return 0
 
     def inputs(self, task: Sequence[Cohort]) -> tuple[str, ...]:
         """Return what the network of a task sees if it has inputs of its own.

@@ -125,6 +125,7 @@ class Study:
                 raise UserError(f"{where}.models: unknown model '{model}'{suggest(model, self.models)}")
             if self.models[model].inputs == "any" and self.models[model].networks != "one":
                 raise UserError(f"{self.params_file}: models.{model}.inputs: 'any' needs one network for all tasks")
+            self._check_choices(model, scenario)
         for cohort in (*scenario.train, scenario.test):
             for modality in scenario.modalities:
                 if modality not in cohort.modalities:
@@ -145,6 +146,24 @@ class Study:
                     all_lack = len(lacking) == len(cases)
                     which = f"cohort {cohort.name}" if all_lack else f"case {lacking[0]} of cohort {cohort.name}"
                     raise UserError(f"{where}.models: {model} needs complete labels, which {which} does not have")
+
+    def _check_choices(self, name: str, scenario: Scenario) -> None:
+        """Find choices of a model that do not go together, and names that do not exist."""
+        model, where = self.models[name], f"{self.params_file}: models.{name}"
+        binary = model.loss.name == "SelectiveSigmoid"
+        if (model.head == "sigmoid") != binary:
+            raise UserError(f"{where}.head: 'sigmoid' and the loss SelectiveSigmoid need each other")
+        if model.head == "conditioned" and model.networks != "one":
+            raise UserError(f"{where}.head: 'conditioned' needs one network for all tasks")
+        if model.head == "conditioned" and model.targets == "pseudo":
+            raise UserError(f"{where}.head: 'conditioned' has one task per set of drawn labels; pseudo-labels end them")
+        for kind, given, known in (
+            ("cohorts", model.sampling.cohorts, self.cohorts),
+            ("labels", model.sampling.labels, self.labels),
+        ):
+            for key in given:
+                if key not in known:
+                    raise UserError(f"{where}.sampling.{kind}: unknown '{key}'{suggest(key, known)}")
 
     def _check_swaps(self) -> None:
         for where, training in (
@@ -174,7 +193,7 @@ class Study:
                 model = self.models[name]
                 own = model.networks == "per_task" and model.inputs == "own"
                 inputs = [scenario.inputs(task) for task in scenario.tasks] if own else [scenario.modalities]
-                spec, training = self.params.network_for(model), self.params.training_for(model)
+                spec, training = self.params.network_for(model, len(scenario.tasks)), self.params.training_for(model)
                 for what in [model.loss, *((spec, n, training) for n in sorted(set(map(len, inputs))))]:
                     if what in tried:
                         continue

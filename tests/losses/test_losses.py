@@ -13,6 +13,7 @@ from multiseg_core.losses import (
     SelectiveCrossEntropy,
     SelectiveDice,
     SelectiveExclusion,
+    SelectiveSigmoid,
     SoftDice,
 )
 from multiseg_core.losses.cross_entropy import _plain_set_cross_entropy, _SetCrossEntropy
@@ -20,7 +21,14 @@ from multiseg_core.losses.cross_entropy import _plain_set_cross_entropy, _SetCro
 EYE = torch.eye(3, dtype=torch.bool)
 # row 3: background of a lesion cohort (tissue may hide in it), row 4: ignored
 SETS = torch.cat([EYE, torch.tensor([[True, True, False], [True, True, True]])])
-ALL = [SelectiveCrossEntropy, PatchwiseSelectiveCrossEntropy, SoftDice, SelectiveDice, SelectiveExclusion]
+ALL = [
+    SelectiveCrossEntropy,
+    PatchwiseSelectiveCrossEntropy,
+    SoftDice,
+    SelectiveDice,
+    SelectiveExclusion,
+    SelectiveSigmoid,
+]
 
 
 def logits_of(probabilities: list[list[float]]) -> Tensor:
@@ -232,3 +240,28 @@ def test_bad_arguments(loss_class: type) -> None:
         loss_class(EYE.float())
     with pytest.raises(ValueError, match="holds no class"):
         loss_class(torch.cat([EYE, torch.zeros(1, 3, dtype=torch.bool)]))
+
+
+def test_binary_losses_by_hand() -> None:
+    """Background, a, b; a cohort that draws a leaves b open in its background, but not where it drew a."""
+    membership = torch.tensor([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 0, 1]], dtype=torch.bool)
+    logits = torch.tensor([[0.0, 0.0], [2.0, -1.0], [0.5, 3.0]]).view(1, 3, 1, 2)
+    target = torch.tensor([[[1, 3]]])  # a; background or b
+    log = F.logsigmoid
+    known = [log(torch.tensor(2.0)), log(torch.tensor(-0.5)), log(torch.tensor(1.0))]  # a yes, b no; a no
+    entropy = -sum(known) / 3
+    assert float(SelectiveSigmoid(membership, dice=0)(logits, target)) == pytest.approx(float(entropy), abs=1e-6)
+    p = torch.sigmoid(torch.tensor([2.0, -1.0]))
+    dice_a = 2 * p[0] / (p[0] + p[1] + 1)  # of b nothing is there, and nothing can overlap
+    both = SelectiveSigmoid(membership, epsilon=0)(logits, target)
+    assert float(both) == pytest.approx(float(entropy + 1 - dice_a / 2), abs=1e-6)
+
+
+def test_binary_losses_equal_those_of_others_on_complete_labels() -> None:
+    logits, target = random_batch((6, 5, 4), 3)
+    logits[:, 0] = 0
+    yes = F.one_hot(target, 3).movedim(-1, 1)[:, 1:].float()
+    entropy = torch.nn.BCEWithLogitsLoss()(logits[:, 1:], yes)
+    dice = DiceLoss(sigmoid=True, batch=True, smooth_nr=0)(logits[:, 1:], yes)
+    ours = SelectiveSigmoid(EYE)(logits, target)
+    assert float(ours) == pytest.approx(float(entropy + dice), abs=1e-6)
