@@ -213,7 +213,7 @@ def check_command(options: argparse.Namespace) -> None:
         kind = "validation cases" if s.tests_on_validation else "cases"
         print(
             f"scenario {name}: trains on {', '.join(s.parts)}; tests {len(s.test_cases)} {kind} of "
-            f"{s.test.name}; {len(s.models)} models x {len(study.params.seeds)} seeds"
+            f"{s.test_name}; {len(s.models)} models x {len(study.params.seeds)} seeds"
             + (f" x {len(study.replicates)} replicates" if len(study.replicates) > 1 else "")
         )
     for line in findings.warnings:

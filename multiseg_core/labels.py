@@ -145,12 +145,15 @@ class CodeMap:
         The labels that the cohort draws, coarse ones included.
     other
         Position in `sets` of all codes that `code_to_set` does not name; None if there must not be any.
+    is_silent
+        Nothing is drawn, and anything may hide in the background.
     """
 
     sets: tuple[LabelSet, ...]
     code_to_set: Mapping[int, int]
     annotates: tuple[str, ...]
     other: int | None = None
+    is_silent: bool = False
 
     @classmethod
     def build(cls, labels: Sequence[str], codes: Codes, absent: Sequence[str] = ()) -> CodeMap:
@@ -210,7 +213,7 @@ class CodeMap:
                 other = sets.index(members)
         if len(sets) > MOST_SETS:
             raise UserError(f"{len(sets)} different labels and label sets are more than {MOST_SETS}")
-        return cls(tuple(sets), code_to_set, annotates, other)
+        return cls(tuple(sets), code_to_set, annotates, other, not drawn and len(background) == len(space.classes))
 
     def position(self, code: int) -> int:
         """Return the position in `sets` of a native code that `translate` accepts."""

@@ -62,7 +62,10 @@ Millimetres = Annotated[Positive, _must(lambda v: 0.1 <= v <= 20, "must lie betw
 Size = Annotated[
     list[Int], _must(lambda v: len(v) == 3 and min(v) > 0, "must be three positive whole numbers, got {0}")
 ]
-Name = Annotated[Text, _must(lambda v: re.fullmatch(r"[A-Za-z0-9][\w.+-]{0,60}", v) is not None, _NAME)]
+NAME = re.compile(r"[A-Za-z0-9][\w.+-]{0,60}")
+"""What cohorts, scenarios and models may be called."""
+
+Name = Annotated[Text, _must(lambda v: NAME.fullmatch(v) is not None, _NAME)]
 Some = Annotated[list[Text], Field(min_length=1), _distinct("an entry")]
 CodeValue = Text | list[Text]
 
@@ -92,10 +95,12 @@ class CohortParams:
     seed: Seed = 0
     """phantom: seed of the generator."""
     manifest: Text | None = None
-    """table: path of the CSV manifest, relative to the params file."""
+    """table: path of the CSV manifest, relative to the params file. A cohort whose column ``annotates`` names different
+    labels becomes several, such as ``heart.atrium`` and ``heart.ventricle``; a scenario may name it or its parts."""
     codes: dict[Int | Literal["other"], CodeValue] | None = None
     """table: native code -> label, list of labels, ``background`` or ``ignore``; ``other`` stands for all codes that
-    are not named. Others: in place of their own."""
+    are not named; none for a cohort without labels, from which only ``pseudo`` targets learn. Others: in place of their
+    own."""
     absent: list[Text] | None = None
     """table: labels that the subjects are known not to have; none by default. Layouts: in place of their own."""
     complete_codes: dict[Int | Literal["other"], CodeValue] | None = None
@@ -218,9 +223,12 @@ class ScenarioParams:
 
     train: Some
     """Training cohorts. Where networks of MultiUNet disagree, later cohorts win: put lesions last."""
-    test: Text
-    """Test cohort; cases whose split is ``test``, or all if the cohort states no split. The validation cases, if it is
-    the only training cohort and marks none (the thesis's single tasks)."""
+    test: Annotated[
+        Some, BeforeValidator(lambda v: [v] if isinstance(v, str) else v, json_schema_input_type=Text | Some)
+    ]
+    """Test cohort, or several, each scored for what it draws: cases whose split is ``test``, or all if a cohort that is
+    not trained on states none. The validation cases, if the training cohorts are those and mark none (the thesis's
+    single tasks)."""
     modalities: Some
     """Modalities that the networks see."""
     models: Some = field(default_factory=lambda: list(MODELS)[:5])

@@ -36,8 +36,10 @@ def load_params(path: Path) -> Params:
         params = _validated(Params, raw)
         models = {name: _with_training(params, name, model) for name, model in params.models.items()}
         for name, s in params.scenarios.items():
-            for cohort in (*s.train, s.test):
-                if cohort not in params.cohorts:
+            for cohort in (*s.train, *s.test):
+                # part of a cohort whose cases draw different labels; `Study` knows which there are
+                is_part = any(cohort.startswith(f"{name}.") for name in params.cohorts)
+                if cohort not in params.cohorts and not is_part:
                     known = suggest(cohort, params.cohorts)
                     raise UserError(f"scenarios.{name}: unknown cohort '{cohort}'{known}")
     except UserError as error:

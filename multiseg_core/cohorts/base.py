@@ -35,6 +35,10 @@ class Case:
         The labels share the world of the images but not their voxels: they must be resampled to them.
     subject
         Whose images they are, where several cases may show the same; "" for a subject of its own.
+    annotates
+        The labels that were drawn in this case, where not all cases of its cohort show the same.
+    manifest_of
+        The cohort that its manifest belongs to, where its cases draw different labels; "" for its own.
     """
 
     cohort: str
@@ -47,11 +51,13 @@ class Case:
     labels_on_own_grid: bool = False
     complete_labels: Path | None = None
     subject: str = ""
+    annotates: tuple[str, ...] | None = None
+    manifest_of: str = ""
 
     @property
     def person(self) -> tuple[str, str]:
         """Who it is, among all cases of a study: subjects of phantoms may be scanned by several cohorts."""
-        return ("" if self.made_by else self.cohort, self.subject or self.name)
+        return ("" if self.made_by else self.manifest_of or self.cohort, self.subject or self.name)
 
     @property
     def files(self) -> dict[str, Path]:
@@ -75,6 +81,8 @@ class Cohort:
         What `multiseg check` reports as warnings.
     imitates
         The known cohort that it is or stands in for: its phantom preset, its layout, or else its own name.
+    part_of
+        The cohort of the params file whose cases draw different labels, of which this is a part; "" for none.
     complete_map
         What the codes of its cases' `complete_labels` mean; None where no case has any.
     """
@@ -87,3 +95,9 @@ class Cohort:
     notes: tuple[str, ...] = ()
     complete_map: CodeMap | None = field(default=None, repr=False)
     imitates: str = ""
+    part_of: str = ""
+
+    @property
+    def says_something(self) -> bool:
+        """Whether its labels teach anything: it draws some, or has subjects that are known not to have some."""
+        return bool(self.code_map.annotates) or not self.code_map.is_silent

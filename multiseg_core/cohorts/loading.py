@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ..labels import BACKGROUND, IGNORE, CodeMap, Codes
-from ..params import CohortParams
+from ..params import NAME, CohortParams
 from ..utils.errors import UserError, suggest
 from ..utils.files import located
 from .base import Case, Cohort
@@ -40,6 +40,8 @@ def load_cohorts(
 ) -> tuple[dict[str, Cohort], tuple[str, ...]]:
     """Load all cohorts of a study. No image is read.
 
+    A table whose cases draw different labels becomes several cohorts, one for each set of labels, see `parts_of`.
+
     Parameters
     ----------
     params
@@ -70,7 +72,52 @@ def load_cohorts(
     if missing and labels is not None:
         raise UserError(f"labels: '{missing[0]}' of a cohort's codes is not in the list{suggest(missing[0], labels)}")
     names = found if labels is None else tuple(labels)
-    return _for_each(params, lambda name, p: _load(name, p, names, base, work, data_dir)), names
+    loaded = _for_each(params, lambda name, p: _load(name, p, names, base, work, data_dir))
+    parts = [part for name, found in loaded.items() for part in parts_of(found, params[name], names)]
+    cohorts = {part.name: part for part in parts}
+    for part in parts:
+        if cohorts[part.name] is not part:
+            raise UserError(f"cohorts.{part.name}: a part of cohort {part.part_of} gets this name; choose another")
+    return cohorts, names
+
+
+def parts_of(cohort: Cohort, params: CohortParams, labels: Sequence[str]) -> list[Cohort]:
+    """Return a cohort as several, if its cases draw different labels: one for each set of labels, in order of rows.
+
+    Parameters
+    ----------
+    cohort
+        As loaded.
+    params
+        Its params.
+    labels
+        All labels of the study.
+    """
+    groups: dict[tuple[str, ...], list[Case]] = {}
+    for case in cohort.cases:
+        drawn = cohort.code_map.annotates if case.annotates is None else case.annotates
+        groups.setdefault(drawn, []).append(case)
+    if list(groups) == [cohort.code_map.annotates]:
+        return [cohort]
+    parts = []
+    for number, (drawn, cases) in enumerate(groups.items(), start=1):
+        name = cohort.name
+        if len(groups) > 1:
+            name += "." + ("+".join(drawn) or "undrawn")
+            name = name if NAME.fullmatch(name) else f"{cohort.name}.{number}"
+        codes = {
+            code: value
+            if value in (BACKGROUND, IGNORE) or set([value] if isinstance(value, str) else value) <= set(drawn)
+            else BACKGROUND
+            for code, value in (params.codes or {}).items()
+        }
+        own = tuple(replace(case, cohort=name, manifest_of=cohort.name) for case in cases)
+        code_map = CodeMap.build(labels, codes, params.absent or ())
+        parts.append(replace(cohort, name=name, cases=own, code_map=code_map, part_of=cohort.name, notes=()))
+    listed = ", ".join(f"{part.name} ({len(part.cases)} cases)" for part in parts)
+    note = f"cohort {cohort.name}: its cases do not all draw the same labels, so it is taken as {listed}"
+    parts[0] = replace(parts[0], notes=(*cohort.notes, *([note] if len(parts) > 1 else [])))
+    return parts
 
 
 def in_replicate(
@@ -134,14 +181,8 @@ def _check_keys(name: str, p: CohortParams) -> None:
                 f"{suggest(p.variant, variants)}"
             )
     elif p.source == "table":
-        for key in ("manifest", "codes"):
-            if getattr(p, key) is None:
-                raise UserError(f"missing key 'cohorts.{name}.{key}' (source table needs it)")
-        if not p.codes and not p.absent:
-            raise UserError(
-                f"cohorts.{name}.codes: names no code; of controls, say what they are known not to have: "
-                f"cohorts.{name}.absent"
-            )
+        if p.manifest is None:
+            raise UserError(f"missing key 'cohorts.{name}.manifest' (source table needs it)")
     else:
         from .phantom.presets import PRESETS  # slow to import
 
@@ -205,9 +246,16 @@ def _load(name: str, p: CohortParams, labels: Sequence[str], base: Path, work: P
         if layout.guess and p.codes is None:
             notes += (f"cohort {name}: {layout.guess} that you should check; state cohorts.{name}.codes",)
     else:
-        assert p.manifest is not None and p.codes is not None
-        codes, absent = p.codes, ()
-        cases, modalities, others = read_manifest(name, located(base, p.manifest))
+        assert p.manifest is not None
+        codes, absent = p.codes or {}, ()
+        cases, modalities, others = read_manifest(name, located(base, p.manifest), label_order({name: p}))
+        if not p.codes and not p.absent and any(case.labels for case in cases):
+            raise UserError(
+                f"missing key 'cohorts.{name}.codes': what do those of the labels in {p.manifest} mean?"
+                if p.codes is None
+                else f"cohorts.{name}.codes: names no code; of controls, say what they are known not to have: "
+                f"cohorts.{name}.absent"
+            )
         if others:
             listed = ", ".join(others)
             notes += (

@@ -1,10 +1,12 @@
 """Anybody's data: a CSV manifest with one row per case.
 
-Columns: ``case``; one per modality, named as in the scenarios, blank where a case does not have it; ``labels``;
-optionally ``brain_mask``, ``split`` (train, validation or test; blank leaves the choice between train and validation to
-the study), ``subject`` (the same for cases of one person) and ``complete_labels`` (a file that labels everything, for
-the upper bound ``oracle``). Columns that hold no names of images, such as an age, are left alone. Paths are relative to
-the manifest. Blank lines and lines that start with # are skipped.
+Columns: ``case``; one per modality, named as in the scenarios, blank where a case does not have it; ``labels``, unless
+no case has any. Optionally ``brain_mask``; ``split`` (train, validation or test; blank leaves the choice between train
+and validation to the study); ``subject`` (the same for cases of one person); ``complete_labels`` (a file that labels
+everything, for the upper bound ``oracle``); and ``annotates`` (the labels that were drawn in a case, as ``csf; gm``,
+where it is not all that the cohort's codes name; ``none`` for a case without labels). Columns that hold no names of
+images, such as an age, are left alone. Paths are relative to the manifest. Blank lines and lines that start with # are
+skipped.
 """
 
 from __future__ import annotations
@@ -18,7 +20,10 @@ from ..utils.errors import UserError, one_line, suggest
 from ..utils.files import located
 from .base import SPLITS, Case
 
-ROLES = ("case", "labels", "brain_mask", "complete_labels", "split", "subject")
+ROLES = ("case", "labels", "brain_mask", "complete_labels", "split", "subject", "annotates")
+
+UNDRAWN = "none"
+"""Stands in the column ``annotates`` for no label at all."""
 
 MOST_ERRORS = 20
 """Lines of a manifest that are told to be wrong, before the rest is only counted."""
@@ -29,7 +34,9 @@ _OTHER_NAMES: Mapping[str, str] = {
 """What other programs call the splits."""
 
 
-def read_manifest(cohort: str, manifest: Path) -> tuple[tuple[Case, ...], tuple[str, ...], tuple[str, ...]]:
+def read_manifest(
+    cohort: str, manifest: Path, drawn: Sequence[str] = ()
+) -> tuple[tuple[Case, ...], tuple[str, ...], tuple[str, ...]]:
     """Read a manifest.
 
     Parameters
@@ -38,6 +45,8 @@ def read_manifest(cohort: str, manifest: Path) -> tuple[tuple[Case, ...], tuple[
         Name of the cohort.
     manifest
         The CSV file.
+    drawn
+        The labels that the cohort's codes name. Without any, no case needs labels.
 
     Returns
     -------
@@ -67,7 +76,7 @@ def read_manifest(cohort: str, manifest: Path) -> tuple[tuple[Case, ...], tuple[
     columns = [name.strip() for name in rows[0][1]] if rows else []
     if len(columns) == 1 and columns[0].count(";") + columns[0].count("\t"):
         raise UserError(f"{manifest}: its values must be separated by commas")
-    for required in ("case", "labels"):
+    for required in ("case", "labels") if drawn else ("case",):
         if required not in columns:
             raise UserError(f"{manifest}: no column '{required}' (found: {', '.join(columns) or 'none'})")
     for name in columns:
@@ -91,7 +100,7 @@ def read_manifest(cohort: str, manifest: Path) -> tuple[tuple[Case, ...], tuple[
         raise UserError(f"{manifest}: no modality column beside {', '.join(columns)}")
     cases: dict[str, Case] = {}
     for line, row in named:
-        if fault := _fault(row, cases, modalities):
+        if fault := _fault(row, cases, modalities, drawn):
             errors.append((line, fault))
             continue
         files = (*modalities, "labels", "brain_mask", "complete_labels")
@@ -100,11 +109,12 @@ def read_manifest(cohort: str, manifest: Path) -> tuple[tuple[Case, ...], tuple[
             cohort=cohort,
             name=row["case"],
             images={m: paths[m] for m in modalities if m in paths},
-            labels=paths["labels"],
+            labels=paths.get("labels"),
             brain_mask=paths.get("brain_mask"),
             split=row.get("split") or None,
             complete_labels=paths.get("complete_labels"),
             subject=row.get("subject", ""),
+            annotates=_annotates(row, drawn),
         )
     if errors:
         told = [f"{manifest} line {line}: {fault}" for line, fault in sorted(errors)[:MOST_ERRORS]]
@@ -130,10 +140,22 @@ def _image_columns(
     return tuple(name for name in free if name not in others), others
 
 
-def _fault(row: Mapping[str, str], cases: Mapping[str, Case], modalities: Sequence[str]) -> str:
+def _annotates(row: Mapping[str, str], drawn: Sequence[str]) -> tuple[str, ...] | None:
+    """Return the labels that a line says were drawn, in the order of the codes; None if it does not say."""
+    text = row.get("annotates", "")
+    if not text:
+        return None
+    named = [] if text.lower() == UNDRAWN else [name.strip() for name in text.split(";") if name.strip()]
+    return tuple(label for label in drawn if label in named)
+
+
+def _fault(row: Mapping[str, str], cases: Mapping[str, Case], modalities: Sequence[str], drawn: Sequence[str]) -> str:
     """Say what is wrong with a line, '' if nothing is."""
-    name, split = row["case"], row.get("split") or None
-    for required in ("case", "labels"):
+    name, split, text = row["case"], row.get("split") or None, row.get("annotates", "")
+    for label in [] if text.lower() == UNDRAWN else [part.strip() for part in text.split(";")] if text else []:
+        if label not in drawn:
+            return f"annotates '{label}', which the codes of its cohort do not name{suggest(label, [*drawn, UNDRAWN])}"
+    for required in ("case",) if not drawn or text.lower() == UNDRAWN else ("case", "labels"):
         if not row[required]:
             return f"no value for '{required}'"
     if not any(row[m] for m in modalities):

@@ -31,7 +31,7 @@ def open_cases(study: Study) -> dict[str, list[StoredCase]]:
 def cohort_table(study: Study, explored: Explored) -> pd.DataFrame:
     """Return one row per cohort: cases, role, modalities, labels, what background means, native grid."""
     trained = {cohort.name for s in study.scenarios.values() for cohort in s.train}
-    tested = {s.test.name for s in study.scenarios.values()}
+    tested = {cohort.name for s in study.scenarios.values() for cohort in s.tests}
     rows = []
     for name, cases in explored.items():
         cohort = study.cohorts[name]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -122,21 +123,20 @@ def dice_losses(study: Study, metrics: pd.DataFrame, divergence: pd.DataFrame) -
     -------
     pd.DataFrame
         One row per scenario, model, training cohort and label that it draws: the mean ``dice_own`` on validation images
-        of that cohort, ``dice_test`` on the test cohort, their difference ``loss``, and the ``divergence`` of the two
+        of that cohort, ``dice_test`` on a test cohort, their difference ``loss``, and the ``divergence`` of the two
         (nats). Means over cases and seeds, undefined values left out. Of networks with inputs of their own, each task's
         network counts alone on its own cohorts. No rows for scenarios that are tested on their own cohort, and NaN for
         cohorts that share no modality.
     """
     rows: list[tuple[object, ...]] = []
     for name, scenario in study.scenarios.items():
-        test = scenario.test.name
-        if test in [cohort.name for cohort in scenario.train]:
-            continue
-        for model in COMPARED:
+        trained = [cohort.name for cohort in scenario.train]
+        tests = [cohort.name for cohort in scenario.tests if cohort.name not in trained]
+        for test, model in itertools.product(tests, COMPARED):
             done = [run for run in study.runs_of(name) if run.model == model and finished_runs.is_finished(run)]
             if not done:
                 continue
-            tested = metrics[(metrics["scenario"] == name) & (metrics["model"] == model)]
+            tested = metrics[metrics[["scenario", "model", "cohort"]].eq([name, model, test]).all(axis=1)]
             on_test = tested.groupby("label")["dice"].mean()
             alone = finished_runs.single_tasks(done)
             own = alone if len(alone) else finished_runs.validation(done)

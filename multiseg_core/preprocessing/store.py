@@ -272,6 +272,9 @@ class Store:
             return folder
         ensure_files(case)
         prepared = prepare_case(case, self.params, cohort.code_map, cohort.complete_map)
+        if prepared.target is None or prepared.native is None:  # a case without labels is all background
+            nothing = Native(np.zeros(prepared.native_shape, np.uint8), prepared.native_affine)
+            prepared = replace(prepared, target=np.zeros(prepared.mask.shape, np.uint8), native=nothing)
         assert prepared.target is not None
         with atomic_folder(folder) as part:
             np.save(part / "images.npy", prepared.images)

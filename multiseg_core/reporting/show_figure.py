@@ -66,7 +66,7 @@ def figure_number(study: Study, scenario: str | None, kind: FigureKind[..., Any]
     if scenario is None:
         return kind.thesis if isinstance(kind.thesis, int) else None
     s = study.scenario(scenario)
-    return reported.figure_number([cohort.imitates for cohort in s.train], s.test.imitates, kind.thesis)
+    return reported.figure_number(*s.place, kind.thesis)
 
 
 def file_name(number: int | None, scenario: str | None, name: str) -> str:

@@ -58,7 +58,7 @@ def scenario_table(study: Study, scenario: str) -> pd.DataFrame:
     spacing = study.params.preprocessing.spacing_mm
     rows = {
         "training cohorts": "; ".join(training),
-        "test cohort": f"{s.test.name} ({len(s.test_cases)} {kind})",
+        "test cohort": f"{s.test_name} ({len(s.test_cases)} {kind})",
         "modalities": seen,
         "classes": ", ".join((BACKGROUND, *s.labels)),
         "network": ", ".join(f"{k} {v}" for k, v in study.params.network.items()),
@@ -113,12 +113,15 @@ def _first_seed(study: Study, scenario: str) -> list[Run]:
 def example_predictions(study: Study, scenario: str) -> tuple[StoredCase, dict[str, np.ndarray]]:
     """Return a test case and the prediction of every model (first replicate and seed).
 
-    The case is the one on which the median model does as on the median case: neither the best nor the worst.
+    The case is the one, of the first test cohort, on which the median model does as on the median case: neither the
+    best nor the worst.
     """
     metrics = finished_runs.metrics(study).query("scenario == @scenario and replicate == 1")
+    cases = study.scenario(scenario).test_cases
+    metrics = metrics[metrics["cohort"] == cases[0].cohort]
     per_case = metrics.groupby(["case", "model"])["dice"].mean().unstack().median(axis=1)
     typical = (per_case - per_case.median()).abs().idxmin()
-    case = next(c for c in study.scenario(scenario).test_cases if c.name == typical)
+    case = next(c for c in cases if (c.cohort, c.name) == (cases[0].cohort, typical))
     predictions = {run.model: finished_runs.prediction(run, case) for run in _first_seed(study, scenario)}
     return study.open(case), predictions
 

@@ -40,8 +40,10 @@ def replicate_means(metrics: pd.DataFrame, labels: Sequence[str], value: str = "
         Replicate (rows) x model; a column for each model that has any of the labels, NaN where it did not run.
     """
     counted = with_correct_emptiness(metrics[metrics["label"].isin(labels)], value)
-    per_case = counted.groupby(["model", "replicate", "subject", "case", "seed"])[value].mean()
-    per_subject = per_case.groupby(["model", "replicate", "subject"]).mean()
+    # subjects of two test cohorts may be called alike
+    counted = counted.assign(cohort=counted.get("cohort", ""))
+    per_case = counted.groupby(["model", "replicate", "cohort", "subject", "case", "seed"])[value].mean()
+    per_subject = per_case.groupby(["model", "replicate", "cohort", "subject"]).mean()
     return per_subject.groupby(["model", "replicate"]).mean().unstack("model")
 
 

@@ -26,14 +26,15 @@ def with_correct_emptiness(metrics: pd.DataFrame, value: str) -> pd.DataFrame:
     ----------
     metrics
         Tidy rows. Without the columns ``volume_true_ml`` and ``volume_pred_ml`` nobody knows why a value is missing,
-        and nothing changes. A label that no case of a scenario has is left alone.
+        and nothing changes. A label that no case of a test cohort has is left alone.
     value
         The column of values.
     """
     volumes = ["volume_true_ml", "volume_pred_ml"]
     if value not in ("dice", "jaccard") or not set(volumes) <= set(metrics.columns):
         return metrics
-    occurs = metrics.groupby(["scenario", "label"])["volume_true_ml"].transform("max") > 0
+    place = [name for name in ("scenario", "cohort", "label") if name in metrics]
+    occurs = metrics.groupby(place, dropna=False)["volume_true_ml"].transform("max") > 0
     empty = (metrics[volumes] == 0).all(axis=1) & metrics[value].isna() & occurs
     return metrics.assign(**{value: metrics[value].where(~empty, 1.0)})
 

@@ -93,6 +93,13 @@ def check_study(study: Study, workers: int | None = None) -> CheckResult:
     for name, scenario in study.scenarios.items():
         findings.errors += _nothing_to_test(scenario)
         findings.warnings += _label_warnings(scenario)
+        pseudo = any(study.models[model].targets == "pseudo" for model in scenario.models)
+        findings.warnings += [
+            f"scenario {name}: cohort {cohort.name} has no labels, and no model of the scenario learns from it: only "
+            "those with targets: pseudo do"
+            for cohort in scenario.train
+            if not cohort.says_something and not pseudo
+        ]
         findings.warnings += [
             f"scenario {name}: the cases of cohort {cohort} ({len(train)}) both train and validate"
             for cohort, (train, validation) in scenario.parts.items()
@@ -211,19 +218,22 @@ def _report_robex(study: Study, inspected: Inspected, findings: CheckResult) -> 
 
 
 def _nothing_to_test(scenario: Scenario) -> list[str]:
-    if set(scenario.test.code_map.annotates) & set(scenario.labels):
-        return []
-    return [f"scenario {scenario.name}: test cohort {scenario.test.name} draws none of the labels that are trained"]
+    return [
+        f"scenario {scenario.name}: test cohort {test.name} draws none of the labels that are trained"
+        for test in scenario.tests
+        if not set(test.code_map.annotates) & set(scenario.labels)
+    ]
 
 
 def _label_warnings(scenario: Scenario) -> list[str]:
-    tested, trained, test = scenario.test.code_map.annotates, scenario.labels, scenario.test.name
+    tested, trained, names = scenario.tested_labels, scenario.labels, scenario.test_name
+    does = "does" if len(scenario.tests) == 1 else "do"
     return [
-        f"scenario {scenario.name}: label '{label}' is trained but test cohort {test} does not label it"
+        f"scenario {scenario.name}: label '{label}' is trained but test cohort {names} {does} not label it"
         for label in trained
         if label not in tested
     ] + [
-        f"scenario {scenario.name}: label '{label}' of test cohort {test} is not trained and will not be evaluated"
+        f"scenario {scenario.name}: label '{label}' of test cohort {names} is not trained and will not be evaluated"
         for label in tested
         if label not in trained
     ]

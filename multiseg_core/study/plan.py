@@ -215,8 +215,8 @@ class Planner:
 
     def _teachers(self, scenario: Scenario, seed: int) -> tuple[NetworkPlan, ...]:
         """Return a network per task, all with the scenario's modalities, for they must read the others' cases."""
-        if len(scenario.tasks) < 2:
-            return ()
+        if len(scenario.tasks) < 2 and all(cohort.says_something for cohort in scenario.train):
+            return ()  # nothing is left to be filled in
         model = self.models[SEPARATE].model_copy(update={"inputs": "shared"})
         name = _name(scenario.name, SEPARATE, scenario.replicate, seed)
         return tuple(self._network(scenario, model, name, task, seed) for task in scenario.tasks)
@@ -230,6 +230,7 @@ class Planner:
         seed: int,
         teachers: tuple[NetworkPlan, ...] = (),
     ) -> NetworkPlan:
+        cohorts = [c for c in cohorts if teachers or c.says_something]
         labels = tuple(label for label in scenario.labels if any(label in c.code_map.annotates for c in cohorts))
         per_task = model.networks == "per_task"
         planned = [

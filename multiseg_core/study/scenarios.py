@@ -42,8 +42,8 @@ class Scenario:
     ----------
     name, params
         As in the params file.
-    train, test
-        Training cohorts in order of rising priority, and the test cohort.
+    train, tests
+        Training cohorts in order of rising priority, and the test cohorts.
     labels
         The foreground labels that the training cohorts draw, in the study's order.
     parts
@@ -59,7 +59,7 @@ class Scenario:
     name: str
     params: ScenarioParams
     train: tuple[Cohort, ...]
-    test: Cohort
+    tests: tuple[Cohort, ...]
     labels: tuple[str, ...]
     parts: Mapping[str, Parts]
     test_cases: tuple[Case, ...]
@@ -89,19 +89,24 @@ class Scenario:
         replicate
             Of the study: another split each.
         """
-        train, test = tuple(cohorts[c] for c in params.train), cohorts[params.test]
+        train, tests = (tuple(cohorts[c] for c in names) for names in (params.train, params.test))
         share = training.validation_fraction if params.validation_fraction is None else params.validation_fraction
         parts = {cohort.name: split(cohort, share, training.split_seed + replicate - 1) for cohort in train}
-        on_validation = params.train == [params.test] and not any(case.split == "test" for case in test.cases)
+        marked = any(case.split == "test" for cohort in tests for case in cohort.cases)
+        on_validation = set(params.train) == set(params.test) and not marked
         drawn = {label for cohort in train for label in cohort.code_map.annotates}
         return cls(
             name=name,
             params=params,
             train=train,
-            test=test,
+            tests=tests,
             labels=tuple(label for label in labels if label in drawn),
             parts=parts,
-            test_cases=parts[test.name][1] if on_validation else cases_to_test(test, test in train),
+            test_cases=tuple(
+                case
+                for test in tests
+                for case in (parts[test.name][1] if on_validation else cases_to_test(test, test in train))
+            ),
             tests_on_validation=on_validation,
             replicate=replicate,
         )
@@ -124,7 +129,22 @@ class Scenario:
     @property
     def cohorts(self) -> dict[str, Cohort]:
         """All its cohorts by name."""
-        return {cohort.name: cohort for cohort in (*self.train, self.test)}
+        return {cohort.name: cohort for cohort in (*self.train, *self.tests)}
+
+    @property
+    def test_name(self) -> str:
+        """The names of its test cohorts."""
+        return " and ".join(cohort.name for cohort in self.tests)
+
+    @property
+    def tested_labels(self) -> tuple[str, ...]:
+        """The labels that some test cohort draws, in the order in which they do."""
+        return tuple(dict.fromkeys(label for cohort in self.tests for label in cohort.code_map.annotates))
+
+    @property
+    def place(self) -> tuple[list[str], str]:
+        """The known cohorts that its training cohorts, and its test cohorts, are or imitate."""
+        return [c.imitates for c in self.train], "+".join(c.imitates for c in self.tests)
 
     @property
     def validation_cases(self) -> tuple[Case, ...]:
@@ -144,10 +164,10 @@ class Scenario:
     def tasks(self) -> list[tuple[Cohort, ...]]:
         """The training cohorts grouped by the labels that they draw, in order of rising priority.
 
-        Cohorts of controls, who have none of the labels, are part of every group.
+        Cohorts of controls, who have none of the labels, are part of every group, and cohorts without labels of none.
         """
         groups: dict[tuple[str, ...], list[Cohort]] = {}
-        controls = [cohort for cohort in self.train if not cohort.code_map.annotates]
+        controls = [c for c in self.train if c.says_something and not c.code_map.annotates]
         for cohort in self.train:
             if cohort.code_map.annotates:
                 groups.setdefault(cohort.code_map.annotates, []).append(cohort)
@@ -155,9 +175,9 @@ class Scenario:
 
     @property
     def any_input(self) -> tuple[str, ...]:
-        """Every modality that some training case has: those of the test cohort first, in its order."""
+        """Every modality that some training case has: those of the test cohorts first, in their order."""
         had = {m for parts in self.parts.values() for part in parts for case in part for m in case.images}
-        ordered = dict.fromkeys(m for cohort in (self.test, *self.train) for m in cohort.modalities)
+        ordered = dict.fromkeys(m for cohort in (*self.tests, *self.train) for m in cohort.modalities)
         return tuple(m for m in ordered if m in had)
 
     def asks(self, model: Model) -> tuple[Ask, ...]:
@@ -189,13 +209,14 @@ class Scenario:
     def inputs(self, task: Sequence[Cohort]) -> tuple[str, ...]:
         """Return what the network of a task sees if it has inputs of its own.
 
-        The scenario's modalities, or with ``own_modalities`` all that the task's cohorts and the test cohort share, in
-        the test cohort's order.
+        The scenario's modalities, or with ``own_modalities`` all that the task's cohorts and the test cohorts share, in
+        the test cohorts' order.
         """
         if not self.params.own_modalities:
             return self.modalities
         cases = [*self.test_cases, *(case for c in task for part in self.split(c.name) for case in part)]
-        return tuple(m for m in self.test.modalities if all(m in case.images for case in cases))
+        known = dict.fromkeys(m for cohort in self.tests for m in cohort.modalities)
+        return tuple(m for m in known if all(m in case.images for case in cases))
 
 
 def split(cohort: Cohort, validation_fraction: float, seed: int) -> Parts:
@@ -227,7 +248,7 @@ def split(cohort: Cohort, validation_fraction: float, seed: int) -> Parts:
 def cases_to_test(cohort: Cohort, is_trained: bool) -> tuple[Case, ...]:
     """Return the test cases of a cohort: those marked ``test``; if there are none, all of one that is not trained on.
 
-    A scenario whose only training cohort is its test cohort, and that marks none, tests on its validation cases
+    A scenario whose training cohorts are its test cohorts, and that marks none, tests on its validation cases
     instead, as in the thesis's single-task study. The weights and the moment to stop were chosen on these cases too, so
     such results are a little too good.
     """

@@ -8,9 +8,10 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from ..cohorts.base import Case
+from ..cohorts.base import Case, Cohort
 from ..cohorts.loading import in_replicate, load_cohorts
 from ..models import Loss, Model, merged
 from ..params import Params, ScenarioParams, swaps
@@ -72,6 +73,10 @@ class Study:
                 f"{self.params_file}: {line}" if line.startswith(keys) else line for line in str(error).split("\n")
             ]
             raise UserError("\n".join(lines)) from None
+        try:
+            self.params = in_parts(self.params, self.cohorts)
+        except UserError as error:
+            raise UserError(f"{self.params_file}: {error}") from None
         self.store = Store(self.folder / "store", self.params.preprocessing)
         for model in self.params.replicated or ():
             if model not in self.models:
@@ -126,15 +131,18 @@ class Study:
             if self.models[model].inputs == "any" and self.models[model].networks != "one":
                 raise UserError(f"{self.params_file}: models.{model}.inputs: 'any' needs one network for all tasks")
             self._check_choices(model, scenario)
-        for cohort in (*scenario.train, scenario.test):
+        for cohort in (*scenario.train, *scenario.tests):
             for modality in scenario.modalities:
                 if modality not in cohort.modalities:
                     raise UserError(
                         f"{where}.modalities: cohort {cohort.name} has no modality '{modality}' "
                         f"(it has: {', '.join(cohort.modalities)})"
                     )
-        if not scenario.test_cases:
-            raise UserError(f"{where}.test: cohort {scenario.test.name} has no case to test on (split 'test')")
+        for cohort in scenario.tests:
+            if not any(case.cohort == cohort.name for case in scenario.test_cases):
+                raise UserError(f"{where}.test: cohort {cohort.name} has no case to test on (split 'test')")
+        if not scenario.labels:
+            raise UserError(f"{where}.train: none of its cohorts draws a label")
         for cohort in scenario.train:
             if not scenario.split(cohort.name)[0]:
                 raise UserError(f"{where}.train: cohort {cohort.name} has no case to train on")
@@ -268,6 +276,40 @@ class Study:
     def networks(self, runs: Sequence[Run] | None = None) -> list[NetworkPlan]:
         """Return the networks that some runs need (default: all), each once, and after its teachers."""
         return networks_of(self.runs if runs is None else runs)
+
+
+def in_parts(params: Params, cohorts: Mapping[str, Cohort]) -> Params:
+    """Return params that speak of the parts of cohorts whose cases draw different labels, in place of the whole.
+
+    Raises `UserError` if a scenario names a part that does not exist.
+    """
+    parts: dict[str, list[str]] = {}
+    for cohort in cohorts.values():
+        parts.setdefault(cohort.part_of or cohort.name, []).append(cohort.name)
+    named = {name for s in params.scenarios.values() for name in (*s.train, *s.test)}
+    if all(found == [name] for name, found in parts.items()) and named <= cohorts.keys():
+        return params
+
+    def spread(names: Sequence[str], of: Mapping[str, list[str]]) -> list[str]:
+        for name in names:
+            if name not in parts and name not in cohorts:
+                raise UserError(f"scenarios: unknown cohort '{name}'{suggest(name, [*parts, *cohorts])}")
+        return list(dict.fromkeys(part for name in names for part in of.get(name, [name])))
+
+    # of a cohort that marks test cases, the parts that have some
+    tested = {
+        name: [part for part in found if any(case.split == "test" for case in cohorts[part].cases)] or found
+        for name, found in parts.items()
+    }
+
+    return replace(
+        params,
+        cohorts={part: params.cohorts[name] for name, found in parts.items() for part in found},
+        scenarios={
+            name: replace(s, train=spread(s.train, parts), test=spread(s.test, tested))
+            for name, s in params.scenarios.items()
+        },
+    )
 
 
 def find_params_file(path: Path) -> Path:

@@ -91,14 +91,17 @@ def margin(endpoint: str) -> float:
 
 
 def endpoints(scenario: Scenario) -> dict[str, tuple[str, ...]]:
-    """Return the endpoints of a scenario: name -> the labels of a task that its test cohort draws.
+    """Return the endpoints of a scenario: name -> the labels of a task that a test cohort draws.
 
     The name is ``anatomy`` for tissues, ``lesion`` for the known kinds of pathology, and else the labels themselves.
     """
-    found = {}
+    found: dict[str, tuple[str, ...]] = {}
     for task in scenario.tasks:
+        known = {label for names in found.values() for label in names}
         labels = tuple(
-            label for label in task[0].code_map.annotates if frozenset([label]) in scenario.test.code_map.sets
+            label
+            for label in task[0].code_map.annotates
+            if label not in known and any(frozenset([label]) in test.code_map.sets for test in scenario.tests)
         )
         name = next((name for name, known in KINDS.items() if set(labels) <= known), "+".join(labels))
         if labels:
@@ -245,7 +248,7 @@ def _measure(c: Contrast) -> str:
 
 def thesis_difference(scenario: Scenario, labels: Sequence[str], first: str, second: str) -> float:
     """Return the difference of two models in the thesis: of the means over labels of its medians over cases."""
-    table = reported.dice([cohort.imitates for cohort in scenario.train], scenario.test.imitates)
+    table = reported.dice(*scenario.place)
     found = table[table["label"].isin(labels)].pivot_table(index="label", columns="model", values="dice")
     second = SEPARATE if second == SEPARATE_SHARED and not scenario.params.own_modalities else second
     if not {first, second} <= set(found.columns) or len(found) < len(labels):
@@ -257,13 +260,13 @@ def _single_tasks(study: Study, metrics: pd.DataFrame) -> list[dict[str, object]
     """Finding 1: how far the losses lie apart on single tasks."""
     rows = []
     for scenario in study.scenarios.values():
-        labels = list(scenario.test.code_map.annotates)
+        labels = list(scenario.tested_labels)
         means = replicate_means(metrics[metrics["scenario"] == scenario.name], labels)
         losses = [m for m in (NAIVE, DICE, SELECTIVE_DICE) if m in means.columns]
         if len(scenario.tasks) > 1 or len(losses) < 2:
             continue
         values = (means[losses].max(axis=1) - means[losses].min(axis=1)).to_numpy()
-        known = reported.dice([c.imitates for c in scenario.train], scenario.test.imitates)
+        known = reported.dice(*scenario.place)
         theirs = known[(known["label"] == "mean") & known["model"].isin(losses)]["dice"]
         rows.append(
             _row(
@@ -285,9 +288,7 @@ def _recognition(study: Study) -> list[dict[str, object]]:
         claim = f"{who} and the origin of an image: what it labels on images of cohorts that do not draw it"
         name = "anatomy" if set(str(task).split("+")) <= KINDS["anatomy"] else str(task)
         values = part["share"].to_numpy()
-        known = reported.scenario_place(
-            [c.imitates for c in study.scenario(str(scenario)).train], study.scenario(str(scenario)).test.imitates
-        )
+        known = reported.scenario_place(*study.scenario(str(scenario)).place)
         rows.append(
             _row(
                 number, claim, "share of the brain with these labels, as a part of that on own images", name,
@@ -318,7 +319,7 @@ def _constructed(study: Study, scenarios: Sequence[Scenario], metrics: pd.DataFr
     rows = []
     phantoms = all(study.params.cohorts[c].source == "phantom" for s in scenarios for c in s.cohorts)
     word = BY_CONSTRUCTION if phantoms else EXPLORATORY
-    place = {tuple(c.imitates for c in (*s.train, s.test)): s for s in scenarios}
+    place = {(*s.place[0], s.place[1]): s for s in scenarios}
     alike, apart = (place.get((first, "mrbrains17", "mrbrains18")) for first in ("mrbrains13", "ibsr"))
     if alike and apart:
         labels = [label for names in endpoints(alike).values() for label in names]
@@ -350,7 +351,7 @@ def _constructed(study: Study, scenarios: Sequence[Scenario], metrics: pd.DataFr
 
 def _thesis_mean(scenario: Scenario) -> float:
     """Return the mean Dice of selective cross-entropy in the thesis."""
-    table = reported.dice([cohort.imitates for cohort in scenario.train], scenario.test.imitates)
+    table = reported.dice(*scenario.place)
     return float(table.set_index(["model", "label"])["dice"][SELECTIVE, "mean"])
 
 

@@ -112,7 +112,7 @@ def beside_thesis(scenario: Scenario, metrics: pd.DataFrame) -> pd.DataFrame:
     metrics
         Tidy rows; those of other scenarios are left out.
     """
-    theirs = dice([cohort.imitates for cohort in scenario.train], scenario.test.imitates)
+    theirs = dice(*scenario.place)
     if theirs.empty:
         return pd.DataFrame()
     part = metrics[metrics["scenario"] == scenario.name]

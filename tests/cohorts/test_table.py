@@ -17,7 +17,7 @@ def test_columns_splits_comments_and_relative_paths(tmp_path: Path) -> None:
         "# our data\ncase, T1, FLAIR, labels, brain_mask, split\n\n"
         "a, a/t1.nii, a/fl.nii, a/seg.nii, a/mask.nii, train\nb, /x/t1.nii, b/fl.nii, b/seg.nii, ,\n"
     )
-    (a, b), modalities, _ = read_manifest("c", manifest(tmp_path, text))
+    (a, b), modalities, _ = read_manifest("c", manifest(tmp_path, text), ["wmh"])
     assert modalities == ("T1", "FLAIR")
     assert a.images["T1"] == tmp_path / "a/t1.nii" and a.brain_mask == tmp_path / "a/mask.nii" and a.split == "train"
     assert b.images["T1"] == Path("/x/t1.nii") and b.brain_mask is None and b.split is None
@@ -26,7 +26,7 @@ def test_columns_splits_comments_and_relative_paths(tmp_path: Path) -> None:
 
 def test_complete_labels_are_optional_case_by_case(tmp_path: Path) -> None:
     text = "case,T1,labels,complete_labels\na,x.nii,y.nii,z.nii\nb,x.nii,y.nii,\n"
-    (a, b), modalities, _ = read_manifest("c", manifest(tmp_path, text))
+    (a, b), modalities, _ = read_manifest("c", manifest(tmp_path, text), ["wmh"])
     assert modalities == ("T1",) and a.complete_labels == tmp_path / "z.nii" and b.complete_labels is None
     assert list(a.files) == ["T1", "labels", "complete_labels"]
 
@@ -65,7 +65,7 @@ def test_windows_files_are_read(tmp_path: Path) -> None:
 )
 def test_bad_manifests(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        read_manifest("c", manifest(tmp_path, text))
+        read_manifest("c", manifest(tmp_path, text), ["wmh"])
 
 
 def test_missing_manifest(tmp_path: Path) -> None:
@@ -86,13 +86,13 @@ def test_all_lines_that_are_wrong_are_told_but_not_thousands(tmp_path: Path) -> 
 
 def test_columns_that_hold_no_images_are_no_modalities(tmp_path: Path) -> None:
     text = "case,T1,age,site,labels\na,x.nii,70,here,y.nii\nb,z.nii.gz,,,y.nii\n"
-    (a, _), modalities, others = read_manifest("c", manifest(tmp_path, text))
+    (a, _), modalities, others = read_manifest("c", manifest(tmp_path, text), ["wmh"])
     assert modalities == ("T1",) and others == ("age", "site") and list(a.images) == ["T1"]
 
 
 def test_a_case_may_lack_a_modality(tmp_path: Path) -> None:
     text = "case,T1,FLAIR,labels\na,x.nii,f.nii,y.nii\nb,z.nii,,y.nii\n"
-    (a, b), modalities, _ = read_manifest("c", manifest(tmp_path, text))
+    (a, b), modalities, _ = read_manifest("c", manifest(tmp_path, text), ["wmh"])
     assert modalities == ("T1", "FLAIR") and list(a.images) == ["T1", "FLAIR"] and list(b.images) == ["T1"]
 
 

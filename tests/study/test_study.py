@@ -173,7 +173,7 @@ def test_run_keys_cover_what_changes_numbers(toy_study: Callable[..., Path]) -> 
 def test_uniform_sampling_is_another_network(toy_study: Callable[..., Path]) -> None:
     study = Study(toy_study({"selective_cross_entropy]": "selective_cross_entropy, selective_cross_entropy_uniform]"}))
     usual, uniform = (study.find_run(f"both/selective_cross_entropy{x}/0").networks[0] for x in ("", "_uniform"))
-    assert usual.key != uniform.key and usual.model.sampling == "relevant"
+    assert usual.key != uniform.key and usual.model.sampling.name == "relevant"
     as_usual = dataclasses.replace(uniform, key=usual.key, name=usual.name, folder=usual.folder, model=usual.model)
     assert as_usual == usual
     for network in (usual, uniform):
