@@ -18,8 +18,7 @@ study: $(INSTALLED)
 
 test: check
 	$(BIN)/python -m pytest -p no:nbval
-	$(BIN)/python -m pytest -p no:cacheprovider --nbval --nbval-current-env --nbval-cell-timeout 300 \
-		--nbval-sanitize-with tests/notebooks/sanitize.cfg tests/notebooks
+	$(BIN)/python -m pytest -p no:cacheprovider --nbval --nbval-current-env --nbval-cell-timeout 300 --nbval-sanitize-with tests/notebooks/sanitize.cfg tests/notebooks
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check --quiet .

@@ -104,7 +104,8 @@ class CohortParams:
     absent: list[Text] | None = None
     """table: labels that the subjects are known not to have; none by default. Layouts: in place of their own."""
     complete_codes: dict[Int | Literal["other"], CodeValue] | None = None
-    """table: what the codes of the manifest's column ``complete_labels`` mean; 0 is background, nothing hides in it."""
+    """table: what the codes of the manifest's column ``complete_labels`` mean; 0 is background, nothing hides in it.
+    phantom with ``codes``: what the codes of everything that is there mean."""
     folder: Text | None = None
     """Layouts: where the cohort lies, relative to the params file; by default ``data_dir``/``source``."""
     variant: Text | None = None
@@ -280,7 +281,12 @@ class Params:
     title: Text | None = None
     """Heading of the report."""
     notebooks: Annotated[list[Text], _distinct("a notebook")] = field(
-        default_factory=lambda: ["00_data_exploration", EACH_SCENARIO, "04_statistical_comparison"]
+        default_factory=lambda: [
+            "00_data_exploration",
+            EACH_SCENARIO,
+            "04_statistical_comparison",
+            "05_beyond_the_thesis",
+        ]
     )
     """The notebooks of the study in their order; ``scenarios`` stands for the notebook of each scenario."""
     base: Text | None = None

@@ -26,7 +26,7 @@ APART = 1000
 
 _ONLY_FOR: Mapping[str, tuple[str, ...]] = {
     "preset": ("phantom",), "cases": ("phantom",), "manifest": ("table",),
-    "complete_codes": ("table",), "absent": ("table", *LAYOUTS),
+    "complete_codes": ("table", "phantom"), "absent": ("table", *LAYOUTS),
     "folder": tuple(LAYOUTS), "variant": tuple(LAYOUTS), "exclude": tuple(LAYOUTS), "files": tuple(LAYOUTS),
 }  # fmt: skip
 
@@ -234,7 +234,8 @@ def _load(name: str, p: CohortParams, labels: Sequence[str], base: Path, work: P
         absent = tuple(label for label in preset.absent if label in labels)
         cases = _phantoms(name, p, p.cases or preset.cases, work, 1)
         modalities = preset.scanner.modalities
-        if p.codes is None:
+        complete = p.complete_codes
+        if p.codes is None and complete is None:
             complete = {code: label if label in labels else BACKGROUND for label, code in CODES.items()}
     elif p.source in LAYOUTS:
         layout = LAYOUTS[p.source]

@@ -27,6 +27,7 @@ SPANISH: Mapping[str, str] = {
     "difference of mean {value}, 95 % interval": "diferencia de medias de {value}, intervalo del 95 %",
     "(filled: the interval excludes 0)": "(relleno: el intervalo excluye el 0)",
     "only pairs with {model}; the table has all": "sólo pares con {model}; la tabla tiene todos",
+    "difference of Dice": "diferencia de Dice",
     "step": "paso",
     "loss": "función de costo",
     "training": "entrenamiento",

@@ -34,6 +34,9 @@ MAIN_FIGURES: tuple[FigureKind[..., Any], ...] = (dice_boxes, prediction_panel)
 LEDGER_NOTEBOOK = "04_statistical_comparison"
 """Where the index says that the rules of the ledger are explained, if the study has it."""
 
+ANSWERS_NOTEBOOK = "05_beyond_the_thesis"
+"""Where the index says that its answers come from, if the study has it."""
+
 _SECTION = re.compile(r'<h2 id="([^"]+)">(.*?)<a class="anchor-link"', re.DOTALL)
 
 
@@ -88,8 +91,8 @@ def _with_contents(body: str) -> str:
 def write_index(study: Study, notebooks: Sequence[str]) -> Path:
     """Write ``index.html`` and return its path.
 
-    The ledger, the main figures and results of each scenario, links to the pages of `notebooks` (names without ending)
-    and to the tables, and provenance.
+    The answers, the ledger, the main figures and results of each scenario, links to the pages of `notebooks` (names
+    without ending) and to the tables, and provenance.
     """
     results = summary.results_table(study)
     titles = {name: s.title or name for name, s in study.params.scenarios.items()}
@@ -98,6 +101,8 @@ def write_index(study: Study, notebooks: Sequence[str]) -> Path:
         title=study.params.title or f"multiseg: {study.name}",
         params_name=study.params_file.name,
         ledger_page=LEDGER_NOTEBOOK if LEDGER_NOTEBOOK in notebooks else None,
+        answers_page=ANSWERS_NOTEBOOK if ANSWERS_NOTEBOOK in notebooks else None,
+        answers=_answers(study.folder / "tables" / "answers.csv"),
         ledger=_ledger_rows(study.folder / "tables" / "ledger.csv"),
         scenarios=[_scenario(study, name, results, notebooks) for name in study.params.scenarios],
         labels=[label_name(name) for name in study.labels if name in results.columns],
@@ -111,6 +116,11 @@ def write_index(study: Study, notebooks: Sequence[str]) -> Path:
     with atomic_path(path) as part:
         part.write_text(page, encoding="utf-8")
     return path
+
+
+def _answers(path: Path) -> list[dict[str, str]]:
+    """Return the questions and answers that notebook 05 left."""
+    return pd.read_csv(path, dtype=str).to_dict("records") if path.exists() else []
 
 
 def _ledger_rows(path: Path) -> list[dict[str, str]]:

@@ -13,7 +13,7 @@ from ..statistics import summaries
 from ..statistics.replicates import replicate_means
 from ..study import finished_runs
 from ..study.study import Study
-from ..thesis.findings import endpoints
+from ..thesis.findings import SAME_INPUTS, endpoints, model_in_role
 from ..utils.provenance import provenance
 
 
@@ -68,7 +68,31 @@ def mixed_conditions(trained: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def warnings(study: Study) -> list[str]:
     """Return what a reader should know before comparing the models of a study."""
-    return [*mixed_conditions(finished_runs.network_facts(study.networks())), *collapsed_runs(study)]
+    mixed = mixed_conditions(finished_runs.network_facts(study.networks()))
+    return [*mixed, *collapsed_runs(study), *fallen_pupils(study, finished_runs.metrics(study))]
+
+
+FALLEN = 0.05
+"""What a network that learns from pseudo-labels may lose against the networks that they come from."""
+
+
+def fallen_pupils(study: Study, metrics: pd.DataFrame) -> list[str]:
+    """Return a sentence for every endpoint on which pseudo-labels teach less than the networks know that made them."""
+    sentences = []
+    for scenario in study.scenarios.values():
+        teachers = model_in_role(study, scenario, SAME_INPUTS)
+        pupils = [m for m in scenario.models if study.models[m].targets == "pseudo"]
+        part = metrics[metrics["scenario"] == scenario.name]
+        for endpoint, labels in endpoints(scenario).items() if teachers else ():
+            means = replicate_means(part, labels)
+            for pupil in (m for m in pupils if {m, teachers} <= set(means.columns)):
+                reached, known = means[[pupil, teachers]].dropna().mean()
+                if known - reached > FALLEN:
+                    sentences.append(
+                        f"scenario {scenario.name}, {endpoint}: {pupil} reaches a Dice of {reached:.2f}, and the "
+                        f"networks that made its labels {known:.2f}"
+                    )
+    return sentences
 
 
 LOST_DICE = 0.05

@@ -21,6 +21,11 @@ from . import table_files
 TITLES: Mapping[str, str] = {
     "scenario": "What is trained and tested",
     "ledger": "Findings",
+    "answers": "What to use, and what it costs",
+    "ranking": "Models by their mean Dice over all endpoints",
+    "arms": "Each model on each endpoint, and against the oracle, separate networks and selective cross-entropy",
+    "costs": "What a run of each model costs",
+    "modalities": "Mean Dice by the modalities that a network was given",
     "mean_dice": "Mean Dice on the test cases",
     "beside_thesis": "Median Dice of each label, and mean Dice, beside the thesis's",
     "surface_distances": "Median distances between surfaces (mm)",

@@ -39,6 +39,21 @@ def with_correct_emptiness(metrics: pd.DataFrame, value: str) -> pd.DataFrame:
     return metrics.assign(**{value: metrics[value].where(~empty, 1.0)})
 
 
+def dice_by_modalities(subsets: pd.DataFrame) -> pd.DataFrame:
+    """Return the mean Dice by scenario, model and the modalities that were given: a column per label.
+
+    Parameters
+    ----------
+    subsets
+        Tidy rows with ``modalities``; a mean over cases, replicates and seeds.
+    """
+    known = subsets[subsets["dice"].notna()]
+    keys = ["scenario", "model", "modalities"]
+    order = list(dict.fromkeys(known["label"]))
+    table = known.groupby([*keys, "label"], sort=False)["dice"].mean().unstack("label")
+    return table.reindex(columns=order)
+
+
 def mean_dice(metrics: pd.DataFrame) -> pd.DataFrame:
     """Return the mean Dice by scenario and model: one column per label and ``mean`` over labels and cases.
 

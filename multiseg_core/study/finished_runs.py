@@ -132,6 +132,16 @@ def single_tasks(runs: Iterable[Run]) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(METRICS_COLUMNS))
 
 
+def subsets(runs: Iterable[Run]) -> pd.DataFrame:
+    """Return the metrics of finished runs on test cases by the ``modalities`` that their networks were given.
+
+    No rows for runs whose networks need all of theirs.
+    """
+    files = [run.folder / "subsets.csv" for run in runs]
+    parts = [read_metrics(file) for file in files if file.exists()]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*METRICS_COLUMNS, "modalities"])
+
+
 def read_metrics(path: Path) -> pd.DataFrame:
     """Read a table of metrics; names stay texts, also names such as 007 or NA."""
     names = dict.fromkeys(("scenario", "model", "cohort", "subject", "case", "label", "grid"), str)

@@ -6,6 +6,7 @@ Every product is made once, and made whole: a second call finds it, a killed one
 from __future__ import annotations
 
 import graphlib
+import itertools
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -194,7 +195,12 @@ def complete_labels(
 
 
 def evaluate_case(
-    segmenter: Segmenter, case: StoredCase, compute: Compute, inference: InferenceParams, alone: Sequence[bool]
+    segmenter: Segmenter,
+    case: StoredCase,
+    compute: Compute,
+    inference: InferenceParams,
+    alone: Sequence[bool],
+    given: Sequence[str] | None = None,
 ) -> tuple[np.ndarray, Metrics, list[Metrics]]:
     """Segment a stored case and measure the result against its labels, on the grid that `inference` says.
 
@@ -208,6 +214,8 @@ def evaluate_case(
         See `Segmenter.segment` and `InferenceParams`.
     alone
         For each network, whether to measure as well what it says without the others.
+    given
+        The modalities of the case that the networks get; all of them by default.
 
     Returns
     -------
@@ -215,16 +223,17 @@ def evaluate_case(
         (X, Y, Z) uint8 class numbers on the grid of the store; the metrics of all labels; and for each network those
         of its own labels, none if not asked for.
     """
-    seeing, images = segmenter.seeing(case.modalities), np.asarray(case.images)
+    modalities = case.modalities if given is None else tuple(given)
+    seeing, images = segmenter.seeing(modalities), np.asarray(case.images)[case.channels(modalities)]
     if inference.scored_on == "native":
         native = case.native
         grid, target, size, ml = native.grid, native.target, voxel_sizes(native.affine), voxel_ml(native.affine)
         on_store, maps = seeing.class_maps_on(
-            images, case.affine, grid, case.modalities, compute, inference.memory_gib, case.mask
+            images, case.affine, grid, modalities, compute, inference.memory_gib, case.mask
         )
     else:
         target, size, ml = case.target, np.asarray(case.spacing_mm), case.voxel_ml
-        on_store = maps = seeing.class_maps(images, case.modalities, compute, inference.memory_gib, case.mask)
+        on_store = maps = seeing.class_maps(images, modalities, compute, inference.memory_gib, case.mask)
     # a network that is asked for alone sees its own cohort's cases, so it is among those that see this one
     of_member = {id(member): class_map for member, class_map in zip(seeing.members, maps, strict=True)}
     metrics_alone = [
@@ -239,7 +248,8 @@ def evaluate_run(run: Run, store: Store, params: Params, report: Report = _no_re
     """Evaluate a trained run on its test cohort and on the validation cases of its training cohorts.
 
     Writes into its folder: ``metrics.csv`` (test cases), ``validation.csv`` (validation cases), ``single_task.csv``
-    (each of several networks alone, on the validation cases of its own cohorts), ``predictions/`` (class numbers on the
+    (each of several networks alone, on the validation cases of its own cohorts), ``subsets.csv`` (test cases with every
+    subset of their modalities, of a network that reads any), ``predictions/`` (class numbers on the
     grid of the store), ``model.pt``, ``history.csv`` and, last, ``run.json``.
     """
     report(0, "starting")
@@ -270,8 +280,11 @@ def evaluate_run(run: Run, store: Store, params: Params, report: Report = _no_re
                 rows[name] += found if case in part else []
             for n, own in enumerate(metrics_alone):
                 single += [(n, _row(run, SINGLE_TASK, place, label, grid, v)) for label, v in own.items()]
-        for name, table in rows.items():
-            write_table(run.folder / f"{name}.csv", pd.DataFrame(table, columns=list(METRICS_COLUMNS)))
+        if any(member.reads_any for member in segmenter.members):
+            table = _by_modalities(run, store, segmenter, compute, params.inference)
+            write_table(run.folder / "subsets.csv", table)
+        for name, found in rows.items():
+            write_table(run.folder / f"{name}.csv", pd.DataFrame(found, columns=list(METRICS_COLUMNS)))
         if len(run.networks) > 1:
             in_order = [row for _, row in sorted(single, key=lambda pair: pair[0])]
             write_table(run.folder / "single_task.csv", pd.DataFrame(in_order, columns=list(METRICS_COLUMNS)))
@@ -284,6 +297,26 @@ def evaluate_run(run: Run, store: Store, params: Params, report: Report = _no_re
         }  # fmt: skip
         write_json(run.folder / "run.json", facts)
     return run.folder
+
+
+def _by_modalities(
+    run: Run, store: Store, segmenter: Segmenter, compute: Compute, inference: InferenceParams
+) -> pd.DataFrame:
+    """Evaluate test cases with every subset of their modalities: the columns of ``metrics.csv`` and ``modalities``."""
+    rows = []
+    for case in run.test_cases:
+        stored = _open(store, case, run.cohorts[case.cohort])
+        has = [m for m in segmenter.modalities if m in stored.modalities]
+        place = (run.replicate, run.seed, case.cohort, case.subject or case.name, case.name)
+        for n in range(1, 1 + len(has)):
+            for given in itertools.combinations(has, n):
+                none_alone = [False] * len(segmenter.members)
+                _, metrics, _ = evaluate_case(segmenter, stored, compute, inference, none_alone, given)
+                rows += [
+                    (*_row(run, run.model, place, label, inference.scored_on, v), "+".join(given))
+                    for label, v in metrics.items()
+                ]
+    return pd.DataFrame(rows, columns=[*METRICS_COLUMNS, "modalities"])
 
 
 def _row(

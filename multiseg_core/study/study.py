@@ -296,17 +296,21 @@ def in_parts(params: Params, cohorts: Mapping[str, Cohort]) -> Params:
                 raise UserError(f"scenarios: unknown cohort '{name}'{suggest(name, [*parts, *cohorts])}")
         return list(dict.fromkeys(part for name in names for part in of.get(name, [name])))
 
-    # of a cohort that marks test cases, the parts that have some
-    tested = {
-        name: [part for part in found if any(case.split == "test" for case in cohorts[part].cases)] or found
-        for name, found in parts.items()
-    }
+    # of a cohort that marks test cases, the parts that have some, or that have others
+    tested, trained = (
+        {
+            name: [part for part in found if any((case.split == "test") is test for case in cohorts[part].cases)]
+            or found
+            for name, found in parts.items()
+        }
+        for test in (True, False)
+    )
 
     return replace(
         params,
         cohorts={part: params.cohorts[name] for name, found in parts.items() for part in found},
         scenarios={
-            name: replace(s, train=spread(s.train, parts), test=spread(s.test, tested))
+            name: replace(s, train=spread(s.train, trained), test=spread(s.test, tested))
             for name, s in params.scenarios.items()
         },
     )

@@ -14,6 +14,7 @@ PARAMETERS: dict[str, dict[str, str]] = {
     "02_anatomy_wmh": {"scenario": "anatomy_wmh"},
     "03_anatomy_tumour": {"scenario": "anatomy_tumour"},
     "04_statistical_comparison": {},
+    "05_beyond_the_thesis": {},
     "scenario": {"scenario": "anatomy_wmh"},
 }
 

@@ -67,7 +67,7 @@ def test_a_report_that_would_fail_is_told_before_training(
     """A notebook of the user's own with a slip in its last cell."""
     folder = tmp_path / "notebooks"
     folder.mkdir()
-    for name in ("00_data_exploration", "scenario", "04_statistical_comparison"):
+    for name in ("00_data_exploration", "scenario", "04_statistical_comparison", "05_beyond_the_thesis"):
         notebook = json.loads((NOTEBOOKS / f"{name}.ipynb").read_text())
         if name == "scenario":
             notebook["cells"][-1]["source"] = ["metrics.query('model == 1').iloc[0]"]
@@ -87,13 +87,14 @@ def test_it_is_rehearsed_once_and_not_if_all_is_trained(tmp_path: Path, monkeypa
     real = rehearsal.run_jobs
     monkeypatch.setattr(rehearsal, "run_jobs", lambda jobs, *a: [asked.append(j.name) for j in jobs] and real(jobs, *a))
     rehearse(file)
-    assert asked == ["00_data_exploration", "scenario", "04_statistical_comparison", "the index"]
+    notebooks = ["00_data_exploration", "scenario", "04_statistical_comparison", "05_beyond_the_thesis"]
+    assert asked == [*notebooks, "the index"]
     rehearse(file)
-    assert len(asked) == 4
+    assert len(asked) == 5
     runs.finish_runs(Study(file))
     (Study(file).folder / "notebooks" / "rehearsed.json").unlink()
     rehearse(file)
-    assert len(asked) == 4
+    assert len(asked) == 5
 
 
 def test_notebooks_run_in_folders_with_odd_names_and_by_this_python(

@@ -36,7 +36,7 @@ class Preset:
     cases
         Number of cases in the thesis.
     pathology
-        ``none``, ``wmh`` or ``tumour``.
+        ``none``, ``wmh``, ``tumour`` or ``wmh+tumour``.
     subjects_of
         The preset whose subjects it scans; its own by default.
     first_subject, subjects
@@ -59,7 +59,8 @@ class Preset:
     @property
     def absent(self) -> tuple[str, ...]:
         """Labels that its subjects do not have."""
-        has = {"none": (), "wmh": ("wmh",), "tumour": ("oedema", "tumour")}[self.pathology]
+        has: tuple[str, ...] = ("wmh",) if "wmh" in self.pathology else ()
+        has += ("oedema", "tumour") if "tumour" in self.pathology else ()
         return tuple(label for label in ("wmh", "oedema", "tumour") if label not in has)
 
     @property
@@ -107,6 +108,10 @@ PRESETS: Mapping[str, Preset] = {
         Protocol((*_TISSUES, "oedema", "tumour")), cases=20, pathology="tumour",
         subjects_of="brainweb", first_subject=15, subjects=5,
     ),
+    "combined": Preset(
+        Scanner(("T1", "FLAIR"), t1(0.31, 0.63), gamma=0.85, jitter=0.04, bias=0.07, noise=0.03, texture=0.015),
+        Protocol((*_TISSUES, "wmh", "oedema", "tumour")), cases=20, pathology="wmh+tumour",
+    ),
     "varied": Preset(
         Scanner(("T1",), any_contrast=True),
         Protocol(_TISSUES, thresholds=(0.6, 0.52)), cases=40,
@@ -120,8 +125,9 @@ PRESETS: Mapping[str, Preset] = {
         Protocol(("oedema", "tumour")), cases=40, pathology="tumour",
     ),
 }  # fmt: skip
-"""The cohorts that can be imitated, by name. The ``varied`` ones are none of the thesis's: every contrast that scanners
-produce, for transfer to real images; tissues are labelled as programs that cluster intensities do."""
+"""The cohorts that can be imitated, by name. Some are none of the thesis's: ``combined``, with all labels in one head,
+and the ``varied`` ones, of every contrast that scanners produce, for transfer to real images; there tissues are
+labelled as programs that cluster intensities do."""
 
 
 @dataclass(frozen=True)
@@ -194,7 +200,7 @@ def _draw(
     body = generator(preset.subjects_of or name, _person(preset, index))
     rng = generator(name, index, 1)
     geometry = draw_geometry(body, atlas)
-    if preset.pathology != "tumour":
+    if "tumour" not in preset.pathology:
         subject = draw_subject(body, atlas, geometry, spacing_mm)
         if preset.pathology == "none":
             return subject, {}, {}, rng
@@ -205,6 +211,9 @@ def _draw(
     tumour = draw_tumour(rng, subject, mass)
     shown = {"oedema": tumour.oedema, "core": tumour.core, "rim": tumour.rim}
     drawn = {"oedema": tumour.drawn_oedema, "tumour": tumour.drawn_core}
+    if "wmh" in preset.pathology:  # below the tumour, which comes later
+        wmh, drawn_wmh = draw_wmh(rng, subject)
+        shown, drawn = {"wmh": wmh, **shown}, {"wmh": drawn_wmh, **drawn}
     return subject, shown, {label: amount.astype(np.float32) for label, amount in drawn.items()}, rng
 
 

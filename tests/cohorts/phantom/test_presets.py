@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from multiseg_core.cohorts.loading import ensure_files
-from multiseg_core.cohorts.phantom.presets import PRESETS, make_case
+from multiseg_core.cohorts.phantom.presets import CODES, PRESETS, make_case
 from multiseg_core.cohorts.phantom.source import phantom_cases
 
 SIZE = (4.0, 4.0, 4.0)
@@ -36,9 +36,9 @@ def test_cohorts_are_those_of_the_thesis(
     assert list(preset.annotates) == [label for label in codes.values() if label != "ignore"]
 
 
-def test_one_preset_is_not_of_the_thesis() -> None:
+def test_some_presets_are_not_of_the_thesis() -> None:
     of_thesis = {"ibsr", "mrbrains13", "mrbrains17", "mrbrains18", "brainweb", "brats12", "tumorsim"}
-    assert set(PRESETS) == of_thesis | {"varied", "varied_wmh", "varied_tumour"}
+    assert set(PRESETS) == of_thesis | {"combined", "varied", "varied_wmh", "varied_tumour"}
     assert PRESETS["varied"].codes == ANATOMY and PRESETS["varied"].scanner.any_contrast
 
 
@@ -84,3 +84,11 @@ def test_other_arguments_make_other_folders(tmp_path: Path) -> None:
 
     assert folder() == folder()
     assert len({folder(), folder("mrbrains18"), folder(mm=5.0), folder(seed=1)}) == 4
+
+
+def test_all_labels_in_one_head() -> None:
+    """With one protocol, what is drawn is all that there is."""
+    case = make_case("combined", 0, (3.0, 3.0, 3.0))
+    assert set(np.unique(case.labels)) == {0, *CODES.values()}
+    assert np.array_equal(case.labels, case.truth)
+    assert PRESETS["combined"].absent == ()
