@@ -6,14 +6,14 @@ file here and a name below; losses of MONAI and torch, for complete labels, are 
 
 import importlib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
 from ..utils.errors import UserError, one_line, suggest
-from .cross_entropy import PatchwiseSelectiveCrossEntropy, SelectiveCrossEntropy
+from .cross_entropy import WEIGHTS, PatchwiseSelectiveCrossEntropy, SelectiveCrossEntropy, class_weights
 from .dice import SelectiveDice, SoftDice
 from .exclusion import SelectiveExclusion
 from .selective import Selective
@@ -21,7 +21,7 @@ from .sigmoid import SelectiveSigmoid
 
 __all__ = [
     "PatchwiseSelectiveCrossEntropy", "Selective", "SelectiveCrossEntropy", "SelectiveDice", "SelectiveExclusion",
-    "SelectiveSigmoid", "SoftDice",
+    "SelectiveSigmoid", "SoftDice", "class_weights",
 ]  # fmt: skip
 
 OWN = (
@@ -31,10 +31,14 @@ OWN = (
 """Losses of this package by name; in a params file, ``monai.NAME`` and ``torch.NAME`` stand for those of others."""
 
 
-def build_loss(name: str, membership: torch.Tensor, options: Mapping[str, Any]) -> nn.Module:
+def build_loss(
+    name: str, membership: torch.Tensor, options: Mapping[str, Any], voxels: Sequence[int] | None = None
+) -> nn.Module:
     """Build a loss by name: of this package, or one of ``monai.losses`` or ``torch.nn`` made selective.
 
-    Losses of MONAI get ``softmax=True`` (or ``use_softmax``) and ``to_onehot_y=True``, unless options say otherwise.
+    An option ``weights`` that is one of `WEIGHTS` is turned into numbers, by the `voxels` of each class (C,); equal
+    ones if they are not given, to try whether all can be built. Losses of MONAI get ``softmax=True`` (or
+    ``use_softmax``) and ``to_onehot_y=True``, unless options say otherwise.
 
     Raises
     ------
@@ -46,6 +50,12 @@ def build_loss(name: str, membership: torch.Tensor, options: Mapping[str, Any]) 
         return _build_foreign(name, library, kind, membership, options)
     if name not in OWN:
         raise UserError(f"loss: unknown name '{name}'{suggest(name, OWN)}")
+    if isinstance(options.get("weights"), str):
+        try:
+            found = class_weights(options["weights"], [1] * membership.shape[1] if voxels is None else voxels)
+        except ValueError as error:
+            raise UserError(f"loss: {name}: {error}") from None
+        options = {**options, "weights": found}
     try:
         made: nn.Module = globals()[name](membership, **options)
     except TypeError as error:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
@@ -121,12 +123,81 @@ class SelectiveCrossEntropy(LabelSetLoss):
     ----------
     membership
         bool tensor (R, C), first C rows the identity.
+    weights
+        Of the classes, (C,): the loss is then the weighted mean over voxels. A set counts as its background, or without
+        background as the mean of its classes. In a params file ``frequency`` or ``effective_number`` stand for weights
+        by the voxels that were drawn in the training cases, see `class_weights`.
+    label_smoothing
+        Share of a voxel's target that goes to all classes alike; none of one that may be anything.
     """
+
+    weights: Tensor
+    row_weights: Tensor
+
+    def __init__(
+        self, membership: Tensor, weights: Sequence[float] | Tensor | None = None, label_smoothing: float = 0.0
+    ) -> None:
+        super().__init__(membership)
+        if not 0 <= label_smoothing < 1:
+            raise TypeError(f"label_smoothing must lie in [0, 1), got {label_smoothing}")
+        self.is_plain = weights is None and not label_smoothing
+        self.label_smoothing = label_smoothing
+        given = torch.ones(self.n_classes) if weights is None else torch.as_tensor(weights, dtype=torch.float32)
+        if given.shape != (self.n_classes,) or not bool((given > 0).all()):
+            raise TypeError(f"weights must be {self.n_classes} numbers above 0, one per class")
+        members = self.membership.float()
+        means = members @ given / members.sum(dim=1)
+        self.register_buffer("weights", given, persistent=False)
+        self.register_buffer("row_weights", torch.where(self.membership[:, 0], given[0], means), persistent=False)
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Return the scalar loss for logits (N, C, *spatial) and target (N, *spatial)."""
         logits = self._check(logits, target)
-        return _set_cross_entropy(logits, target, self.membership.expand(len(target), -1, -1))
+        if self.is_plain:
+            return _set_cross_entropy(logits, target, self.membership.expand(len(target), -1, -1))
+        log_p = F.log_softmax(logits, dim=1)
+        allowed = self.membership[target].movedim(-1, 1)
+        own = -torch.logsumexp(log_p.masked_fill(~allowed, -torch.inf), dim=1)
+        weight = self.row_weights.to(log_p.dtype)[target]
+        says_something = ~self.membership.all(dim=1)[target]
+        weights = self.weights.to(log_p.dtype).view(1, -1, *[1] * (log_p.ndim - 2))
+        everywhere = -(weights * log_p).mean(dim=1) * says_something
+        total = (1 - self.label_smoothing) * weight * own + self.label_smoothing * everywhere
+        result: Tensor = total.sum() / weight.sum()
+        return result
+
+
+def class_weights(how: str, voxels: Sequence[int]) -> list[float]:
+    """Return weights of classes by the numbers of their voxels, of mean 1 over those that occur.
+
+    Parameters
+    ----------
+    how
+        ``frequency``: 1 / n. ``effective_number``: (1 - b) / (1 - b^n) with b = (N - 1) / N for N voxels in all (Cui et
+        al. 2019), which is 1 / n for rare classes and less steep for frequent ones.
+    voxels
+        Of each class; a class without any gets the weight 1.
+
+    Raises
+    ------
+    ValueError
+        For another `how`.
+    """
+    n = np.asarray(voxels, dtype=np.float64)
+    if how not in WEIGHTS:
+        raise ValueError(f"weights must be {' or '.join(WEIGHTS)}, or numbers, got '{how}'")
+    occurs = n > 0
+    n = np.maximum(n, 1)
+    if how == "frequency":
+        raw = 1 / n
+    else:
+        total = max(n[occurs].sum(), 2.0)
+        raw = 1 / total / -np.expm1(n * np.log1p(-1 / total))
+    return np.where(occurs, raw / raw[occurs].mean() if occurs.any() else 1.0, 1.0).tolist()
+
+
+WEIGHTS = ("frequency", "effective_number")
+"""Weights that follow from the numbers of voxels."""
 
 
 class PatchwiseSelectiveCrossEntropy(LabelSetLoss):

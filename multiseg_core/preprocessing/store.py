@@ -148,6 +148,11 @@ class StoredCase:
         return {int(s): flat[start:stop] for s, (start, stop) in facts["voxel_groups"].items()}
 
     @property
+    def voxels_per_set(self) -> list[tuple[int, int]]:
+        """Position in `sets` and number of its voxels, of all sets."""
+        return list(enumerate(self._labels[2]["voxels_per_set"]))
+
+    @property
     def native(self) -> Native:
         """The labels as they were drawn, on their own grid, in the sets of the drawn labels."""
         with np.load(self.folder / "native.npz") as found:

@@ -296,6 +296,7 @@ class Planner:
         network_code = [f"networks.{made_by.__name__}"] if is_ours else []
         wrappers = {"modality_dropout": "AnyInputs", "head": "SigmoidHead", "tasks": "Conditioned"}
         network_code += [f"networks.{wrapper}" for key, wrapper in wrappers.items() if key in network.network]
+        weights_code = ["losses.class_weights"] if isinstance(model.loss.options.get("weights"), str) else []
         foreign_loss = model.loss.name.startswith("monai.")
         monai = None if is_ours and not foreign_loss else version("monai")
         facts: dict[str, Any] = {
@@ -309,7 +310,7 @@ class Planner:
             "training": asdict(network.training),
             "seed": network.seed,
             "compute": [self.params.device, self.params.precision, self.params.threads],
-            "code": code_fingerprint(*_TRAINING, f"losses.{definition(model.loss.name)}", *network_code),
+            "code": code_fingerprint(*_TRAINING, f"losses.{definition(model.loss.name)}", *weights_code, *network_code),
             "monai": monai,
         }
         if "tasks" in network.network:

@@ -138,9 +138,21 @@ def make_trainer(network: NetworkPlan, store: Store, params: Params, compute: Co
     loss = network.model.loss
     membership = torch.from_numpy(network.space.membership())
     return Trainer(
-        network.folder, built, build_loss(loss.name, membership, loss.options), samplers, t,
+        network.folder, built, build_loss(loss.name, membership, loss.options, _voxels(train, membership)), samplers, t,
         seed=network.seed, compute=compute, facts=network.facts(),
     )  # fmt: skip
+
+
+def _voxels(cohorts: Sequence[SamplingCohort], membership: torch.Tensor) -> list[int]:
+    """Count the voxels of each class in training cases; backgrounds count as background, whatever hides in them."""
+    counts = [0] * membership.shape[1]
+    for cohort in cohorts:
+        for row, voxels in ((int(cohort.lookup[at]), n) for case in cohort.cases for at, n in case.voxels_per_set):
+            if row < len(counts):
+                counts[row] += voxels
+            elif membership[row, 0] and not membership[row].all():
+                counts[0] += voxels
+    return counts
 
 
 def sampling_cohorts(

@@ -15,8 +15,11 @@ from multiseg_core.losses import (
     SelectiveExclusion,
     SelectiveSigmoid,
     SoftDice,
+    build_loss,
+    class_weights,
 )
 from multiseg_core.losses.cross_entropy import _plain_set_cross_entropy, _SetCrossEntropy
+from multiseg_core.utils.errors import UserError
 
 EYE = torch.eye(3, dtype=torch.bool)
 # row 3: background of a lesion cohort (tissue may hide in it), row 4: ignored
@@ -265,3 +268,44 @@ def test_binary_losses_equal_those_of_others_on_complete_labels() -> None:
     dice = DiceLoss(sigmoid=True, batch=True, smooth_nr=0)(logits[:, 1:], yes)
     ours = SelectiveSigmoid(EYE)(logits, target)
     assert float(ours) == pytest.approx(float(entropy + dice), abs=1e-6)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_weights_and_smoothing_are_those_of_torch_on_complete_labels(smoothing: float) -> None:
+    logits, target = random_batch((6, 5, 4), 3)
+    weights = torch.tensor([0.2, 1.0, 3.0])
+    theirs = torch.nn.CrossEntropyLoss(weights, label_smoothing=smoothing)(logits, target)
+    ours = SelectiveCrossEntropy(EYE, weights, smoothing)(logits, target)
+    assert float(ours) == pytest.approx(float(theirs), rel=1e-6)
+
+
+def test_weights_and_smoothing_of_sets_by_hand() -> None:
+    """Background or tissue counts as background; a voxel that may be anything teaches nothing."""
+    logits = logits_of([[0.5, 0.3, 0.2], [0.1, 0.1, 0.8]])
+    target = torch.tensor([[3, 2]])
+    plain = -(2 * math.log(0.8) + 1 * math.log(0.8)) / 3
+    assert float(SelectiveCrossEntropy(SETS, [2, 4, 1])(logits, target)) == pytest.approx(plain)
+    smooth = [-(2 * math.log(a) + 4 * math.log(b) + math.log(c)) / 3 for a, b, c in ((0.5, 0.3, 0.2), (0.1, 0.1, 0.8))]
+    expected = 0.9 * plain + 0.1 * sum(smooth) / 3
+    assert float(SelectiveCrossEntropy(SETS, [2, 4, 1], 0.1)(logits, target)) == pytest.approx(expected)
+    logits = logits.requires_grad_()
+    SelectiveCrossEntropy(SETS, label_smoothing=0.1)(logits, torch.tensor([[4, 4]])).backward()
+    assert logits.grad.abs().max() < 1e-15
+
+
+def test_weights_by_the_number_of_voxels() -> None:
+    assert class_weights("frequency", [900, 90, 10, 0]) == pytest.approx(
+        [3 / (1 / 900 + 1 / 90 + 1 / 10) / n for n in (900, 90, 10)] + [1]
+    )
+    total = 1000
+    raw = [(1 / total) / (1 - ((total - 1) / total) ** n) for n in (900, 90, 10)]
+    assert class_weights("effective_number", [900, 90, 10]) == pytest.approx([3 * r / sum(raw) for r in raw])
+    built = build_loss("SelectiveCrossEntropy", EYE, {"weights": "frequency"}, [4, 2, 1])
+    assert built.weights.tolist() == pytest.approx([3 / 7, 6 / 7, 12 / 7])
+    for options, message in (
+        ({"weights": "rare"}, "weights must be frequency or effective_number, or numbers, got 'rare'"),
+        ({"weights": [1, 2]}, "weights must be 3 numbers above 0, one per class"),
+        ({"label_smoothing": 1}, r"label_smoothing must lie in \[0, 1\), got 1"),
+    ):
+        with pytest.raises(UserError, match=message):
+            build_loss("SelectiveCrossEntropy", EYE, options)
