@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from ..utils.errors import UserError, one_line, suggest
-from .cross_entropy import WEIGHTS, PatchwiseSelectiveCrossEntropy, SelectiveCrossEntropy, class_weights
+from .cross_entropy import PatchwiseSelectiveCrossEntropy, SelectiveCrossEntropy, class_weights
 from .dice import SelectiveDice, SoftDice
 from .exclusion import SelectiveExclusion
 from .selective import Selective
@@ -36,7 +36,7 @@ def build_loss(
 ) -> nn.Module:
     """Build a loss by name: of this package, or one of ``monai.losses`` or ``torch.nn`` made selective.
 
-    An option ``weights`` that is one of `WEIGHTS` is turned into numbers, by the `voxels` of each class (C,); equal
+    An option ``weights`` that is one of `cross_entropy.WEIGHTS` is turned into numbers, by the `voxels` of each class (C,); equal
     ones if they are not given, to try whether all can be built. Losses of MONAI get ``softmax=True`` (or
     ``use_softmax``) and ``to_onehot_y=True``, unless options say otherwise.
 
