@@ -36,8 +36,8 @@ def build_loss(
 ) -> nn.Module:
     """Build a loss by name: of this package, or one of ``monai.losses`` or ``torch.nn`` made selective.
 
-    An option ``weights`` that is one of `cross_entropy.WEIGHTS` is turned into numbers, by the `voxels` of each class (C,); equal
-    ones if they are not given, to try whether all can be built. Losses of MONAI get ``softmax=True`` (or
+    An option ``weights`` that is a word, see `class_weights`, is turned into numbers by the `voxels` of each class
+    (C,); equal ones if they are not given, to try whether all can be built. Losses of MONAI get ``softmax=True`` (or
     ``use_softmax``) and ``to_onehot_y=True``, unless options say otherwise.
 
     Raises
