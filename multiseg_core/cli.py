@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import re
 import sys
 import time
 from collections.abc import Sequence
@@ -130,6 +131,10 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "--codes", action="store_true",
         help="write the codes of the cohorts' label files, if these agree, rather than 1, 2, 3 in the order of labels",
+    )  # fmt: skip
+    sub.add_argument(
+        "--each-label", action="store_true",
+        help="also write a file of 0 and 1 per label, such as OUT_wmh.nii.gz; those of sigmoid heads may overlap",
     )  # fmt: skip
     sub.add_argument(
         "--memory", type=_gib, default=InferenceParams.memory_gib, metavar="GIB",
@@ -367,6 +372,24 @@ def predict_command(options: argparse.Namespace) -> None:
     with atomic_path(options.out) as part:
         nib.save(image, part)
     print(f"{options.out}: {legend}")
+    if options.each_label:
+        masks = model.masks_native(prepared, list(images), compute, options.memory)
+        names = _file_per_label(options.out, list(masks))
+        for mask, out in zip(masks.values(), names, strict=True):
+            image = like_input(mask.astype(np.uint8), prepared.native_affine, images[brain_modality(images)])
+            with atomic_path(out) as part:
+                nib.save(image, part)
+        print(f"{', '.join(str(out) for out in names)}: 1 is the label")
+
+
+def _file_per_label(out: Path, labels: Sequence[str]) -> list[Path]:
+    """Return a file name for each label beside the segmentation."""
+    ending = ".nii.gz" if out.name.endswith(".nii.gz") else ".nii"
+    plain = [re.sub(r"[^\w.+-]", "-", label)[:60] for label in labels]
+    return [
+        out.with_name(f"{out.name.removesuffix(ending)}_{name}{f'_{k}' if plain.count(name) > 1 else ''}{ending}")
+        for k, name in enumerate(plain, start=1)
+    ]
 
 
 def compare_command(options: argparse.Namespace) -> None:

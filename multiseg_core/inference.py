@@ -261,6 +261,33 @@ class Segmenter:
         )
         return self.merged(maps)
 
+    def masks_native(
+        self,
+        prepared: Prepared,
+        modalities: Sequence[str],
+        compute: Compute,
+        memory_gib: float = InferenceParams.memory_gib,
+    ) -> dict[str, np.ndarray]:
+        """Segment a preprocessed case label by label: label -> (X, Y, Z) bool on the grid of its files.
+
+        Masks of binary outputs may lie over each other, see `SigmoidHead`; others are the parts of `segment_native`.
+        """
+        binary = [m for m in self.members if m.spec.get("head") == "sigmoid"]
+        if not binary:
+            whole = self.segment_native(prepared, modalities, compute, memory_gib)
+            return {label: whole == k for k, label in enumerate(self.labels, start=1)}
+        masks = {label: np.zeros(prepared.native_shape, dtype=bool) for label in self.labels}
+        for m in binary:
+            outside = self.preprocessing.outside_value
+            images = m.inputs(prepared.images, modalities)
+            p = predict(m.ready, images, compute, outside, memory_gib, labels_only=False)
+            if self.clip_to_brain:
+                p[:, ~prepared.mask] = np.eye(len(p), 1, dtype=p.dtype)
+            for k, label in enumerate(m.labels, start=1):
+                pair = p[[0, k]] / np.maximum(p[0] + p[k], 1e-12)  # background and label alone
+                masks[label] |= to_native(pair, prepared.affine, prepared.native_shape, prepared.native_affine) > 0
+        return masks
+
     def merged(self, maps: list[np.ndarray]) -> np.ndarray:
         """Paint the class maps of the networks over each other in order of rising priority (thesis 3.2.2)."""
         merged = np.zeros(maps[0].shape, dtype=np.uint8)

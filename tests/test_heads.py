@@ -3,11 +3,13 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from multiseg_core import cli
 from multiseg_core.inference import Segmenter
 from multiseg_core.networks import Conditioned, SigmoidHead, build_network
 from multiseg_core.study import finished_runs, runs
@@ -127,3 +129,32 @@ def test_choices_that_do_not_go_together(model: str, message: str, toy_study: Ca
     with pytest.raises(UserError) as caught:
         Study(file)
     assert message in str(caught.value)
+
+
+def test_binary_outputs_are_written_label_by_label_and_may_overlap(
+    toy_study: Callable[..., Path], tmp_path: Path
+) -> None:
+    study = Study(toy_study({"models: [cross_entropy, selective_cross_entropy]": "models: [sigmoid]"}))
+    run = study.find_run("both/sigmoid/0")
+    runs.finish_runs(study, [run])
+    case, out = run.test_cases[0], tmp_path / "seg.nii.gz"
+    images = [part for m in ("T1", "FLAIR") for part in ("--image", f"{m}={case.images[m]}")]
+    assert cli.main(["predict", str(run.folder), *images, "-o", str(out), "--each-label"]) == 0
+    whole = np.asarray(nib.load(out).dataobj)
+    masks = [np.asarray(nib.load(tmp_path / f"seg_{label}.nii.gz").dataobj) for label in study.labels]
+    assert set(np.unique(masks)) <= {0, 1}
+    for k, mask in enumerate(masks, start=1):
+        assert (mask[whole == k] == 1).all()  # the likeliest label is one of those that are there
+    # by hand, where the grids are one: each output of the network on its own
+    loaded = Segmenter.load(run.folder / "model.pt")
+    stored = study.open(case)
+    x = torch.from_numpy(np.array(stored.images))[None]
+    if not any(n % 2 for n in x.shape[2:]) and x.shape[2:] == whole.shape:
+        with torch.inference_mode():
+            logits = loaded.members[0].network.eval()(x)[0, 1:].numpy()
+        assert np.mean([(z > 0) == mask for z, mask in zip(logits, masks, strict=True)]) > 0.999
+
+
+def test_names_of_files_per_label() -> None:
+    names = cli._file_per_label(Path("a/seg.nii"), ["wmh", "left/right", "left right"])
+    assert [str(n) for n in names] == ["a/seg_wmh.nii", "a/seg_left-right_2.nii", "a/seg_left-right_3.nii"]
