@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import monai.losses
 import torch
 from monai.losses import DiceLoss
 from torch.nn import functional as F
 
-from multiseg_core.losses import SelectiveCrossEntropy, SelectiveDice, SoftDice
+from multiseg_core.losses import Selective, SelectiveCrossEntropy, SelectiveDice, SoftDice
 
 from .common import Table, peak_allocated_mb, scaled, time_all
 
 # four tissues and lesions; the last row is the background of a lesion cohort
 MEMBERSHIP = torch.cat([torch.eye(5, dtype=torch.bool), torch.tensor([[True, True, True, True, False]])])
+
+WRAPPED = {
+    "DiceLoss": {"softmax": True}, "DiceCELoss": {"softmax": True}, "FocalLoss": {"use_softmax": True},
+    "TverskyLoss": {"softmax": True},
+}  # fmt: skip
+"""Losses of MONAI that are timed bare and selective, with their options."""
 
 
 def batch() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -28,7 +35,7 @@ def run(table: Table) -> None:
     """Add the rows of this benchmark."""
     logits, complete, partial = batch()
     selective, dice, soft = SelectiveCrossEntropy(MEMBERSHIP), SelectiveDice(MEMBERSHIP), SoftDice(MEMBERSHIP)
-    monai = DiceLoss(include_background=False, softmax=True, to_onehot_y=True)
+    monai_dice = DiceLoss(include_background=False, softmax=True, to_onehot_y=True)
     logits.requires_grad_()
 
     def both_ways(function) -> None:
@@ -39,7 +46,7 @@ def run(table: Table) -> None:
         "F.cross_entropy": lambda: both_ways(lambda: F.cross_entropy(logits, complete)),
         "selective": lambda: both_ways(lambda: selective(logits, partial)),
         "selective, complete labels": lambda: both_ways(lambda: selective(logits, complete)),
-        "MONAI DiceLoss": lambda: both_ways(lambda: monai(logits, complete[:, None])),
+        "MONAI DiceLoss": lambda: both_ways(lambda: monai_dice(logits, complete[:, None])),
         "selective Dice": lambda: both_ways(lambda: dice(logits, partial)),
         "soft Dice": lambda: both_ways(lambda: soft(logits, partial)),
     }
@@ -51,6 +58,24 @@ def run(table: Table) -> None:
         ("soft Dice", "MONAI DiceLoss", "Dice"),
     ):
         table.add(what, peer, ms[name], ms[peer], "ms")
+
+    for name, options in WRAPPED.items():
+        bare = getattr(monai.losses, name)(to_onehot_y=True, **options)
+        wrapped = Selective(bare, MEMBERSHIP)
+        took = time_all(
+            {
+                "bare": lambda bare=bare: both_ways(lambda: bare(logits, complete[:, None])),
+                "partial": lambda wrapped=wrapped: both_ways(lambda: wrapped(logits, partial)),
+                "complete": lambda wrapped=wrapped: both_ways(lambda: wrapped(logits, complete)),
+            },
+            repeats=21,
+            inner=3,
+        )
+        ms = {key: scaled(spread, 1000) for key, spread in took.items()}
+        table.add(
+            f"Selective({name}), 3 of 7 patches partly labelled", f"MONAI {name}", ms["partial"], ms["bare"], "ms"
+        )
+        table.add(f"Selective({name}), complete labels", f"MONAI {name}", ms["complete"], ms["bare"], "ms")
 
     extra = {name: peak_allocated_mb(function) for name, function in calls.items()}
     for name, peer, what in (

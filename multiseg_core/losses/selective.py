@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from .label_sets import LabelSetLoss
 
@@ -86,13 +88,16 @@ class Selective(LabelSetLoss):
         """
         logits = self._check(logits, target)
         rows = self._backgrounds(target) if background is None else background.tolist()
+        groups = {row: [n for n, own in enumerate(rows) if own == row] for row in dict.fromkeys(rows)}
+        tables = {row: self.tables[row if row in self.tables else -1] for row in groups}
+        if len(groups) == 1 and len(tables[rows[0]][0]) == 1:
+            parts: Sequence[Tensor] = (logits,)
+        else:
+            parts = _Merge.apply(logits, [(groups[row], *tables[row][:2]) for row in groups])
         total = logits.new_zeros(())
-        for row in dict.fromkeys(rows):
-            which = [n for n, own in enumerate(rows) if own == row]
-            whole = len(which) == len(rows)
-            total = total + self._group(logits if whole else logits[which], target if whole else target[which], row) * (
-                len(which) / len(rows)
-            )
+        for part, (row, which) in zip(parts, groups.items(), strict=True):
+            classes = tables[row][2].to(target.device)[_patches(target, which)]
+            total = total + self._group(part, classes) * (len(which) / len(rows))
         return total
 
     def _backgrounds(self, target: Tensor) -> list[int]:
@@ -102,12 +107,8 @@ class Selective(LabelSetLoss):
                 rows[n] = row
         return rows
 
-    def _group(self, logits: Tensor, target: Tensor, row: int) -> Tensor:
-        """Return the mean over patches with one background row."""
-        merged, others, table = self.tables[row if row in self.tables else -1]
-        if len(merged) > 1:
-            logits = torch.cat([logits[:, merged].logsumexp(1, keepdim=True), logits[:, others]], dim=1)
-        classes = table.to(target.device)[target]
+    def _group(self, logits: Tensor, classes: Tensor) -> Tensor:
+        """Return the mean over patches with one background row, of merged logits and merged classes, -1 for open."""
         is_open = classes < 0
         n_open = is_open.flatten(1).sum(1).tolist()
         if not any(n_open):
@@ -115,7 +116,7 @@ class Selective(LabelSetLoss):
         total = logits.new_zeros(())
         complete = [n for n, voxels in enumerate(n_open) if not voxels]
         if complete:
-            total = total + self._value(logits[complete], classes[complete]) * len(complete)
+            total = total + self._value(_patches(logits, complete), _patches(classes, complete)) * len(complete)
         for n, voxels in enumerate(n_open):
             kept = is_open[n].numel() - voxels
             if voxels and kept:  # as many axes as before: some losses ask for them
@@ -129,3 +130,50 @@ class Selective(LabelSetLoss):
         logits = logits.softmax(1) if self.probabilities else logits
         value: Tensor = self.losses[logits.shape[1] - 1](logits, classes.unsqueeze(1) if self.channel else classes)
         return value
+
+
+def _patches(x: Tensor, which: list[int]) -> Tensor:
+    """Return some patches of a batch; neighbours are a view, as the gradient of an index is slow on a CPU."""
+    if which == list(range(which[0], which[0] + len(which))):
+        return x[which[0] : which[0] + len(which)]
+    return x.index_select(0, torch.tensor(which, device=x.device))
+
+
+class _Merge(torch.autograd.Function):
+    """Split a batch into groups of patches and merge classes in each, without a copy of the gradient per group.
+
+    With l = log sum of e^z over the merged classes, dl/dz_c is their softmax.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, logits: Tensor, groups: Sequence[tuple[list[int], list[int], list[int]]]
+    ) -> tuple[Tensor, ...]:
+        results, shares = [], []
+        for which, merged, others in groups:
+            part = _patches(logits, which)
+            inside = part[:, merged] if len(merged) > 1 else part[:, :1]
+            result = part.new_empty(len(which), 1 + len(others), *part.shape[2:])
+            torch.logsumexp(inside, 1, keepdim=True, out=result[:, :1])
+            for place, c in enumerate(others, start=1):
+                result[:, place] = part[:, c]
+            shares.append(inside.sub(result[:, :1]).exp_() if len(merged) > 1 else None)
+            results.append(result)
+        ctx.groups, ctx.layout = groups, (logits.shape, logits.stride())
+        ctx.save_for_backward(*(share for share in shares if share is not None))
+        return tuple(results)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        first = gradients[0]
+        grad = torch.empty_strided(*ctx.layout, dtype=first.dtype, device=first.device)
+        shares = iter(ctx.saved_tensors)
+        for gradient, (which, merged, others) in zip(gradients, ctx.groups, strict=True):
+            inside = next(shares) * gradient[:, :1] if len(merged) > 1 else gradient[:, :1]
+            for n, patch in enumerate(which):
+                for k, c in enumerate(merged):
+                    grad[patch, c] = inside[n, k]
+                for place, c in enumerate(others, start=1):
+                    grad[patch, c] = gradient[n, place]
+        return grad, None
