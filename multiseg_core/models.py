@@ -86,7 +86,10 @@ class Model(_Choices):
     """``shared``: networks see the scenario's modalities. ``own``: of one per task, each sees what its own cohorts and
     the test cohort have, where the scenario says ``own_modalities``. ``any``: one network for every subset of the
     modalities of its cohorts; absent ones are masked, present ones dropped at random in training
-    (``network: {modality_dropout: 0.5}``). It is asked once per task, with what that task's cohorts have."""
+    (``network: {modality_dropout: 0.5}``)."""
+    asked: Literal["per_task", "once"] = "per_task"
+    """Of ``inputs: any``: ``per_task``, for a prediction it is asked once per task, with what that task's cohorts have,
+    for what an image shows beyond that was never supervised for the task; or ``once``, with all that there is."""
     head: Literal["softmax", "sigmoid", "conditioned"] = "softmax"
     """``softmax``: classes that exclude each other. ``sigmoid``: one binary output per label, so that labels may lie
     over each other, see `multiseg_core.networks.SigmoidHead`; takes the loss ``SelectiveSigmoid``. ``conditioned``: one

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from multiseg_core import cli
 from multiseg_core.inference import Segmenter
 from multiseg_core.networks import AnyInputs, build_network
+from multiseg_core.statistics import summaries
 from multiseg_core.study import finished_runs, runs
 from multiseg_core.study.study import Study
 from multiseg_core.utils.errors import UserError
@@ -90,6 +92,15 @@ def test_it_sees_what_there_is_and_is_asked_task_by_task(study: Study, tmp_path:
     assert absent.tolist() == [[False, draw.cohort == 0] for draw in draws]
     assert len(anatomy.cases) == 2
     runs.finish_runs(study, [run])
+    subsets = finished_runs.subsets([run])
+    assert set(subsets["modalities"]) == {"T1", "FLAIR", "T1+FLAIR"}
+    everything = subsets[subsets["modalities"] == "T1+FLAIR"].drop(columns="modalities").reset_index(drop=True)
+    pd.testing.assert_frame_equal(everything, finished_runs.metrics(study), check_dtype=False)
+    assert list(summaries.dice_by_modalities(subsets).index.get_level_values("modalities")) == [
+        "T1",
+        "FLAIR",
+        "T1+FLAIR",
+    ]
     loaded = Segmenter.load(run.folder / "model.pt")
     assert [m.paints for m in loaded.members] == [("csf", "gm", "wm"), ("wmh",)]
     case = study.cohorts["anatomy"].cases[3]
@@ -108,6 +119,13 @@ def test_it_sees_what_there_is_and_is_asked_task_by_task(study: Study, tmp_path:
             tissue, lesion = (member(v)[0].argmax(0).numpy() for v in (without, x))
         by_hand = np.where(lesion == 4, 4, np.where(tissue == 4, 0, tissue))
         assert (by_hand == again).mean() > 0.999
+
+
+def test_it_may_be_asked_once(study: Study) -> None:
+    once = study.models["any_modalities"].model_copy(update={"asked": "once"})
+    assert study.scenario("both").asks(once) == ()
+    told = once.model_copy(update={"head": "conditioned"})
+    assert [(ask.sees, ask.task) for ask in study.scenario("both").asks(told)] == [(None, 0), (None, 1)]
 
 
 def test_predict_takes_what_the_user_has(study: Study, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -75,7 +75,9 @@ def show_slice(
 
 
 def label_legend(figure: Figure, labels: Sequence[str]) -> None:
-    """Add a legend of label colours below a figure with constrained layout."""
+    """Add a legend of label colours below a figure with constrained layout; none without labels."""
+    if not labels:
+        return
     handles = [Patch(color=c, label=drawn_name(label, LABEL_NAMES)) for label, c in label_colours(labels).items()]
     figure.legend(handles=handles, loc="outside lower center", ncol=len(handles), frameon=False)
 

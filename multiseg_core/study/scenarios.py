@@ -182,7 +182,8 @@ class Scenario:
 
     def asks(self, model: Model) -> tuple[Ask, ...]:
         """Return what the one network of a model is asked, in order of rising priority; nothing if it is asked once."""
-        if model.inputs != "any" and model.head != "conditioned":
+        any_input = model.inputs == "any" and model.asked == "per_task"
+        if not any_input and model.head != "conditioned":
             return ()
         found = []
         for number, task in enumerate(self.tasks):
@@ -190,7 +191,7 @@ class Scenario:
             seen = tuple(m for m in self.any_input if any(m in case.images for case in cases))
             found.append(
                 Ask(
-                    seen if model.inputs == "any" else None,
+                    seen if any_input else None,
                     task[0].code_map.annotates,
                     number if model.head == "conditioned" else None,
                 )

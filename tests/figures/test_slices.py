@@ -1,5 +1,6 @@
 import types
 
+import matplotlib.pyplot as plt
 import numpy as np
 
 from multiseg_core.exploration import cohort_tables
@@ -38,3 +39,10 @@ def test_a_coarse_set_is_drawn_as_itself() -> None:
     assert names == ["wm", "csf or gm"]
     assert slices.target_overlay(case, names, 0).tolist() == [[0, 1], [2, 0]]  # type: ignore[arg-type]
     assert drawn_name("csf or gm", LABEL_NAMES) == "CSF or GM"
+
+
+def test_a_legend_of_nothing_is_none() -> None:
+    """As of a cohort of controls, or one without labels: matplotlib cannot lay out a legend of no columns."""
+    figure = plt.figure()
+    slices.label_legend(figure, [])
+    assert not figure.legends
