@@ -58,7 +58,22 @@ def arm_table(study: Study, metrics: pd.DataFrame) -> pd.DataFrame:
                     e = Estimate.of(values)
                     row |= {name: e.mean, f"{name} low": e.low, f"{name} high": e.high}
                 rows.append(row)
-    return pd.DataFrame(rows, columns=None if rows else [*KEYS, "replicates", "dice"]).set_index(KEYS)
+    # an interval of replicates that agree is a point, whatever the last digits say
+    return pd.DataFrame(rows, columns=None if rows else [*KEYS, "replicates", "dice"]).round(6).set_index(KEYS)
+
+
+def with_intervals(table: pd.DataFrame) -> pd.DataFrame:
+    """Return `arm_table` for readers: each number with its interval in one cell, no columns of nothing."""
+    shown = {}
+    for name in ("dice", *AGAINST):
+        low, high = ("low", "high") if name == "dice" else (f"{name} low", f"{name} high")
+        if name in table and table[name].notna().any():
+            signed = ".3f" if name == "dice" else "+.3f"
+            shown[name if name == "dice" else f"minus {name}"] = [
+                "–" if np.isnan(v) else f"{v:{signed}}" + (f" ({a:{signed}} to {b:{signed}})" if np.isfinite(a) else "")
+                for v, a, b in table[[name, low, high]].itertuples(index=False)
+            ]
+    return pd.DataFrame(shown, index=table.index)
 
 
 def candidates(study: Study, table: pd.DataFrame) -> list[str]:

@@ -94,3 +94,11 @@ def test_pupils_below_their_teachers_are_told(study: Study) -> None:
     assert sentence == (
         "scenario anatomy_wmh, lesion: pseudo_labels reaches a Dice of 0.50, and the networks that made its labels 0.62"
     )
+
+
+def test_readers_see_intervals_beside_numbers(study: Study) -> None:
+    shown = arms.with_intervals(arms.arm_table(study, metrics()))
+    assert list(shown.columns) == ["dice", "minus oracle", "minus separate", "minus selective CE"]
+    row = shown.loc[("anatomy_wmh", "anatomy", "selective_cross_entropy")]
+    assert row["dice"] == "0.820 (0.795 to 0.845)" and row["minus oracle"] == "-0.010 (-0.010 to -0.010)"
+    assert row["minus selective CE"] == "–"
