@@ -95,6 +95,10 @@ class Model(_Choices):
     over each other, see `multiseg_core.networks.SigmoidHead`; takes the loss ``SelectiveSigmoid``. ``conditioned``: one
     network that is told which task it works for and is asked for each in turn, see
     `multiseg_core.networks.Conditioned`; with naive targets it learns each task as its own cohorts draw it."""
+    initial: str | None = None
+    """Weights to start from, relative to the params file: the folder of a finished run with one network, or a file of
+    tensors by name, of any program. Taken where names and shapes agree; of the last layer the classes, and of the first
+    the modalities, that both have."""
     network: dict[str, Any] | None = None
     """Changes to the study's ``network``, for this model only; with a ``name``, another network altogether."""
     training: dict[str, Any] | None = None

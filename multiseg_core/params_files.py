@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from .models import Loss, Model
+from .models import Loss, Model, Sampling
 from .params import CohortParams, InferenceParams, Params, PreprocessingParams, ScenarioParams, TrainingParams, joined
 from .utils.errors import UserError, one_line, suggest
 from .utils.files import located
@@ -35,6 +35,12 @@ def load_params(path: Path) -> Params:
     try:
         params = _validated(Params, raw)
         models = {name: _with_training(params, name, model) for name, model in params.models.items()}
+        models = {
+            name: model.model_copy(update={"initial": str(located(path.parent.absolute(), model.initial))})
+            if model.initial
+            else model
+            for name, model in models.items()
+        }
         for name, s in params.scenarios.items():
             for cohort in (*s.train, *s.test):
                 # part of a cohort whose cases draw different labels; `Study` knows which there are
@@ -110,9 +116,15 @@ def _read(path: Path, above: tuple[Path, ...]) -> Any:
 def _keep_paths(raw: dict[str, Any], folder: Path) -> None:
     """Make what is relative to a params file relative to the place where the program runs."""
     cohorts = raw.get("cohorts")
-    entries = [c for c in cohorts.values() if isinstance(c, dict)] if isinstance(cohorts, dict) else []
+    models = raw.get("models")
+    entries = [
+        entry
+        for section in (cohorts, models)
+        for entry in (section.values() if isinstance(section, dict) else ())
+        if isinstance(entry, dict)
+    ]
     for entry in (raw, *entries):
-        for key in ("data_dir", "reports_dir", "manifest", "folder"):
+        for key in ("data_dir", "reports_dir", "manifest", "folder", "initial"):
             if isinstance(entry.get(key), str):
                 entry[key] = str(located(folder.absolute(), entry[key]))
 
@@ -135,7 +147,7 @@ class _UniqueKeyLoader(yaml.SafeLoader):
 
 _SECTIONS: Mapping[str, Any] = {
     "cohorts": CohortParams, "scenarios": ScenarioParams, "models": Model, "preprocessing": PreprocessingParams,
-    "training": TrainingParams, "inference": InferenceParams, "loss": Loss,
+    "training": TrainingParams, "inference": InferenceParams, "loss": Loss, "sampling": Sampling,
 }  # fmt: skip
 _KINDS: Mapping[str, str] = {
     "int": "a whole number", "float": "a number", "string": "a text", "bool": "true or false", "list": "a list",

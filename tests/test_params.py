@@ -119,15 +119,21 @@ def test_the_thesis_recipe_is_the_default() -> None:
 
 
 def test_demo_and_thesis_are_the_quick_study_with_other_data_and_budget() -> None:
-    """The same scenarios; real data have no complete labels, so no upper bound, and no budget that is shared out."""
+    """The same scenarios; the demo with all losses and heads, and the thesis's recipe with the thesis's models: real data
+    have no complete labels, so no upper bound, and no budget that is shared out.
+    """
     quick, demo, thesis = (
         load_params(ROOT / "params" / f"{name}.yaml").scenarios for name in ("quick", "demo", "thesis")
     )
-    assert demo == quick and len(quick) == 6
+    assert demo.keys() == quick.keys() and len(quick) == 6
+    arms = ["selective_focal", "selective_exclusion", "sigmoid", "conditioned"]
+    for name, scenario in quick.items():
+        models = [*scenario.models, *(arms if name in ("anatomy_wmh", "ibsr_wmh", "anatomy_tumour") else [])]
+        assert dataclasses.replace(scenario, models=models) == demo[name]
+    beyond = ("oracle", "multi_unet_same_compute", "selective_dice_ce", "any_modalities")
     for name, scenario in thesis.items():
-        models = [model for model in quick[name].models if model not in ("oracle", "multi_unet_same_compute")]
+        models = [model for model in quick[name].models if model not in beyond]
         assert dataclasses.replace(quick[name], models=models, replicates=None) == scenario
-    assert thesis.keys() == quick.keys()
 
 
 # -- files that start from others ----------------------------------------------------------------------------------

@@ -231,16 +231,14 @@ class Store:
         """Return the fingerprint of a case's complete labels; `content` leaves them out, for few networks see them."""
         if case.made_by is not None or case.complete_labels is None:
             return ""
-        return self._file_fingerprint(case.complete_labels)
+        return self.file_content(case.complete_labels)
 
     def content(self, case: Case, cohort: Cohort) -> str:
         """Return the fingerprint of a case's images and drawn labels and their preprocessing, whatever codes mean."""
         if case.made_by is not None:
             files: Any = dict(case.made_by)
         else:
-            files = {
-                role: self._file_fingerprint(path) for role, path in case.files.items() if role != "complete_labels"
-            }
+            files = {role: self.file_content(path) for role, path in case.files.items() if role != "complete_labels"}
         return fingerprint(
             {
                 "files": files,
@@ -251,7 +249,7 @@ class Store:
             }
         )
 
-    def _file_fingerprint(self, path: Path) -> str:
+    def file_content(self, path: Path) -> str:
         """Hash a file's content, remembering the hash for as long as nobody writes to it.
 
         Programs may set the time of modification, but not that of the last change.

@@ -296,6 +296,7 @@ class Planner:
         network_code = [f"networks.{made_by.__name__}"] if is_ours else []
         wrappers = {"modality_dropout": "AnyInputs", "head": "SigmoidHead", "tasks": "Conditioned"}
         network_code += [f"networks.{wrapper}" for key, wrapper in wrappers.items() if key in network.network]
+        network_code += ["initial.start_from"] if model.initial is not None else []
         weights_code = ["losses.class_weights"] if isinstance(model.loss.options.get("weights"), str) else []
         foreign_loss = model.loss.name.startswith("monai.")
         monai = None if is_ours and not foreign_loss else version("monai")
@@ -313,6 +314,9 @@ class Planner:
             "code": code_fingerprint(*_TRAINING, f"losses.{definition(model.loss.name)}", *weights_code, *network_code),
             "monai": monai,
         }
+        if model.initial is not None:
+            file = Path(model.initial)
+            facts["initial"] = self.store.file_content(file / "model.pt" if file.is_dir() else file)
         if "tasks" in network.network:
             facts["tasks"] = [planned.task for planned in network.cohorts]
         if model.sampling.cohorts:

@@ -10,7 +10,7 @@ import itertools
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import filelock
 import nibabel as nib
@@ -20,6 +20,7 @@ import torch
 
 from ..cohorts.base import Case, Cohort
 from ..inference import Segmenter
+from ..initial import read_weights, start_from
 from ..labels import is_relevant, swapped
 from ..losses import build_loss
 from ..metrics import METRICS, label_metrics
@@ -135,12 +136,23 @@ def make_trainer(network: NetworkPlan, store: Store, params: Params, compute: Co
     )
     torch.manual_seed(network.seed)
     built = build_network(network.network, len(network.modalities), network.space.n_classes)
+    started = initial_weights(network, built)
     loss = network.model.loss
     membership = torch.from_numpy(network.space.membership())
     return Trainer(
         network.folder, built, build_loss(loss.name, membership, loss.options, _voxels(train, membership)), samplers, t,
-        seed=network.seed, compute=compute, facts=network.facts(),
+        seed=network.seed, compute=compute, facts={**network.facts(), **started},
     )  # fmt: skip
+
+
+def initial_weights(network: NetworkPlan, built: torch.nn.Module) -> dict[str, Any]:
+    """Give a fresh network the weights that its model starts from, if it names any; return what is to be told of it."""
+    if network.model.initial is None:
+        return {}
+    source = read_weights(Path(network.model.initial))
+    sigmoid = network.model.head == "sigmoid"
+    found = start_from(built, source, network.labels, network.modalities, sigmoid)
+    return {"initial": {"file": Path(network.model.initial).name, **found}}
 
 
 def _voxels(cohorts: Sequence[SamplingCohort], membership: torch.Tensor) -> list[int]:

@@ -165,6 +165,8 @@ class Study:
             raise UserError(f"{where}.head: 'conditioned' needs one network for all tasks")
         if model.head == "conditioned" and model.targets == "pseudo":
             raise UserError(f"{where}.head: 'conditioned' has one task per set of drawn labels; pseudo-labels end them")
+        if model.initial is not None and not Path(model.initial).exists():
+            raise UserError(f"{where}.initial: no such file: {model.initial}")
         for kind, given, known in (
             ("cohorts", model.sampling.cohorts, self.cohorts),
             ("labels", model.sampling.labels, self.labels),
@@ -214,6 +216,27 @@ class Study:
                     except UserError as error:
                         place = f"models.{name}." if what is model.loss or model.network or model.training else ""
                         raise UserError(f"{self.params_file}: {place}{error}") from None
+                if model.initial is not None:
+                    self._check_initial(name, scenario)
+
+    def _check_initial(self, name: str, scenario: Scenario) -> None:
+        """Try the weights that a model starts from on its networks. Raises `UserError` if nothing fits."""
+        from ..initial import read_weights, start_from
+        from ..networks import build_network
+
+        model = self.models[name]
+        assert model.initial is not None
+        groups = [(task[0].code_map.annotates, scenario.inputs(task)) for task in scenario.tasks]
+        if model.networks == "one":
+            groups = [(scenario.labels, scenario.any_input if model.inputs == "any" else scenario.modalities)]
+        spec = self.params.network_for(model, len(scenario.tasks))
+        try:
+            source = read_weights(Path(model.initial))
+            for labels, modalities in groups:
+                network = build_network(spec, len(modalities), 1 + len(labels))
+                start_from(network, source, labels, modalities, model.head == "sigmoid")
+        except UserError as error:
+            raise UserError(f"{self.params_file}: models.{name}.initial: {error}") from None
 
     # -- cases -------------------------------------------------------------------------------------------------
 
