@@ -119,8 +119,9 @@ def test_the_thesis_recipe_is_the_default() -> None:
 
 
 def test_demo_and_thesis_are_the_quick_study_with_other_data_and_budget() -> None:
-    """The same scenarios; the demo with all losses and heads, and the thesis's recipe with the thesis's models: real data
-    have no complete labels, so no upper bound, and no budget that is shared out.
+    """The same scenarios: the demo with all losses and heads, the thesis's recipe with the thesis's models.
+
+    Real data have no complete labels, so no upper bound, and no budget that is shared out.
     """
     quick, demo, thesis = (
         load_params(ROOT / "params" / f"{name}.yaml").scenarios for name in ("quick", "demo", "thesis")
