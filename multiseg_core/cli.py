@@ -115,7 +115,11 @@ def build_parser() -> argparse.ArgumentParser:
     sub = add(
         "predict", predict_command, "Segment a case with a finished run; the result is on the grid of its images."
     )
-    sub.add_argument("run_folder", type=Path, metavar="RUN", help="folder of a finished run, in reports/NAME/runs")
+    sub.add_argument(
+        "run_folder", type=Path, nargs="+", metavar="RUN",
+        help="folder of a finished run, in reports/NAME/runs; of several, such as replicates of one model, the mean "
+        "probabilities decide",
+    )  # fmt: skip
     sub.add_argument(
         "--image", action="append", required=True, metavar="MODALITY=FILE", help="one image per modality of the run"
     )
@@ -135,6 +139,10 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "--each-label", action="store_true",
         help="also write a file of 0 and 1 per label, such as OUT_wmh.nii.gz; those of sigmoid heads may overlap",
+    )  # fmt: skip
+    sub.add_argument(
+        "--uncertainty", type=Path, metavar="FILE",
+        help="also write how uncertain the result is in each voxel: the entropy of its probabilities, 0 to 1",
     )  # fmt: skip
     sub.add_argument(
         "--memory", type=_gib, default=InferenceParams.memory_gib, metavar="GIB",
@@ -325,7 +333,7 @@ def predict_command(options: argparse.Namespace) -> None:
     import nibabel as nib
     import numpy as np
 
-    from .inference import Segmenter
+    from .inference import Segmenter, combined
     from .preprocessing.brain_masks import brain_modality
     from .preprocessing.image_files import like_input, require_same_grid
     from .preprocessing.prepare import apart_of, prepare
@@ -333,14 +341,15 @@ def predict_command(options: argparse.Namespace) -> None:
     from .utils.files import atomic_path
 
     images = _parse_images(options.image)
-    if not options.out.name.endswith((".nii", ".nii.gz")):
-        raise UserError(f"{options.out}: the output must end in .nii or .nii.gz")
     inputs = [*images.values(), *([options.brain_mask] if options.brain_mask else [])]
-    if options.out.resolve() in {path.resolve() for path in inputs}:
-        raise UserError(f"{options.out}: the output would overwrite an input")
-    model = Segmenter.load(options.run_folder / "model.pt")
+    for out in (options.out, options.uncertainty):
+        if out is not None and not out.name.endswith((".nii", ".nii.gz")):
+            raise UserError(f"{out}: the output must end in .nii or .nii.gz")
+        if out is not None and out.resolve() in {path.resolve() for path in inputs}:
+            raise UserError(f"{out}: the output would overwrite an input")
+    model = combined([Segmenter.load(folder / "model.pt") for folder in options.run_folder])
     if options.codes and not model.codes:
-        raise UserError(f"--codes: the cohorts of {options.run_folder} number their labels differently")
+        raise UserError(f"--codes: the cohorts of {options.run_folder[0]} number their labels differently")
     for modality in images:
         if modality not in (*model.modalities, model.brain_from):
             raise UserError(
@@ -361,25 +370,28 @@ def predict_command(options: argparse.Namespace) -> None:
     named = {**images, **({"brain_mask": options.brain_mask} if options.brain_mask else {})}
     require_same_grid(named, apart_of(named, model.preprocessing, False))
     prepared = prepare(images, model.preprocessing, brain_mask=options.brain_mask)
-    segmentation = model.segment_native(prepared, list(images), compute, options.memory)
+    found = list(model.probabilities(prepared.images, list(images), compute, options.memory, prepared.mask))
+    segmentation = model.on_native(prepared, found)
     written = dict(enumerate(model.labels, start=1))
     if options.codes:
         written = {model.codes[label]: label for label in model.labels}
         segmentation = np.array([0, *written])[segmentation]
     legend = "; ".join(f"{code} {label}" for code, label in sorted(written.items()))
-    image = like_input(segmentation, prepared.native_affine, images[brain_modality(images)])
-    image.header["descrip"] = legend.encode()[:79]
-    with atomic_path(options.out) as part:
-        nib.save(image, part)
-    print(f"{options.out}: {legend}")
+
+    def write(volume: np.ndarray, out: Path, text: str) -> None:
+        image = like_input(volume, prepared.native_affine, images[brain_modality(images)])
+        image.header["descrip"] = text.encode()[:79]
+        with atomic_path(out) as part:
+            nib.save(image, part)
+        print(f"{out}: {text}")
+
+    write(segmentation, options.out, legend)
     if options.each_label:
-        masks = model.masks_native(prepared, list(images), compute, options.memory)
-        names = _file_per_label(options.out, list(masks))
-        for mask, out in zip(masks.values(), names, strict=True):
-            image = like_input(mask.astype(np.uint8), prepared.native_affine, images[brain_modality(images)])
-            with atomic_path(out) as part:
-                nib.save(image, part)
-        print(f"{', '.join(str(out) for out in names)}: 1 is the label")
+        masks = model.masks_on_native(prepared, found)
+        for (label, mask), out in zip(masks.items(), _file_per_label(options.out, list(masks)), strict=True):
+            write(mask.astype(np.uint8), out, f"1 {label}")
+    if options.uncertainty:
+        write(model.uncertainty_on_native(prepared, found), options.uncertainty, "entropy, 0 to 1")
 
 
 def _file_per_label(out: Path, labels: Sequence[str]) -> list[Path]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from .networks import Conditioned, build_network
 from .params import InferenceParams, PreprocessingParams
 from .preprocessing.grids import Grid
 from .preprocessing.prepare import Prepared, to_native
+from .preprocessing.resampling import reached, resample
 from .tiling import fold_normalisation, predict
 from .utils.compute import Compute
 from .utils.errors import UserError
@@ -46,6 +47,8 @@ class Member:
         Those of its labels that count; None for all.
     task
         That it is asked for, of one that is conditioned.
+    twins
+        Networks of the same kind that were trained apart; the probabilities of all are averaged.
     """
 
     network: nn.Module
@@ -55,6 +58,12 @@ class Member:
     sees: tuple[str, ...] | None = None
     paints: tuple[str, ...] | None = None
     task: int | None = None
+    twins: tuple[Member, ...] = ()
+
+    @property
+    def kind(self) -> tuple[object, ...]:
+        """What it has in common with its twins."""
+        return (self.labels, self.modalities, self.sees, self.paints, self.task, self.spec.get("head"))
 
     @property
     def reads_any(self) -> bool:
@@ -81,6 +90,16 @@ class Member:
         """The network as it predicts fastest, see `fold_normalisation`."""
         network = self.network.bound(self.task or 0) if isinstance(self.network, Conditioned) else self.network
         return fold_normalisation(network)
+
+    def probabilities(
+        self, images: np.ndarray, modalities: Sequence[str], compute: Compute, outside_value: float, memory_gib: float
+    ) -> np.ndarray:
+        """Return the probabilities of its classes, (C, X, Y, Z) float32, the mean of its own and its twins'."""
+        inputs = self.inputs(images, modalities)
+        p = predict(self.ready, inputs, compute, outside_value, memory_gib, labels_only=False)
+        for twin in self.twins:
+            p += predict(twin.ready, inputs, compute, outside_value, memory_gib, labels_only=False)
+        return p / (1 + len(self.twins)) if self.twins else p
 
 
 @dataclass
@@ -213,7 +232,9 @@ class Segmenter:
         """Return what each network says of a preprocessed volume, (X, Y, Z) uint8 in its own classes; see `segment`."""
         outside = self.preprocessing.outside_value
         maps = [
-            predict(m.ready, m.inputs(images, modalities), compute, outside, memory_gib, labels_only=True)
+            m.probabilities(images, modalities, compute, outside, memory_gib).argmax(0).astype(np.uint8)
+            if m.twins
+            else predict(m.ready, m.inputs(images, modalities), compute, outside, memory_gib, labels_only=True)
             for m in self.members
         ]
         if self.clip_to_brain:
@@ -237,56 +258,65 @@ class Segmenter:
             See `segment`.
         """
         here, there = [], []
-        for m in self.members:
-            outside = self.preprocessing.outside_value
-            p = predict(m.ready, m.inputs(images, modalities), compute, outside, memory_gib, labels_only=False)
-            if self.clip_to_brain:
-                assert mask is not None
-                p[:, ~mask] = np.eye(len(p), 1, dtype=p.dtype)  # background for certain
+        for p in self.probabilities(images, modalities, compute, memory_gib, mask):
             here.append(p.argmax(0).astype(np.uint8))
             there.append(to_native(p, affine, grid.shape, grid.affine))
         return here, there
 
-    def segment_native(
+    def probabilities(
         self,
-        prepared: Prepared,
+        images: np.ndarray,
         modalities: Sequence[str],
         compute: Compute,
         memory_gib: float = InferenceParams.memory_gib,
-    ) -> np.ndarray:
-        """Segment a preprocessed case and bring the result to the grid of its files, (X, Y, Z) uint8."""
-        grid = Grid(prepared.native_shape, prepared.native_affine)
-        _, maps = self.class_maps_on(
-            prepared.images, prepared.affine, grid, modalities, compute, memory_gib, prepared.mask
-        )
-        return self.merged(maps)
-
-    def masks_native(
-        self,
-        prepared: Prepared,
-        modalities: Sequence[str],
-        compute: Compute,
-        memory_gib: float = InferenceParams.memory_gib,
-    ) -> dict[str, np.ndarray]:
-        """Segment a preprocessed case label by label: label -> (X, Y, Z) bool on the grid of its files.
-
-        Masks of binary outputs may lie over each other, see `SigmoidHead`; others are the parts of `segment_native`.
-        """
-        binary = [m for m in self.members if m.spec.get("head") == "sigmoid"]
-        if not binary:
-            whole = self.segment_native(prepared, modalities, compute, memory_gib)
-            return {label: whole == k for k, label in enumerate(self.labels, start=1)}
-        masks = {label: np.zeros(prepared.native_shape, dtype=bool) for label in self.labels}
-        for m in binary:
-            outside = self.preprocessing.outside_value
-            images = m.inputs(prepared.images, modalities)
-            p = predict(m.ready, images, compute, outside, memory_gib, labels_only=False)
+        mask: np.ndarray | None = None,
+    ) -> Iterator[np.ndarray]:
+        """Yield the probabilities that each network gives its own classes, (C, X, Y, Z) float32; see `segment`."""
+        for m in self.members:
+            p = m.probabilities(images, modalities, compute, self.preprocessing.outside_value, memory_gib)
             if self.clip_to_brain:
-                p[:, ~prepared.mask] = np.eye(len(p), 1, dtype=p.dtype)
+                assert mask is not None
+                p[:, ~mask] = np.eye(len(p), 1, dtype=p.dtype)  # background for certain
+            yield p
+
+    def on_native(self, prepared: Prepared, probabilities: Sequence[np.ndarray]) -> np.ndarray:
+        """Return the segmentation of a case on the grid of its files, (X, Y, Z) uint8, from `probabilities`."""
+        shape, affine = prepared.native_shape, prepared.native_affine
+        return self.merged([to_native(p, prepared.affine, shape, affine) for p in probabilities])
+
+    def masks_on_native(self, prepared: Prepared, probabilities: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+        """Return the segmentation label by label: label -> (X, Y, Z) bool on the grid of the files.
+
+        Masks of binary outputs may lie over each other, see `SigmoidHead`; others are the parts of `on_native`.
+        """
+        shape, affine = prepared.native_shape, prepared.native_affine
+        if not any(m.spec.get("head") == "sigmoid" for m in self.members):
+            whole = self.on_native(prepared, probabilities)
+            return {label: whole == k for k, label in enumerate(self.labels, start=1)}
+        masks = {label: np.zeros(shape, dtype=bool) for label in self.labels}
+        for m, p in zip(self.members, probabilities, strict=True):
             for k, label in enumerate(m.labels, start=1):
                 pair = p[[0, k]] / np.maximum(p[0] + p[k], 1e-12)  # background and label alone
-                masks[label] |= to_native(pair, prepared.affine, prepared.native_shape, prepared.native_affine) > 0
+                masks[label] |= to_native(pair, prepared.affine, shape, affine) > 0
         return masks
+
+    def uncertainty_on_native(self, prepared: Prepared, probabilities: Sequence[np.ndarray]) -> np.ndarray:
+        """Return how uncertain the networks are, (X, Y, Z) float32 on the grid of the files, from `probabilities`.
+
+        The entropy of the class probabilities as a part of the largest possible one, 0 to 1; of several networks, the
+        largest. It is interpolated linearly, and 0 where nothing was predicted.
+        """
+        x, y, z = prepared.images.shape[1:]
+        found = np.zeros((x, y, z), dtype=np.float32)
+        for p in probabilities:
+            entropy = -(p * np.log(np.maximum(p, 1e-12))).sum(0) / np.log(len(p))
+            found = np.maximum(found, entropy.astype(np.float32))
+        source, native = Grid((x, y, z), prepared.affine), Grid(prepared.native_shape, prepared.native_affine)
+        result = np.zeros(prepared.native_shape, dtype=np.float32)
+        window = reached(source, native)
+        if all(part.stop > part.start for part in window):
+            result[window] = resample(found, source, native.cropped(window)).clip(0, 1)
+        return result
 
     def merged(self, maps: list[np.ndarray]) -> np.ndarray:
         """Paint the class maps of the networks over each other in order of rising priority (thesis 3.2.2)."""
@@ -298,6 +328,25 @@ class Segmenter:
             painted = table[class_map]
             merged = np.where(painted > 0, painted, merged)
         return merged
+
+
+def combined(models: Sequence[Segmenter]) -> Segmenter:
+    """Return one model of several that were trained alike, as of other seeds or folds: their mean probabilities.
+
+    Raises
+    ------
+    UserError
+        If they have other labels, inputs, preprocessing or numbers of networks.
+    """
+    first, *others = models
+    for number, other in enumerate(others, start=2):
+        for what in ("labels", "preprocessing", "clip_to_brain"):
+            if getattr(other, what) != getattr(first, what):
+                raise UserError(f"run {number} differs from the first in its {what.replace('_', ' ')}")
+        if [m.kind for m in other.members] != [m.kind for m in first.members]:
+            raise UserError(f"run {number} has other networks than the first: labels, modalities or heads differ")
+    members = [replace(m, twins=tuple(other.members[k] for other in others)) for k, m in enumerate(first.members)]
+    return replace(first, members=members)
 
 
 def load_network(

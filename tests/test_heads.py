@@ -158,3 +158,19 @@ def test_binary_outputs_are_written_label_by_label_and_may_overlap(
 def test_names_of_files_per_label() -> None:
     names = cli._file_per_label(Path("a/seg.nii"), ["wmh", "left/right", "left right"])
     assert [str(n) for n in names] == ["a/seg_wmh.nii", "a/seg_left-right_2.nii", "a/seg_left-right_3.nii"]
+
+
+def test_several_runs_and_their_uncertainty(toy_study: Callable[..., Path], tmp_path: Path) -> None:
+    study = Study(toy_study({
+        "models: [cross_entropy, selective_cross_entropy]": "models: [selective_cross_entropy]",
+        "precision: float32": "precision: float32\nseeds: [0, 1]",
+    }))  # fmt: skip
+    runs.finish_runs(study)
+    folders = [str(run.folder) for run in study.runs]
+    case, out, how_sure = study.runs[0].test_cases[0], tmp_path / "seg.nii.gz", tmp_path / "entropy.nii.gz"
+    images = [part for m in ("T1", "FLAIR") for part in ("--image", f"{m}={case.images[m]}")]
+    assert cli.main(["predict", *folders, *images, "-o", str(out), "--uncertainty", str(how_sure)]) == 0
+    entropy = nib.load(how_sure)
+    assert entropy.get_data_dtype() == np.float32 and entropy.shape == nib.load(out).shape
+    values = np.asarray(entropy.dataobj)
+    assert values.min() >= 0 and 0 < values.max() <= 1

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from multiseg_core.inference import Member, Segmenter
+from multiseg_core.inference import Member, Segmenter, combined
 from multiseg_core.networks import UNet, build_network
 from multiseg_core.params import PreprocessingParams
+from multiseg_core.preprocessing.prepare import Prepared
 from multiseg_core.study import finished_runs
 from multiseg_core.study.study import Study
 from multiseg_core.utils.compute import Compute
@@ -85,3 +86,59 @@ def test_pickled_code_is_refused(tmp_path: Path) -> None:
     torch.save({"members": [UNet(1, 2, base_filters=2)]}, tmp_path / "model.pt")
     with pytest.raises(UserError, match="not a model of this program .UnpicklingError"):
         Segmenter.load(tmp_path / "model.pt")
+
+
+class Always(torch.nn.Module):
+    """Gives every voxel the same probabilities."""
+
+    size_divisor = 1
+    reach = 0
+
+    def __init__(self, *p: float) -> None:
+        super().__init__()
+        self.p = torch.tensor(p)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.p.log().view(1, -1, 1, 1, 1).expand(len(images), -1, *images.shape[2:])
+
+
+def always(*p: float, labels: tuple[str, ...] = ("gm", "wm")) -> Segmenter:
+    return Segmenter([Member(Always(*p), {}, labels, ("T1",))], labels, PreprocessingParams())
+
+
+def prepared(shape: tuple[int, int, int] = (4, 4, 4)) -> Prepared:
+    ones = np.ones(shape, bool)
+    return Prepared(
+        images=np.zeros((1, *shape), np.float32), mask=ones, target=None, affine=np.eye(4), native_shape=shape,
+        native_affine=np.eye(4),
+    )  # fmt: skip
+
+
+def test_of_several_runs_the_mean_probabilities_decide() -> None:
+    """Two of three prefer gm, and the third is surer of wm than they are of gm."""
+    runs = [always(0.0, 0.6, 0.4), always(0.0, 0.6, 0.4), always(0.0, 0.1, 0.9)]
+    model = combined(runs)
+    (p,) = model.probabilities(np.zeros((1, 4, 4, 4), np.float32), ["T1"], CPU)
+    assert p[:, 0, 0, 0] == pytest.approx([0, 1.3 / 3, 1.7 / 3], abs=1e-6)
+    assert (model.segment(np.zeros((1, 4, 4, 4), np.float32), ["T1"], CPU) == 2).all()
+    assert (model.on_native(prepared(), [p]) == 2).all()
+    alone = combined(runs[:1])
+    assert (alone.segment(np.zeros((1, 4, 4, 4), np.float32), ["T1"], CPU) == 1).all()
+
+
+def test_only_runs_of_one_kind_are_combined() -> None:
+    with pytest.raises(UserError, match="run 2 differs from the first in its labels"):
+        combined([always(0.5, 0.3, 0.2), always(0.5, 0.3, 0.2, labels=("wm", "gm"))])
+    other = always(0.5, 0.3, 0.2)
+    other.members[0].modalities = ("FLAIR",)
+    with pytest.raises(UserError, match="run 2 has other networks than the first"):
+        combined([always(0.5, 0.3, 0.2), other])
+
+
+@pytest.mark.parametrize(
+    ("p", "entropy"), [((1 / 3, 1 / 3, 1 / 3), 1.0), ((1.0, 0.0, 0.0), 0.0), ((0.5, 0.5, 0.0), np.log(2) / np.log(3))]
+)
+def test_uncertainty_is_the_entropy_of_the_probabilities(p: tuple[float, float, float], entropy: float) -> None:
+    model = always(*p)
+    found = list(model.probabilities(np.zeros((1, 4, 4, 4), np.float32), ["T1"], CPU))
+    assert model.uncertainty_on_native(prepared(), found) == pytest.approx(np.full((4, 4, 4), entropy), abs=1e-5)

@@ -266,27 +266,31 @@ def _canonical(grid: Grid) -> Grid:
     return Grid((x, y, z), grid.affine @ nib.orientations.inv_ornt_aff(turns, grid.shape))
 
 
-def like_input(segmentation: np.ndarray, affine: FloatArray, path: Path) -> nib.Nifti1Image:
-    """Return a segmentation as an image that lies where an image file does, as that file says it.
+def like_input(volume: np.ndarray, affine: FloatArray, path: Path) -> nib.Nifti1Image:
+    """Return a volume as an image that lies where an image file does, as that file says it.
 
     Parameters
     ----------
-    segmentation
-        (X, Y, Z) whole numbers; stored in the smallest type of integers that holds them.
+    volume
+        (X, Y, Z) whole numbers, stored in the smallest type of integers that holds them, or floating-point ones, stored
+        as float32.
     affine
         Its (4, 4) voxel to world (mm), for files that are not NIfTI.
     path
         The image file. Of NIfTI, qform, sform, their codes and the units are kept.
     """
-    kind = next(k for k in (np.uint8, np.int16, np.int32) if segmentation.max(initial=0) <= np.iinfo(k).max)
-    segmentation = segmentation.astype(kind)
+    kinds: tuple[type[np.generic], ...] = (np.uint8, np.int16, np.int32)
+    kind: type[np.generic] = np.float32
+    if not np.issubdtype(volume.dtype, np.floating):
+        kind = next(k for k in kinds if volume.max(initial=0) <= np.iinfo(k).max)  # type: ignore[type-var]
+    volume = volume.astype(kind)
     source = nib.load(path) if path.name.lower().endswith((".nii", ".nii.gz")) else None
     if not isinstance(source, nib.Nifti1Image):
-        image = nib.Nifti1Image(segmentation, affine)
+        image = nib.Nifti1Image(volume, affine)
         image.header.set_xyzt_units("mm")
         return image
     header = source.header.copy()
     header.set_data_dtype(kind)
     header.set_slope_inter(1, 0)
     header["cal_min"] = header["cal_max"] = 0
-    return type(source)(segmentation, None, header)
+    return type(source)(volume, None, header)
