@@ -6,11 +6,12 @@ import argparse
 import math
 import os
 import re
+import signal
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .params import InferenceParams
 from .utils.errors import UserError, is_full_disk, one_line
@@ -457,7 +458,23 @@ def _relative(path: Path) -> Path:
 
 def entry() -> None:
     """Entry point of the installed command."""
+    _never_swallow_interrupts()
     sys.exit(main())
+
+
+def _never_swallow_interrupts() -> None:
+    """Let Ctrl-C end the program even where Python drops the exception, as in a callback of a weak reference."""
+    if not hasattr(signal, "SIGALRM"):
+        return
+
+    def again(dropped: Any) -> None:
+        if issubclass(dropped.exc_type, KeyboardInterrupt):
+            signal.setitimer(signal.ITIMER_REAL, 0.05)
+        else:
+            sys.__unraisablehook__(dropped)
+
+    signal.signal(signal.SIGALRM, signal.default_int_handler)
+    sys.unraisablehook = again
 
 
 if __name__ == "__main__":

@@ -276,3 +276,31 @@ def test_bad_predict_arguments(
 def test_installed_command_is_this_one() -> None:
     text = (ROOT / "pyproject.toml").read_text()
     assert 'multiseg = "multiseg_core.cli:entry"' in text
+
+
+def test_an_interrupt_that_python_drops_comes_again(tmp_path: Path) -> None:
+    """Raised in the callback of a weak reference, it is printed and forgotten, and the study went on."""
+    script = tmp_path / "script.py"
+    script.write_text("""
+import signal, sys, time, weakref
+from multiseg_core import cli
+
+class Thing: pass
+
+def interrupted(_):
+    signal.raise_signal(signal.SIGINT)
+
+def work(options):
+    thing = Thing()
+    kept = weakref.ref(thing, interrupted)
+    del thing
+    time.sleep(20)
+    print("went on")
+
+cli.check_command = work
+sys.argv = ["multiseg", "check", "x.yaml"]
+cli.entry()
+""")
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 130 and "went on" not in done.stdout
+    assert done.stderr.startswith("multiseg: interrupted") and "Traceback" not in done.stderr

@@ -126,7 +126,7 @@ def _significance(table: pd.DataFrame) -> str:
     _significance,
     thesis=(19, 22, 24, 27, 30, 35),
 )
-def significance_axis(tests: pd.DataFrame, summary: pd.Series) -> Figure:
+def significance_axis(tests: pd.DataFrame, summary: pd.Series) -> Figure | None:
     """Draw the models' means on an axis; bars join models that do not differ significantly (figures 19, 22, 27, ...).
 
     Names stand left and right below the axis with a line to their value, as in Demšar's diagrams (2006, JMLR 7, 1-30),
@@ -137,9 +137,11 @@ def significance_axis(tests: pd.DataFrame, summary: pd.Series) -> Figure:
     tests
         All pairs of models of one scenario, from `multiseg_core.statistics.thesis_test`.
     summary
-        Model -> mean Dice; models without one are left out.
+        Model -> mean Dice; models without one are left out, and None is returned if all are.
     """
     means = {str(model): float(mean) for model, mean in summary.dropna().items()}
+    if not means:
+        return None
     order = sorted(means, key=lambda model: means[model])
     different = {frozenset(pair) for pair in tests.loc[tests["significant"], ["model_a", "model_b"]].to_numpy()}
     bars = _joined(order, different)
