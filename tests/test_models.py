@@ -18,17 +18,23 @@ def test_models_differ_in_what_their_names_say() -> None:
     assert choices(SEPARATE_SHARED) == {**choices(SEPARATE), "inputs": "shared"}
     assert choices("oracle") == {**choices(SELECTIVE), "targets": "complete"}
     assert choices("pseudo_labels") == {**choices(SELECTIVE), "targets": "pseudo"}
-    assert choices("selective_cross_entropy_uniform") == {**choices(SELECTIVE), "sampling": "uniform"}
+    uniform = {"name": "uniform", "cohorts": {}, "labels": {}}
+    assert choices("selective_cross_entropy_uniform") == {**choices(SELECTIVE), "sampling": uniform}
     for name, loss in (("dice", "SoftDice"), ("selective_dice", "SelectiveDice")):
         assert choices(name) == {**choices(NAIVE), "loss": {"name": loss, "options": {}}}
     patchwise = {**choices(SELECTIVE), "loss": {"name": "PatchwiseSelectiveCrossEntropy", "options": {}}}
     assert choices("patchwise_selective_cross_entropy") == patchwise
-    assert choices("patchwise_selective_cross_entropy_uniform") == {**patchwise, "sampling": "uniform"}
+    assert choices("patchwise_selective_cross_entropy_uniform") == {**patchwise, "sampling": uniform}
 
 
 def test_no_two_models_are_the_same() -> None:
     models = list(MODELS.values())
-    for same in ("targets", "loss", "sampling", "networks", "inputs"), ("title",), ("spanish",), ("colour", "hatch"):
+    for same in (
+        ("targets", "loss", "sampling", "networks", "inputs", "head"),
+        ("title",),
+        ("spanish",),
+        ("colour", "hatch"),
+    ):
         assert len({repr([getattr(model, key) for key in same]) for model in models}) == len(models)
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from .kinds import figure_kind
-from .spanish import say
+from .spanish import SPANISH, say
 from .style import drawn_name, model_styles, plain
 
 
@@ -73,7 +73,9 @@ def arms_figure(table: pd.DataFrame, reference: str) -> tuple[Figure, pd.DataFra
             axes.set_yticks(range(len(models)), names if axes is line[0] else [""] * len(models), fontsize=9.5)
             axes.set_ylim(len(models) - 0.5, -0.5)
             axes.grid(axis="x")
-            axes.set_title(f"{scenario.replace('_', ' ')}: {endpoint}", fontsize=10)
+            name = say(endpoint) if endpoint in SPANISH else str(endpoint)
+            place = f"{scenario.replace('_', ' ')}: " if len(scenarios) > 1 else ""
+            axes.set_title(f"{place}{name}", fontsize=10)
     for axes in grid[-1]:
         axes.set_xlabel(say("difference of Dice"), fontsize=10)
     return figure, shown.reset_index()

@@ -28,6 +28,8 @@ SPANISH: Mapping[str, str] = {
     "(filled: the interval excludes 0)": "(relleno: el intervalo excluye el 0)",
     "only pairs with {model}; the table has all": "sólo pares con {model}; la tabla tiene todos",
     "difference of Dice": "diferencia de Dice",
+    "anatomy": "anatomía",
+    "lesion": "lesión",
     "step": "paso",
     "loss": "función de costo",
     "training": "entrenamiento",

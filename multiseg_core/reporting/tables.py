@@ -125,7 +125,8 @@ def example_predictions(study: Study, scenario: str) -> tuple[StoredCase, dict[s
     cases = study.scenario(scenario).test_cases
     metrics = metrics[metrics["cohort"] == cases[0].cohort]
     per_case = metrics.groupby(["case", "model"])["dice"].mean().unstack().median(axis=1)
-    typical = (per_case - per_case.median()).abs().idxmin()
+    away = (per_case - per_case.median()).abs()
+    typical = away.idxmin() if away.notna().any() else cases[0].name  # no label anywhere: nothing has a Dice
     case = next(c for c in cases if (c.cohort, c.name) == (cases[0].cohort, typical))
     predictions = {run.model: finished_runs.prediction(run, case) for run in _first_seed(study, scenario)}
     return study.open(case), predictions

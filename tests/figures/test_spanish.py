@@ -13,7 +13,7 @@ from matplotlib.text import Text
 
 from multiseg_core.cohorts.layouts.label_styles import LABEL_STYLES
 from multiseg_core.exploration import cohort_tables
-from multiseg_core.figures import cohort_charts, result_charts, slices, spanish, style
+from multiseg_core.figures import arm_chart, cohort_charts, result_charts, slices, spanish, style
 from multiseg_core.models import MODELS as ALL_MODELS
 from multiseg_core.models import SINGLE_TASK_MODEL
 from multiseg_core.statistics import model_comparison, thesis_test
@@ -60,6 +60,11 @@ def draw_everything(study: Study) -> Iterator[Figure]:
               "divergence": 0.01, "loss": 0.1} for label in LABELS]
         )
     )  # fmt: skip
+    values = {name: [0.1] * len(MODELS) for name in ("dice", "oracle", "oracle low", "oracle high")}
+    places = pd.MultiIndex.from_product([["s"], ["anatomy"], MODELS], names=["scenario", "endpoint", "model"])
+    drawn = arm_chart.arms_figure(pd.DataFrame(values, index=places), "oracle")
+    assert drawn is not None
+    yield drawn[0]
     losses = {"network": 0, "seed": 0, "step": 1, "training_loss": 1.0, "validation_loss": 1.0}
     yield result_charts.training_curves(pd.DataFrame([{"model": model, **losses} for model in MODELS]))
 

@@ -162,7 +162,7 @@ def test_cohorts_have_slices_of_their_own() -> None:
     slices = {name: preset.scanner.slice_mm for name, preset in PRESETS.items()}
     assert slices == {
         "ibsr": 1.5, "mrbrains13": 3, "mrbrains17": 3, "mrbrains18": 3, "brainweb": 0, "brats12": 0, "tumorsim": 0,
-        "varied": 0, "varied_wmh": 0, "varied_tumour": 0,
+        "combined": 0, "varied": 0, "varied_wmh": 0, "varied_tumour": 0,
     }  # fmt: skip
 
 
