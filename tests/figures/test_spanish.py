@@ -60,9 +60,11 @@ def draw_everything(study: Study) -> Iterator[Figure]:
               "divergence": 0.01, "loss": 0.1} for label in LABELS]
         )
     )  # fmt: skip
-    values = {name: [0.1] * len(MODELS) for name in ("dice", "oracle", "oracle low", "oracle high")}
-    places = pd.MultiIndex.from_product([["s"], ["anatomy"], MODELS], names=["scenario", "endpoint", "model"])
-    drawn = arm_chart.arms_figure(pd.DataFrame(values, index=places), "oracle")
+    names = ["scenario", "endpoint", "model"]
+    places = pd.MultiIndex.from_product([["s"], ["anatomy", "lesion"], MODELS], names=names)
+    drawn = arm_chart.arms_figure(
+        pd.DataFrame(0.1, index=places, columns=["dice", "oracle", "oracle low", "oracle high"]), "oracle"
+    )
     assert drawn is not None
     yield drawn[0]
     losses = {"network": 0, "seed": 0, "step": 1, "training_loss": 1.0, "validation_loss": 1.0}
