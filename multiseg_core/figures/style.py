@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from colorsys import hls_to_rgb
 from typing import NamedTuple
@@ -47,6 +48,8 @@ def use_style(language: str = "en", models: Mapping[str, Model] = MODELS) -> Non
     plt.rcParams.update({"figure.dpi": 110, "savefig.dpi": DPI, "savefig.bbox": "tight", "axes.grid.axis": "y"})
     plt.rcParams.update({"hatch.linewidth": 0.6})
     use_language(language)
+    # `multiseg check` names what the font cannot write, once; not every figure again
+    warnings.filterwarnings("ignore", r"Glyph \d+ .*missing from")
 
 
 # -- names and colours ---------------------------------------------------------------------------------------------

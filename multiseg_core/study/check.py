@@ -89,6 +89,7 @@ def check_study(study: Study, workers: int | None = None) -> CheckResult:
         findings.warnings += check_data.leaks_into_validation(study, inspected)
         findings.warnings += check_data.shared_labels(inspected)
         findings.warnings += check_data.sides(study, inspected)
+    findings.warnings += check_data.undrawable(study)
     _report_robex(study, inspected, findings)
     for name, scenario in study.scenarios.items():
         findings.errors += _nothing_to_test(scenario)

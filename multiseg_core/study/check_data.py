@@ -195,6 +195,28 @@ def shared_labels(inspected: Inspected) -> list[str]:
     ]
 
 
+def undrawable(study: Study) -> list[str]:
+    """Find names that the font of the figures cannot write: they would be empty boxes there."""
+    named = {
+        **{f"label '{label}'": label for label in study.labels},
+        **{f"cohort '{name}'": name for name in study.cohorts},
+        **{f"model '{m}'": study.models[m].title for s in study.scenarios.values() for m in s.models},
+    }
+    foreign = {what: text for what, text in named.items() if not text.isascii()}
+    if not foreign:
+        return []
+    from matplotlib import font_manager  # slow to import
+    from matplotlib.ft2font import FT2Font
+
+    font = FT2Font(font_manager.findfont("DejaVu Sans"))
+    known = font.get_charmap()
+    return [
+        f"{what} holds {', '.join(missing)}, which figures show as boxes; give it another name in Latin letters"
+        for what, text in foreign.items()
+        if (missing := list(dict.fromkeys(c for c in text if c != "\n" and ord(c) not in known)))
+    ]
+
+
 _SIDES = re.compile(r"(?<![a-z])(left|right|lh|rh|l|r)(?![a-z])", re.IGNORECASE)
 
 

@@ -13,7 +13,7 @@ from multiseg_core.labels import CodeMap
 from multiseg_core.preprocessing.grids import voxel_ml, voxel_sizes
 from multiseg_core.preprocessing.inspect_case import inspect_case
 from multiseg_core.preprocessing.store import StoredCase
-from multiseg_core.study import runs
+from multiseg_core.study import check_data, runs
 from multiseg_core.study.check import check_study, require_sound
 from multiseg_core.study.study import Study
 from multiseg_core.training import is_trained
@@ -628,3 +628,11 @@ def test_a_system_that_allows_few_open_files(toy_study: Callable[..., Path], mon
     assert error == (
         "scenario both: its training opens 18 files, but this system allows 70; raise the limit with ulimit -n 82"
     )
+
+
+def test_names_that_figures_cannot_write_are_told(toy_study: Callable[..., Path]) -> None:
+    file = toy_study({"{1: wmh}": "{1: 病变ß}", "absent: [wmh]": "absent: ['病变ß']"})
+    (told,) = check_data.undrawable(Study(file))
+    assert told == "label '病变ß' holds 病, 变, which figures show as boxes; give it another name in Latin letters"
+    assert told in check_study(Study(file)).warnings
+    assert check_data.undrawable(Study(toy_study())) == []
