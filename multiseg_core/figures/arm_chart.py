@@ -20,10 +20,14 @@ def _reading(table: pd.DataFrame) -> str:
     return "; ".join(parts) + "."
 
 
+FAR = 4.0
+"""A difference so many times the median one is far: an arrow with its value at the edge."""
+
+
 @figure_kind(
     "arms",
     "Difference of Dice from the reference on every endpoint: means over replicates and 95 % t intervals. "
-    "To the right of the line is better.",
+    "To the right of the line is better; an arrow stands for a value beyond the edge.",
     _reading,
 )
 def arms_figure(table: pd.DataFrame, reference: str) -> tuple[Figure, pd.DataFrame] | None:
@@ -61,14 +65,26 @@ def arms_figure(table: pd.DataFrame, reference: str) -> tuple[Figure, pd.DataFra
             axes.set_axis_off()
         for axes, endpoint in zip(line, found, strict=False):
             part = shown.xs((scenario, endpoint), level=("scenario", "endpoint"))
+            reach = max(0.06, FAR * float(part["difference"].abs().median()))
             for y, model in enumerate(models):
                 if model not in part.index:
                     continue
                 row, style = part.loc[model], styles[model]
+                if abs(row["difference"]) > reach:  # far beside the others: an arrow, or these would be one point
+                    side = np.sign(row["difference"])
+                    axes.plot(
+                        side * 0.96 * reach, y, ">" if side > 0 else "<", color=style.colour, mec="0.2", mew=0.5, ms=7
+                    )
+                    axes.text(
+                        side * 0.9 * reach, y, f"{row['difference']:+.2f}", fontsize=8.5, va="center",
+                        ha="right" if side > 0 else "left",
+                    )  # fmt: skip
+                    continue
                 if np.isfinite(row["low"]):
                     axes.plot([row["low"], row["high"]], [y, y], color=style.colour, lw=2)
                 axes.plot(row["difference"], y, style.marker, color=style.colour, mec="0.2", mew=0.5, ms=7)
             axes.axvline(0, color="0.4", lw=1)
+            axes.set_xlim(-reach, reach)
             names = [drawn_name(m).replace("\n", " ") for m in models]
             axes.set_yticks(range(len(models)), names if axes is line[0] else [""] * len(models), fontsize=9.5)
             axes.set_ylim(len(models) - 0.5, -0.5)

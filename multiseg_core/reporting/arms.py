@@ -123,7 +123,12 @@ def answers(study: Study, table: pd.DataFrame) -> pd.Series:
     first = (
         f"{_name(study, best)}: the highest mean Dice, {order['mean'].iloc[0]:.3f} over {n} endpoints"
         + (f"; {_listed(study, close)} within {CLOSE}" if close else "")
-        + f". {_name(study, safest)} is never more than {order.loc[safest, 'behind']:.3f} behind the best at any task."
+        + (
+            ". It is the best at every task."
+            if order.loc[best, "behind"] == 0
+            else f". {_name(study, safest)} is never more than {order.loc[safest, 'behind']:.3f} behind the best at "
+            "any task."
+        )
     )
     rows = table.xs(best, level="model")
     return pd.Series(

@@ -87,6 +87,13 @@ def test_the_chart_shows_what_has_the_reference(study: Study) -> None:
     assert len(figure.axes) == 2 and set(shown["model"]) == set(DICE) - {"oracle"}
     assert "anatomy_wmh anatomy: best selective cross-entropy -0.010" in arm_chart.arms_figure.describe(shown).lower()
     assert arm_chart.arms_figure(table.assign(oracle=np.nan), "oracle") is None
+    # a failure is an arrow, and the others keep their room
+    failed = table.copy()
+    failed.loc[("anatomy_wmh", "anatomy", "cross_entropy"), ["oracle", "oracle low", "oracle high"]] = -0.8
+    drawn = arm_chart.arms_figure(failed, "oracle")
+    assert drawn is not None
+    left = drawn[0].axes[0]
+    assert left.get_xlim() == pytest.approx((-0.06, 0.06)) and [t.get_text() for t in left.texts] == ["-0.80"]
 
 
 def test_pupils_below_their_teachers_are_told(study: Study) -> None:
@@ -102,3 +109,10 @@ def test_readers_see_intervals_beside_numbers(study: Study) -> None:
     row = shown.loc[("anatomy_wmh", "anatomy", "selective_cross_entropy")]
     assert row["dice"] == "0.820 (0.795 to 0.845)" and row["minus oracle"] == "-0.010 (-0.010 to -0.010)"
     assert row["minus selective CE"] == "–"
+
+
+def test_the_best_at_every_task_is_called_so(study: Study) -> None:
+    some = metrics()
+    some.loc[(some["model"] == "selective_cross_entropy") & (some["label"] == "wmh"), "dice"] = 0.9
+    answers = arms.answers(study, arms.arm_table(study, some))
+    assert answers.iloc[0].endswith("over 2 endpoints. It is the best at every task.")
