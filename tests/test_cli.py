@@ -285,6 +285,8 @@ def test_an_interrupt_that_python_drops_comes_again(tmp_path: Path) -> None:
 import signal, sys, time, weakref
 from multiseg_core import cli
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+
 class Thing: pass
 
 def interrupted(_):
