@@ -96,23 +96,27 @@ class Selective(LabelSetLoss):
             parts = _Merge.apply(logits, [(groups[row], *tables[row][:2]) for row in groups])
         total = logits.new_zeros(())
         for part, (row, which) in zip(parts, groups.items(), strict=True):
-            classes = tables[row][2].to(target.device)[_patches(target, which)]
+            chosen = _patches(target, which)
+            # faster than an index of tensors
+            classes = tables[row][2].to(target.device).index_select(0, chosen.flatten()).view_as(chosen)
             total = total + self._group(part, classes) * (len(which) / len(rows))
         return total
 
     def _backgrounds(self, target: Tensor) -> list[int]:
         rows = [-1] * len(target)
+        if not self.candidates or int(target.max()) < min(self.candidates):
+            return rows
         for row in reversed(self.candidates):
-            for n in (target == row).flatten(1).any(dim=1).nonzero().flatten().tolist():
+            for n in (target == row).flatten(1).sum(dim=1).nonzero().flatten().tolist():  # on a CPU, faster than any
                 rows[n] = row
         return rows
 
     def _group(self, logits: Tensor, classes: Tensor) -> Tensor:
         """Return the mean over patches with one background row, of merged logits and merged classes, -1 for open."""
+        if int(classes.min()) >= 0:
+            return self._value(logits, classes)
         is_open = classes < 0
         n_open = is_open.flatten(1).sum(1).tolist()
-        if not any(n_open):
-            return self._value(logits, classes)
         total = logits.new_zeros(())
         complete = [n for n, voxels in enumerate(n_open) if not voxels]
         if complete:
@@ -134,15 +138,23 @@ class Selective(LabelSetLoss):
 
 def _patches(x: Tensor, which: list[int]) -> Tensor:
     """Return some patches of a batch; neighbours are a view, as the gradient of an index is slow on a CPU."""
-    if which == list(range(which[0], which[0] + len(which))):
+    if _are_neighbours(which):
         return x[which[0] : which[0] + len(which)]
     return x.index_select(0, torch.tensor(which, device=x.device))
+
+
+def _are_neighbours(numbers: list[int]) -> bool:
+    return numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+
+
+def _classes(x: Tensor, which: list[int]) -> Tensor:
+    return x[:, which[0] : which[0] + len(which)] if _are_neighbours(which) else x[:, which]
 
 
 class _Merge(torch.autograd.Function):
     """Split a batch into groups of patches and merge classes in each, without a copy of the gradient per group.
 
-    With l = log sum of e^z over the merged classes, dl/dz_c is their softmax.
+    With l = log sum of e^z over the merged classes, dl/dz_c is their softmax, of which the largest also gives l.
     """
 
     @staticmethod
@@ -152,15 +164,19 @@ class _Merge(torch.autograd.Function):
         results, shares = [], []
         for which, merged, others in groups:
             part = _patches(logits, which)
-            inside = part[:, merged] if len(merged) > 1 else part[:, :1]
+            if len(merged) == 1:  # with others in their order: nothing changes
+                results.append(part.clone())
+                continue
+            inside = _classes(part, merged)
+            share = inside.softmax(1)
             result = part.new_empty(len(which), 1 + len(others), *part.shape[2:])
-            torch.logsumexp(inside, 1, keepdim=True, out=result[:, :1])
-            for place, c in enumerate(others, start=1):
-                result[:, place] = part[:, c]
-            shares.append(inside.sub(result[:, :1]).exp_() if len(merged) > 1 else None)
+            torch.sub(inside.amax(1), share.amax(1).log_(), out=result[:, 0])
+            if others:
+                result[:, 1:] = _classes(part, others)
+            shares.append(share)
             results.append(result)
         ctx.groups, ctx.layout = groups, (logits.shape, logits.stride())
-        ctx.save_for_backward(*(share for share in shares if share is not None))
+        ctx.save_for_backward(*shares)
         return tuple(results)
 
     @staticmethod
@@ -170,10 +186,13 @@ class _Merge(torch.autograd.Function):
         grad = torch.empty_strided(*ctx.layout, dtype=first.dtype, device=first.device)
         shares = iter(ctx.saved_tensors)
         for gradient, (which, merged, others) in zip(gradients, ctx.groups, strict=True):
-            inside = next(shares) * gradient[:, :1] if len(merged) > 1 else gradient[:, :1]
+            share = next(shares) if len(merged) > 1 else None
             for n, patch in enumerate(which):
+                if share is None:
+                    grad[patch] = gradient[n]
+                    continue
                 for k, c in enumerate(merged):
-                    grad[patch, c] = inside[n, k]
+                    torch.mul(share[n, k], gradient[n, 0], out=grad[patch, c])
                 for place, c in enumerate(others, start=1):
                     grad[patch, c] = gradient[n, place]
         return grad, None

@@ -150,9 +150,11 @@ def _against(study: Study, model: str, rows: pd.DataFrame, other: str, words: st
     parts = []
     for (scenario, endpoint), row in known.iterrows():
         low, high = row[f"{other} low"], row[f"{other} high"]
-        interval = f" ({low:+.3f} to {high:+.3f})" if np.isfinite(low) else " (one or two replicates: no interval)"
+        interval = f" ({low:+.3f} to {high:+.3f})" if np.isfinite(low) else ""
         parts.append(f"{scenario} {endpoint} {row[other]:+.3f}{interval}")
-    return f"{_name(study, model)}, against {words}: {'; '.join(parts)}."
+    lacking = known[f"{other} low"].isna()
+    end = " No intervals: they take three replicates." if lacking.all() else " Not all have intervals, which take three replicates."
+    return f"{_name(study, model)}, against {words}: {'; '.join(parts)}.{end if lacking.any() else ''}"
 
 
 def _name(study: Study, model: str) -> str:
