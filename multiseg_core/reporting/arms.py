@@ -153,7 +153,8 @@ def _against(study: Study, model: str, rows: pd.DataFrame, other: str, words: st
         interval = f" ({low:+.3f} to {high:+.3f})" if np.isfinite(low) else ""
         parts.append(f"{scenario} {endpoint} {row[other]:+.3f}{interval}")
     lacking = known[f"{other} low"].isna()
-    end = " No intervals: they take three replicates." if lacking.all() else " Not all have intervals, which take three replicates."
+    none = "No intervals: they take" if lacking.all() else "Not all have intervals, which take"
+    end = f" {none} three replicates."
     return f"{_name(study, model)}, against {words}: {'; '.join(parts)}.{end if lacking.any() else ''}"
 
 
