@@ -105,6 +105,7 @@ class Model(_Choices):
     """Changes to the study's ``training``, for this model only."""
 
 
+_DICE_CE = Loss(name="monai.DiceCELoss", options={"batch": True, "include_background": False})
 _PALER = "#7FC8B5"  # variants of selective cross-entropy: its colour, paler, with a pattern
 
 MODELS: Mapping[str, Model] = {
@@ -126,7 +127,7 @@ MODELS: Mapping[str, Model] = {
     ),
     "selective_dice_ce": Model(
         title="Selective\nDice + CE", spanish="Dice + E. C.\nselectivos", colour="#B08900", marker="<",
-        loss=Loss(name="monai.DiceCELoss", options={"batch": True, "include_background": False}),
+        loss=_DICE_CE,
     ),
     "selective_focal": Model(
         title="Selective\nfocal", spanish="Focal\nselectiva", colour="#9E5BB5", marker=">",
@@ -146,6 +147,7 @@ MODELS: Mapping[str, Model] = {
     ),
     "any_modalities": Model(
         title="Any\nmodalities", spanish="Cualquier\nmodalidad", colour="#2F6F7E", marker="h", inputs="any",
+        loss=_DICE_CE,
     ),
     "patchwise_selective_cross_entropy": Model(
         title="Patch-wise\nselective CE", spanish="E. C. selectiva\npor parche",
