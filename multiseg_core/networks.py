@@ -43,12 +43,18 @@ class UNet(nn.Module):
         Convolutions per block, of every level: a number or a list (2 in the thesis).
     norm
         ``batch`` as in the thesis, or ``instance``.
+    strides
+        By how much each step down shrinks each axis, 1 or 2, such as ``[[2, 2, 1], [2, 2, 2]]`` for three levels of
+        images with thick slices; 2 everywhere by default.
+    kernels
+        Width of the convolutions of each level along each axis, 1 or 3, such as ``[[3, 3, 1], [3, 3, 3], [3, 3, 3]]``;
+        3 everywhere by default.
 
     Notes
     -----
     Input (N, in_channels, *spatial), every spatial size a multiple of `size_divisor`; output logits
     (N, out_channels, *spatial). A voxel's logits depend on the input up to `reach` voxels away along each axis, and
-    on the position modulo `size_divisor`.
+    on the position modulo `size_divisor`. Both hold a number per axis.
     """
 
     def __init__(
@@ -62,6 +68,8 @@ class UNet(nn.Module):
         filters: Sequence[int] | None = None,
         convolutions: int | Sequence[int] = 2,
         norm: str = "batch",
+        strides: Sequence[Sequence[int]] | None = None,
+        kernels: Sequence[Sequence[int]] | None = None,
     ) -> None:
         super().__init__()
         if filters is None:
@@ -84,36 +92,42 @@ class UNet(nn.Module):
             raise UserError(f"network: unet's spatial_dims must be 2 or 3, got {spatial_dims}")
         if norm not in ("batch", "instance"):
             raise UserError(f"network: unet's norm must be batch or instance, got '{norm}'")
-        conv = nn.Conv3d if spatial_dims == 3 else nn.Conv2d
+        conv: Any = nn.Conv3d if spatial_dims == 3 else nn.Conv2d
         up = nn.ConvTranspose3d if spatial_dims == 3 else nn.ConvTranspose2d
         make_norm = _NORMS[norm, spatial_dims]
+        steps = _per_axis("strides", strides, 2, len(filters) - 1, spatial_dims, (1, 2))
+        widths = _per_axis("kernels", kernels, 3, len(filters), spatial_dims, (1, 3))
 
-        def block(n_in: int, n_out: int, n_convolutions: int) -> nn.Sequential:
+        def block(n_in: int, n_out: int, n_convolutions: int, width: tuple[int, ...]) -> nn.Sequential:
             layers: list[nn.Module] = []
+            around = tuple(w // 2 for w in width)
             for n in [n_in, *[n_out] * (n_convolutions - 1)]:
                 # a bias before normalisation would be subtracted again
-                layers += [conv(n, n_out, 3, padding=1, bias=False), make_norm(n_out), nn.ReLU(inplace=True)]
+                layers += [conv(n, n_out, width, padding=around, bias=False), make_norm(n_out), nn.ReLU(inplace=True)]
             return nn.Sequential(*layers)
 
         above, deepest = filters[:-1], filters[-1]
-        self.size_divisor = 2 ** len(above)
-        self.reach = _reach(convolutions) if norm == "batch" else None
-        self.down = nn.ModuleList(map(block, [in_channels, *above[:-1]], above, convolutions))
-        self.pool = (nn.MaxPool3d if spatial_dims == 3 else nn.MaxPool2d)(2)
+        self.size_divisor = tuple(math.prod(of_axis) for of_axis in zip(*steps, strict=True))
+        self.reach = _reach(convolutions, steps, widths) if norm == "batch" else None
+        self.down = nn.ModuleList(map(block, [in_channels, *above[:-1]], above, convolutions, widths))
+        pool = nn.MaxPool3d if spatial_dims == 3 else nn.MaxPool2d
+        self.pool = nn.ModuleList(map(pool, steps))
         self.dropout = nn.Dropout(dropout)
-        self.bottom = block(above[-1], deepest, convolutions[-1])
-        self.up = nn.ModuleList(up(b, a, 2, stride=2) for a, b in reversed(list(itertools.pairwise(filters))))
-        self.merge = nn.ModuleList(block(n, n, k) for n, k in reversed(list(zip(above, convolutions, strict=False))))
+        self.bottom = block(above[-1], deepest, convolutions[-1], widths[-1])
+        pairs = list(zip(itertools.pairwise(filters), steps, strict=True))
+        self.up = nn.ModuleList(up(b, a, step, stride=step) for (a, b), step in reversed(pairs))
+        levels_up = list(zip(above, convolutions, widths, strict=False))
+        self.merge = nn.ModuleList(block(n, n, k, width) for n, k, width in reversed(levels_up))
         self.head = conv(above[0], out_channels, 1)
         self.apply(_initialise)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits of a batch."""
         skips = []
-        for block in self.down:
+        for block, pool in zip(self.down, self.pool, strict=True):
             x = block(x)
             skips.append(x)
-            x = self.pool(x)
+            x = pool(x)
         x = self.bottom(self.dropout(x))
         for up, block in zip(self.up, self.merge, strict=True):
             x = block(up(x).add_(skips.pop()))  # in place: the largest arrays of the network meet here
@@ -134,14 +148,38 @@ def _is_count(*values: Any) -> bool:
     return all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in values)
 
 
-def _reach(convolutions: Sequence[int]) -> int:
-    """Distance in voxels up to which a logit of a `UNet` sees its input, for any position in a pooling window.
+def _per_axis(
+    name: str, given: Any, default: int, n: int, n_axes: int, allowed: tuple[int, ...]
+) -> list[tuple[int, ...]]:
+    """Return n lists of a number per axis, as given or the default everywhere."""
+    if given is None:
+        return [(default,) * n_axes] * n
+    fits = (
+        isinstance(given, list | tuple)
+        and len(given) == n
+        and all(isinstance(one, list | tuple) and len(one) == n_axes and set(one) <= set(allowed) for one in given)
+    )
+    if not fits:
+        either = " or ".join(map(str, allowed))
+        raise UserError(f"network: unet's {name} must be {n} lists of {n_axes} numbers, each {either}, got {given}")
+    return [tuple(one) for one in given]
 
-    Each 3-wide convolution of level l sees 2^l voxels further; every level but the deepest has two blocks. Pooling
-    and the transposed convolutions tie a voxel to its window of the deepest level, hence 2^(levels - 1) - 1 more.
+
+def _reach(
+    convolutions: Sequence[int], steps: Sequence[Sequence[int]], widths: Sequence[Sequence[int]]
+) -> tuple[int, ...]:
+    """Distance in voxels up to which a logit of a `UNet` sees its input along each axis, for any position in a window.
+
+    Of two steps down by 2, each 3-wide convolution of level l sees 2^l voxels further; every level but the deepest has
+    two blocks. Pooling and the transposed convolutions tie a voxel to its window of the deepest level, hence one less
+    than the size of that window more.
     """
-    *above, deepest = (n * 2**level for level, n in enumerate(convolutions))
-    return 2 * sum(above) + deepest + 2 ** (len(convolutions) - 1) - 1
+    found = []
+    for axis in range(len(widths[0])):
+        voxel = list(itertools.accumulate((step[axis] for step in steps), lambda a, b: a * b, initial=1))
+        *above, deepest = (n * (w[axis] // 2) * v for n, w, v in zip(convolutions, widths, voxel, strict=True))
+        found.append(2 * sum(above) + deepest + voxel[-1] - 1)
+    return tuple(found)
 
 
 def _initialise(module: nn.Module) -> None:
@@ -205,6 +243,84 @@ class AnyInputs(nn.Module):
         return result
 
 
+class SliceWise(nn.Module):
+    """Lets a network for 2-D images read volumes, slice by slice, without a look at the neighbours.
+
+    Parameters
+    ----------
+    network
+        Of images (N, M, *two sizes).
+    axis
+        The axis across the slices, 0 to 2.
+    """
+
+    def __init__(self, network: nn.Module, axis: int) -> None:
+        super().__init__()
+        self.network = network
+        self.axis = axis
+        in_plane = _with_axis(divisors(network, 2), axis, 1)
+        self.size_divisor = in_plane
+        reach = getattr(network, "reach", None)
+        self.reach = None if reach is None else _with_axis(reach, axis, 0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the logits of a batch (N, M, X, Y, Z)."""
+        slices = x.movedim(2 + self.axis, 1)  # (N, slices, M, *two sizes)
+        logits = self.network(slices.flatten(0, 1).contiguous(memory_format=torch.channels_last))
+        result: Tensor = logits.unflatten(0, slices.shape[:2]).movedim(1, 2 + self.axis)
+        return result
+
+
+class Windowed(nn.Module):
+    """Lets a network that takes one size only, as transformers do, read volumes of any size, window by window.
+
+    In training it is the bare network. In evaluation, windows of that size are laid over the volume, each half over the
+    next, and their logits are averaged with Gaussian weights (MONAI's `sliding_window_inference`). Other than tiles,
+    this is no exact result: a voxel's logits depend on where the windows lie. They are a mean of what at most eight
+    windows say, so a label that all of them agree on is that of any of them.
+
+    Parameters
+    ----------
+    network
+        Any network.
+    window
+        The size that it takes, (3,) voxels.
+    """
+
+    def __init__(self, network: nn.Module, window: Sequence[int]) -> None:
+        super().__init__()
+        self.network = network
+        self.window = tuple(window)
+        self.size_divisor = 1
+        self.reach = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the logits of a batch (N, M, X, Y, Z)."""
+        result: Tensor
+        if self.training or x.shape[2:] == self.window:
+            result = self.network(x)
+        elif x.is_meta:  # shapes and memory are asked for: one window, and the whole result
+            one = self.network(x.new_empty(*x.shape[:2], *self.window))
+            result = one.new_empty(*one.shape[:2], *x.shape[2:])
+        else:
+            from monai.inferers.utils import sliding_window_inference  # slow to import
+
+            found: Any = sliding_window_inference(x, self.window, 1, self.network, overlap=0.5, mode="gaussian")
+            result = found
+        return result
+
+
+def _with_axis(of_plane: Sequence[int], axis: int, value: int) -> tuple[int, ...]:
+    """Return numbers of three axes, from those of two and that of the axis across."""
+    return (*of_plane[:axis], value, *of_plane[axis:])
+
+
+def divisors(network: nn.Module, n_axes: int = 3) -> tuple[int, ...]:
+    """Return what each spatial size of a network's input must be a multiple of."""
+    found: Any = network.size_divisor
+    return (found,) * n_axes if isinstance(found, int) else tuple(found)
+
+
 class SigmoidHead(nn.Module):
     """One binary output per label, in the place of classes that exclude each other.
 
@@ -244,8 +360,10 @@ class _ConditionalNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.norm(x)
+        assert self.task is not None
+        task = self.task.repeat_interleave(len(y) // len(self.task))  # slices of one sample follow each other
         shape = (len(y), -1, *[1] * (y.ndim - 2))
-        scale, shift = (torch.stack(list(of))[self.task].view(shape).to(y.dtype) for of in (self.scale, self.shift))
+        scale, shift = (torch.stack(list(of))[task].view(shape).to(y.dtype) for of in (self.scale, self.shift))
         result: Tensor = y * (1 + scale) + shift
         return result
 
@@ -341,8 +459,10 @@ def build_network(spec: Mapping[str, Any], in_channels: int, out_channels: int) 
     Parameters
     ----------
     spec
-        ``name``, see `network_class`, and keyword arguments; with ``modality_dropout``, it reads any subset of its
-        channels, see `AnyInputs`; with ``head: sigmoid`` see `SigmoidHead`; with ``tasks`` see `Conditioned`.
+        ``name``, see `network_class`, and keyword arguments. With ``spatial_dims: 2``, volumes are read slice by slice
+        across ``slice_axis`` (2 by default), see `SliceWise`; with ``window``, see `Windowed`; with
+        ``modality_dropout``, it reads any subset of its channels, see `AnyInputs`; with ``head: sigmoid`` see
+        `SigmoidHead`; with ``tasks`` see `Conditioned`.
     in_channels, out_channels
         Number of modalities and of classes.
 
@@ -358,18 +478,27 @@ def build_network(spec: Mapping[str, Any], in_channels: int, out_channels: int) 
     """
     options = dict(spec)
     name, dropout = str(options.pop("name", "unet")), options.pop("modality_dropout", None)
-    head, tasks = options.pop("head", None), options.pop("tasks", None)
+    head, tasks, window = options.pop("head", None), options.pop("tasks", None), options.pop("window", None)
+    axis = options.pop("slice_axis", 2)
     if dropout is not None and not (isinstance(dropout, int | float) and 0 <= dropout < 1):
         raise UserError(f"network: modality_dropout must lie in [0, 1), got {dropout}")
     made_by = network_class(name)
     if name not in NETWORKS:
         options.setdefault("spatial_dims", 3)
+    if window is not None and not (isinstance(window, list | tuple) and len(window) == 3 and _is_count(*window)):
+        raise UserError(f"network: window must be three whole numbers above 0, got {window}")
+    if axis not in (0, 1, 2) or isinstance(axis, bool):
+        raise UserError(f"network: slice_axis must be 0, 1 or 2, got {axis}")
+    if "slice_axis" in spec and options.get("spatial_dims") != 2:
+        raise UserError("network: slice_axis is for networks with spatial_dims: 2")
     known = set(inspect.signature(made_by).parameters) - {"in_channels", "out_channels"}
     for key in options:
         if key not in known:
             raise UserError(f"network: {name} has no option '{key}'{suggest(key, known)}")
     binary = head == "sigmoid"
     network = finished(made_by(in_channels=in_channels, out_channels=out_channels - binary, **options))
+    network = SliceWise(network, axis) if options.get("spatial_dims") == 2 else network
+    network = network if window is None else Windowed(network, window)
     network = SigmoidHead(network) if binary else network
     network = network if dropout is None else AnyInputs(network, dropout)
     return network if tasks is None else Conditioned(network, tasks)

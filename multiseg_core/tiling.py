@@ -17,6 +17,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from .networks import divisors
 from .utils.compute import Compute
 from .utils.errors import UserError
 
@@ -58,11 +59,11 @@ def predict(
     UserError
         If memory does not suffice for any tile, or for one pass of a network that cannot be tiled.
     """
-    divisor = int(network.size_divisor)  # type: ignore[arg-type]
     shape = images.shape[1:]
-    pads = [(0, 0), *((-n % divisor // 2, -n % divisor - -n % divisor // 2) for n in shape)]
+    missing = [-n % divisor for n, divisor in zip(shape, divisors(network), strict=True)]
+    pads = [(0, 0), *((n // 2, n - n // 2) for n in missing)]
     padded = np.pad(images, pads, constant_values=outside_value)
-    network = network.to(compute.device, memory_format=torch.channels_last_3d).eval()  # type: ignore[call-overload]
+    network = compute.place_network(network).eval()
     result: Any = None  # numpy cannot type an index that is unpacked
     for tile in plan_tiles(network, padded.shape, compute, memory_gib):
         with compute.autocast():
@@ -108,7 +109,7 @@ def plan_tiles(network: nn.Module, shape: Sequence[int], compute: Compute, memor
     UserError
         See `predict`.
     """
-    divisor, reach = int(network.size_divisor), getattr(network, "reach", None)  # type: ignore[arg-type]
+    reach = getattr(network, "reach", None)
     volume = tuple(shape[1:])
     needed = pass_gib(network, shape, compute)
     per_voxel = needed / math.prod(volume)
@@ -117,10 +118,10 @@ def plan_tiles(network: nn.Module, shape: Sequence[int], compute: Compute, memor
             f"inference.memory_gib: one pass over {' x '.join(map(str, volume))} voxels takes about {needed:.1f} GiB, "
             f"more than the {memory_gib:g} allowed, and this network cannot be cut into exact tiles"
         )
-    margin = 0 if reach is None else -(-reach // divisor) * divisor
 
-    def cut(size: int, n: int) -> list[Tile]:
+    def cut(size: int, n: int, divisor: int, reach: int) -> list[Tile]:
         """Cut one axis into n parts."""
+        margin = -(-reach // divisor) * divisor
         step = -(-size // (n * divisor)) * divisor
         parts = [(start, min(start + step, size)) for start in range(0, size, step)]
         reads = [(max(start - margin, 0), min(stop + margin, size)) for start, stop in parts]
@@ -129,7 +130,8 @@ def plan_tiles(network: nn.Module, shape: Sequence[int], compute: Compute, memor
             for (start, stop), (a, b) in zip(parts, reads, strict=True)
         ]
 
-    cuts = [[cut(size, n) for n in range(1, 1 + min(size // divisor, MOST_CUTS))] for size in volume]
+    axes_of = zip(volume, divisors(network), reach or (0, 0, 0), strict=True)
+    cuts = [[cut(size, n, d, r) for n in range(1, 1 + min(size // d, MOST_CUTS))] for size, d, r in axes_of]
     possible = []
     for axes in itertools.product(*cuts):
         lengths = [[tile.read[0].stop - tile.read[0].start for tile in tiles] for tiles in axes]

@@ -101,7 +101,7 @@ class Trainer:
         self.compute = compute
         self.facts = facts
         self.train_sampler, self.validation_sampler = samplers
-        self.network = network.to(compute.device).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        self.network = compute.place_network(network)
         self.loss = loss.to(compute.device)
         self.optimiser = torch.optim.Adam(
             weights_and_the_rest(self.network, params.weight_decay), lr=params.learning_rate, fused=True

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from multiseg_core.networks import UNet, build_network, count_parameters
+from multiseg_core.networks import SliceWise, UNet, Windowed, build_network, count_parameters, divisors
 from multiseg_core.utils.errors import UserError
 
 
@@ -22,7 +22,7 @@ def test_filters_of_every_level_can_be_chosen() -> None:
     same = UNet(2, 3, filters=[2, 4, 8])
     assert count_parameters(same) == count_parameters(UNet(2, 3, base_filters=2, levels=3))
     network = UNet(1, 2, filters=[3, 8, 5])
-    assert network.size_divisor == 4
+    assert network.size_divisor == (4, 4, 4)
     assert [network.down[0][0].out_channels, network.down[1][0].out_channels, network.bottom[0].out_channels] == [
         3,
         8,
@@ -40,7 +40,7 @@ def test_reach_is_the_farthest_input_that_a_voxel_sees(convolutions: list[int]) 
     network = UNet(1, 1, filters=filters, convolutions=convolutions, spatial_dims=2, dropout=0).double().eval()
     for name, parameter in network.named_parameters():
         nn.init.constant_(parameter, 0 if name.endswith("bias") else 0.1)  # nothing cancels, every ReLU is open
-    d, reach = network.size_divisor, network.reach
+    (d, _), (reach, _) = network.size_divisor, network.reach
     size = -(-(2 * reach + 2 * d) // d) * d
     farthest = 0
     for centre in range(size // 2, size // 2 + d):  # every position in a pooling window
@@ -53,11 +53,105 @@ def test_reach_is_the_farthest_input_that_a_voxel_sees(convolutions: list[int]) 
     assert farthest == reach
 
 
+def test_reach_follows_strides_and_kernels_of_each_axis() -> None:
+    """By hand, one convolution per block: 3-wide ones see 1 voxel of their level further, twice but for the deepest."""
+    strides, kernels = [[2, 2, 1], [2, 1, 2]], [[3, 3, 1], [3, 3, 3], [1, 3, 3]]
+    network = UNet(1, 2, filters=[2, 2, 2], convolutions=1, strides=strides, kernels=kernels).eval()
+    assert network.size_divisor == divisors(network) == (4, 2, 2)
+    # x: levels of 1, 2, 4 voxels; y: 1, 2, 2; z: 1, 1, 2, and one less than a window of the deepest level
+    assert network.reach == (2 * (1 + 2) + 0 + 3, 2 * (1 + 2) + 2 + 1, 2 * (0 + 1) + 2 + 1)
+    assert network(torch.zeros(1, 1, 8, 4, 6)).shape == (1, 2, 8, 4, 6)
+    for axis, reach in enumerate(network.reach):  # nothing beyond it is seen
+        x = torch.rand(1, 1, 24, 24, 24)
+        other = x.clone()
+        other.movedim(2 + axis, 0)[12 + reach + 1 :] += 1
+        with torch.no_grad():
+            same = (network(x) == network(other)).movedim(2 + axis, 0)
+        assert same[:13].all() and not same[12 + reach + 1 :].all()
+
+
+def test_ones_and_threes_make_a_network_of_slices() -> None:
+    """Without width or stride across slices, a 3-D network is a 2-D one on each."""
+    flat = UNet(2, 3, filters=[2, 4], spatial_dims=2).eval()
+    deep = UNet(2, 3, filters=[2, 4], strides=[[2, 2, 1]], kernels=[[3, 3, 1]] * 2).eval()
+    weights = {k: v[..., None] if v.ndim == 4 else v for k, v in flat.state_dict().items()}
+    deep.load_state_dict(weights)
+    x = torch.randn(2, 2, 8, 12, 5)
+    with torch.no_grad():
+        assert torch.allclose(deep(x), SliceWise(flat, 2)(x), atol=1e-5)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("name", ["unet", "monai.UNet"])
+def test_slices_are_read_one_by_one(axis: int, name: str) -> None:
+    options = {"base_filters": 2, "levels": 2} if name == "unet" else {"channels": [2, 4], "strides": [2]}
+    network = build_network({"name": name, "spatial_dims": 2, "slice_axis": axis, **options}, 2, 3).eval()
+    assert isinstance(network, SliceWise) and divisors(network)[axis] == 1 and len(divisors(network)) == 3
+    edge = 2 if name == "unet" else 32
+    size = [edge * 4] * 3
+    size[axis] = 3
+    x = torch.randn(2, 2, *size)
+    with torch.no_grad():
+        y = network(x)
+        for n in range(3):
+            one = network.network(x.select(2 + axis, n))
+            assert torch.allclose(y.select(2 + axis, n), one, atol=1e-5)
+
+
+def test_conditioned_slices_each_get_the_task_of_their_volume() -> None:
+    network = build_network(
+        {"name": "unet", "base_filters": 2, "levels": 2, "spatial_dims": 2, "tasks": 2}, 1, 2
+    ).eval()
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if ".scale.1" in name or ".shift.1" in name:
+                parameter.fill_(0.5)
+        x = torch.randn(2, 1, 4, 4, 3)
+        both = network(x, torch.tensor([0, 1]))
+        assert torch.allclose(both[:1], network(x[:1], torch.tensor([0])), atol=1e-6)
+        assert torch.allclose(both[1:], network(x[1:], torch.tensor([1])), atol=1e-6)
+        assert torch.allclose(both[1:], network.bound(1)(x[1:]), atol=1e-5)
+
+
+class _SizeBound(nn.Module):
+    """Takes 4^3 only; the logit is the input."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        assert x.shape[2:] == (4, 4, 4)
+        return x.clone()
+
+
+def test_networks_of_one_size_read_volumes_by_windows() -> None:
+    network = Windowed(_SizeBound(), [4, 4, 4]).eval()
+    x = torch.randn(1, 1, 9, 4, 7)
+    assert torch.allclose(network(x), x, atol=1e-6)  # windows that agree: their mean is what each says
+    assert network(x.to("meta")).shape == x.shape
+    network.train()
+    with pytest.raises(AssertionError):
+        network(x)  # training is by patches of its own size
+
+
+def test_windows_stay_between_what_windows_say() -> None:
+    """A voxel's logit is a mean over the windows that hold it: of windows that count themselves, within their range."""
+
+    class Counter(nn.Module):
+        n = 0
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.n += 1
+            return torch.full_like(x, float(self.n))
+
+    counter = Counter()
+    y = Windowed(counter, [4, 4, 4]).eval()(torch.zeros(1, 1, 6, 4, 4))
+    assert counter.n == 2 and (y[0, 0, :2] == 1).all() and (y[0, 0, 4:] == 2).all()
+    assert ((y[0, 0, 2:4] > 1) & (y[0, 0, 2:4] < 2)).all()
+
+
 @pytest.mark.parametrize("spatial", [(16, 24), (16, 8, 24)])
 def test_output_has_the_input_grid(spatial: tuple[int, ...]) -> None:
     network = UNet(2, 5, base_filters=2, spatial_dims=len(spatial))
     assert network(torch.zeros(1, 2, *spatial)).shape == (1, 5, *spatial)
-    assert network.size_divisor == 8
+    assert network.size_divisor == (8,) * len(spatial)
 
 
 def test_dropout_stands_before_the_deepest_block_only() -> None:
@@ -105,6 +199,14 @@ def test_monai_networks_by_name() -> None:
         ({"name": "unet", "convolutions": [1, 2]}, "convolutions must be a whole number above 0, or a list of one per"),
         ({"name": "unet", "norm": "layer"}, "norm must be batch or instance, got 'layer'"),
         ({"name": "unet", "spatial_dims": 4}, "spatial_dims must be 2 or 3, got 4"),
+        ({"name": "unet", "levels": 2, "strides": [[2, 2]]}, r"strides must be 1 lists of 3 numbers, each 1 or 2, got"),
+        (
+            {"name": "unet", "levels": 2, "kernels": [[3, 3, 5]] * 2},
+            "kernels must be 2 lists of 3 numbers, each 1 or 3",
+        ),
+        ({"name": "unet", "window": [8, 8]}, "window must be three whole numbers above 0, got"),
+        ({"name": "unet", "slice_axis": 3}, "slice_axis must be 0, 1 or 2, got 3"),
+        ({"name": "unet", "slice_axis": 1}, "slice_axis is for networks with spatial_dims: 2"),
     ],
 )
 def test_bad_descriptions(spec: dict, message: str) -> None:

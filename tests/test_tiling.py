@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+from multiseg_core import networks
 from multiseg_core.networks import UNet, build_network
 from multiseg_core.tiling import SCRATCH, fold_normalisation, pass_gib, plan_tiles, predict
 from multiseg_core.utils.compute import Compute
@@ -48,7 +49,7 @@ def test_volumes_of_any_size_are_padded_and_cut_back() -> None:
 @pytest.mark.parametrize(("levels", "share"), [(2, 0.8), (2, 0.55), (2, 0.4), (3, 0.8), (3, 0.55)])
 def test_tiles_give_what_one_pass_gives(levels: int, share: float) -> None:
     network, volume = make_network(levels), images((70, 41, 90))
-    padded = (2, *(-(-n // network.size_divisor) * network.size_divisor for n in volume.shape[1:]))
+    padded = (2, *(-(-n // d) * d for n, d in zip(volume.shape[1:], network.size_divisor, strict=True)))
     budget = share * pass_gib(network, padded, CPU)
     tiles = plan_tiles(network, padded, CPU, budget)
     assert len(tiles) > 1
@@ -60,6 +61,40 @@ def test_tiles_give_what_one_pass_gives(levels: int, share: float) -> None:
     assert np.allclose(whole, tiled, atol=1e-5)
 
 
+@pytest.mark.parametrize("spec", [
+    {"base_filters": 2, "levels": 3, "strides": [[2, 2, 1], [2, 2, 2]], "kernels": [[3, 3, 1], [3, 3, 3], [3, 3, 3]]},
+    {"base_filters": 2, "levels": 3, "spatial_dims": 2},
+])  # fmt: skip
+def test_tiles_of_thick_slices_give_what_one_pass_gives(spec: dict) -> None:
+    torch.manual_seed(0)
+    network, volume = build_network({"name": "unet", **spec}, 2, 3).eval(), images((160, 61, 9))
+    padded = (2, 160, 64, 10 if "strides" in spec else 9)
+    budget = 0.7 * pass_gib(network, padded, CPU)
+    assert len(plan_tiles(network, padded, CPU, budget)) > 1
+    whole = predict(network, volume, CPU, -4.0, PLENTY, labels_only=False)
+    assert np.allclose(whole, predict(network, volume, CPU, -4.0, budget, labels_only=False), atol=1e-5)
+
+
+class _OneSize(nn.Module):
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.mix = nn.Linear(in_channels * 8**3, out_channels * 8**3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.mix(x.flatten(1)).view(len(x), -1, 8, 8, 8)
+
+
+def test_networks_of_one_size_predict_whole_volumes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(networks.NETWORKS, "one_size", _OneSize)
+    with pytest.raises(RuntimeError):
+        predict(build_network({"name": "one_size"}, 2, 3), images((10, 8, 9)), CPU, -4.0, PLENTY, labels_only=False)
+    network = build_network({"name": "one_size", "window": [8, 8, 8]}, 2, 3).eval()
+    p = predict(network, images((10, 8, 9)), CPU, -4.0, PLENTY, labels_only=False)
+    assert p.shape == (3, 10, 8, 9) and np.allclose(p.sum(0), 1, atol=1e-5)
+    with pytest.raises(UserError, match="inference.memory_gib"):
+        predict(network, images((10, 8, 9)), CPU, -4.0, 1e-6, labels_only=False)
+
+
 def test_tiles_cover_every_voxel_once() -> None:
     network = make_network()
     shape = (2, 72, 42, 90)
@@ -68,7 +103,7 @@ def test_tiles_cover_every_voxel_once() -> None:
         seen[tile.write] += 1
         for read, keep, write in zip(tile.read, tile.keep, tile.write, strict=True):
             assert read.start + keep.start == write.start and read.start + keep.stop == write.stop
-            assert read.start % network.size_divisor == 0
+            assert read.start % network.size_divisor[0] == 0
     assert (seen == 1).all()
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..networks import build_network
+from ..networks import build_network, divisors
 from ..params import TrainingParams
 from ..tiling import plan_tiles
 from ..utils.compute import Compute
@@ -29,13 +29,14 @@ def _shapes_only(spec: Mapping[str, Any], n_modalities: int) -> nn.Module:
 def try_network(spec: Mapping[str, Any], n_modalities: int, training: TrainingParams) -> None:
     """Send the shapes of a training and a validation batch through a network. Raises `UserError` naming the key."""
     network = _shapes_only(spec, n_modalities)
-    divisor = int(network.size_divisor)  # type: ignore[arg-type]
+    multiples = divisors(network)
     for key, n in (("patch_size", training.batch_size), ("validation_patch_size", 1)):
         size = getattr(training, key)
-        if any(edge % divisor for edge in size) and spec.get("name", "unet") == "unet":
-            raise UserError(f"training.{key}: {size} must be multiples of {divisor}")
+        if any(edge % n for edge, n in zip(size, multiples, strict=True)) and spec.get("name", "unet") == "unet":
+            of = f"{multiples[0]}" if len(set(multiples)) == 1 else f"{list(multiples)}"
+            raise UserError(f"training.{key}: {size} must be multiples of {of}")
         usual = spec.get("name", "unet") == "unet" and "spatial_dims" not in spec
-        if usual and n * math.prod(edge // divisor for edge in size) > 1:
+        if usual and n * math.prod(a // b for a, b in zip(size, multiples, strict=True)) > 1:
             continue  # nothing else can be wrong, and torch's arithmetic of shapes is slow to import
         network.train(key == "patch_size")
         try:
@@ -51,9 +52,8 @@ def try_volumes(
 ) -> None:
     """Plan the prediction of whole volumes, (X, Y, Z) each. Raises `UserError` if a network cannot take one."""
     network = _shapes_only(spec, n_modalities).eval()
-    divisor = int(network.size_divisor)  # type: ignore[arg-type]
     for shape in shapes:
-        padded = [n + -n % divisor for n in shape]
+        padded = [n + -n % divisor for n, divisor in zip(shape, divisors(network), strict=True)]
         try:
             plan_tiles(network, (n_modalities, *padded), compute, memory_gib)
         except UserError:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .errors import UserError
 
@@ -59,6 +59,11 @@ class Compute:
     def place(self, tensor: Tensor) -> Tensor:
         """Move a batch (N, C, X, Y, Z) to the device, channels last (faster convolutions)."""
         return tensor.to(self.device, memory_format=torch.channels_last_3d)
+
+    def place_network(self, network: nn.Module) -> nn.Module:
+        """Move a network to the device, in place, the weights of its convolutions channels last as well."""
+        network = nn.utils.convert_conv3d_weight_memory_format(network.to(self.device), torch.channels_last_3d)
+        return nn.utils.convert_conv2d_weight_memory_format(network, torch.channels_last)
 
 
 def default_workers(workers: int | None, threads: int, device: str = "cpu") -> int:
