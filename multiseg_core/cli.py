@@ -222,6 +222,8 @@ def check_command(options: argparse.Namespace) -> None:
     if len(findings.costs):
         print("what the voxels of the study (preprocessing.spacing_mm) cost the labels:")
         print(findings.costs.to_string(index=False, float_format="{:.1f}".format))
+    for line in study.chosen:
+        print(f"auto: {line}")
     for name, s in study.scenarios.items():
         kind = "validation cases" if s.tests_on_validation else "cases"
         print(

@@ -58,9 +58,24 @@ Seed = Annotated[Int, _must(lambda v: 0 <= v < 2**32, "must lie between 0 and 2^
 Number = Annotated[float, Field(strict=True), BeforeValidator(_number)]
 Positive = Annotated[Number, Field(gt=0)]
 NotNegative = Annotated[Number, _must(lambda v: v >= 0, "must not be negative, got {0}")]
+AUTO: list[Any] = []
+"""What ``auto`` is read as, until the data have been looked at, see `study.automatic`."""
+
+
+def _auto(value: Any) -> Any:
+    return list(AUTO) if value == "auto" else value
+
+
 Millimetres = Annotated[Positive, _must(lambda v: 0.1 <= v <= 20, "must lie between 0.1 and 20 mm, got {0:g}")]
+Spacing = Annotated[
+    Millimetres
+    | Annotated[list[Millimetres], _must(lambda v: len(v) in (0, 3), "must be one number or three, got {0}")],
+    BeforeValidator(_auto, json_schema_input_type=float | list[float] | Literal["auto"]),
+]
 Size = Annotated[
-    list[Int], _must(lambda v: len(v) == 3 and min(v) > 0, "must be three positive whole numbers, got {0}")
+    list[Int],
+    _must(lambda v: not v or (len(v) == 3 and min(v) > 0), "must be three positive whole numbers, got {0}"),
+    BeforeValidator(_auto, json_schema_input_type=list[int] | Literal["auto"]),
 ]
 NAME = re.compile(r"[A-Za-z0-9][\w.+-]{0,60}")
 """What cohorts, scenarios and models may be called."""
@@ -124,8 +139,10 @@ class PreprocessingParams:
     orientation: Literal["closest_canonical", "world", "native"] = "closest_canonical"
     """``closest_canonical`` (axes reordered and flipped to be nearest to RAS+, nothing is interpolated), ``world``
     (resampled along the scanner axes, so that an oblique acquisition is rotated) or ``native`` (left as it is)."""
-    spacing_mm: Millimetres | None = 1.0
-    """Isotropic voxel size of the store; null keeps that of each case."""
+    spacing_mm: Spacing | None = 1.0
+    """Voxel size of the store: a number, or three, from left to right, back to front and foot to head (``orientation:
+    native``: as the axes of the files). null keeps that of each case. ``auto``: that of the typical training image, or
+    coarser, so that a patch sees enough of its surroundings, see `recipe.plan_spacing`."""
     label_interpolation: Literal["auto", "nearest", "gaussian"] = "auto"
     """How labels are brought to the store's voxels. ``auto``: each label, and each small piece of it, keeps its volume,
     see `preprocessing.resampling`. ``nearest``: nearest neighbour, as in the thesis where only the scale changes.
@@ -175,7 +192,10 @@ class TrainingParams:
     batch_size: Count = 7
     """Patches per step."""
     patch_size: Size = field(default_factory=lambda: [32, 32, 32])
-    """Patch size in voxels."""
+    """Patch size in voxels; a 1 makes patches of slices, for networks of slices. ``auto``: as much of the typical
+    training image as `patch_voxels` allow, as wide as deep (in mm), see `recipe.plan_patch`."""
+    patch_voxels: Count = 50_000
+    """Of ``auto``: most voxels of a patch."""
     anywhere_fraction: Annotated[Number, _SHARE] = 0.0
     """Share of the patches that lie anywhere in the image; the others contain a drawn label (thesis 3.4), so that
     small ones never show what is far from the brain."""
@@ -185,9 +205,10 @@ class TrainingParams:
     """``constant`` or ``one_cycle`` (rise to the peak over 30 % of the steps, then cosine to almost 0)."""
     weight_decay: NotNegative = 0.0
     """L2 penalty on the weights of convolutions: adds weight_decay * weight to their gradient."""
-    flip: Flag | Flip = True
-    """Mirror half of the patches left to right. Of labels that tell left from right, say which belong together, as in
-    ``{swap: [[kidney_left, kidney_right]]}``, or do not mirror."""
+    flip: Flag | Literal["auto"] | Flip = True
+    """Mirror half of the patches left to right. ``auto``: if the training images look like their mirror images, see
+    `recipe.mirror_likeness`; heads do, a heart or one hippocampus does not. Of labels that tell left from right, say
+    which belong together, as in ``{swap: [[kidney_left, kidney_right]]}``, or do not mirror."""
     noise_sd: NotNegative = 0.1
     """Standard deviation of the Gaussian noise added to patches, in z-score units."""
     validation_fraction: Annotated[Number, _SHARE] = 0.2
@@ -198,7 +219,7 @@ class TrainingParams:
     validation_patches: Count = 10
     """Number of validation patches, the same at every validation."""
     validation_patch_size: Size = field(default_factory=lambda: [128, 128, 128])
-    """Their size in voxels."""
+    """Their size in voxels; ``auto``: that of the training patches."""
     patience: Count | None = 10
     """Stop after so many validations without a new minimum; null never stops early."""
     split_seed: Seed = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import nibabel as nib
@@ -59,25 +60,29 @@ def shear_degrees(affine: FloatArray) -> float:
     return float(np.degrees(np.arcsin(min(cosines.max(), 1.0))))
 
 
-def rescaled(grid: Grid, spacing_mm: float | None) -> Grid:
-    """Return the isotropic grid over the same field of view and with the same axes; the grid itself for None."""
+def rescaled(grid: Grid, spacing_mm: float | Sequence[float] | None) -> Grid:
+    """Return the grid of other voxels over the same field of view and with the same axes; the grid itself for None.
+
+    `spacing_mm` is one size or one per axis.
+    """
     if spacing_mm is None:
         return grid
     old = voxel_sizes(grid.affine)
-    counts = _voxel_counts(np.asarray(grid.shape) * old, np.full(3, spacing_mm))
+    size = np.broadcast_to(np.asarray(spacing_mm, dtype=np.float64), 3)
+    counts = _voxel_counts(np.asarray(grid.shape) * old, size)
     affine = grid.affine.copy()
-    affine[:3, :3] = grid.affine[:3, :3] / old * spacing_mm
+    affine[:3, :3] = grid.affine[:3, :3] / old * size
     # the outer faces of the first voxels coincide: their centres differ by half a voxel size
-    affine[:3, 3] += grid.affine[:3, :3] @ ((spacing_mm / old - 1) / 2)
+    affine[:3, 3] += grid.affine[:3, :3] @ ((size / old - 1) / 2)
     return Grid(counts, affine)
 
 
-def aligned_with_world(grid: Grid, spacing_mm: float | None) -> Grid:
+def aligned_with_world(grid: Grid, spacing_mm: float | Sequence[float] | None) -> Grid:
     """Return the grid along the scanner axes (RAS+) that encloses the field of view.
 
     `spacing_mm` None keeps the voxel sizes, each for the scanner axis that is nearest to its own.
     """
-    size = np.full(3, spacing_mm, dtype=np.float64)
+    size = np.full(3, np.nan if spacing_mm is None else spacing_mm, dtype=np.float64)
     if spacing_mm is None:
         nearest_axis = nib.io_orientation(grid.affine)[:, 0].astype(int)
         size[nearest_axis] = voxel_sizes(grid.affine)

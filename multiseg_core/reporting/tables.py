@@ -68,7 +68,7 @@ def scenario_table(study: Study, scenario: str) -> pd.DataFrame:
         "classes": ", ".join((BACKGROUND, *s.labels)),
         "network": ", ".join(f"{k} {v}" for k, v in study.params.network.items()),
         "training": f"{t.steps} steps of {t.batch_size} patches of {' x '.join(map(str, t.patch_size))} voxels",
-        "spacing": "native" if spacing is None else f"{spacing:g} mm",
+        "spacing": "native" if spacing is None else f"{' x '.join(f'{s:g}' for s in np.atleast_1d(spacing))} mm",
     }
     return pd.DataFrame({"": rows.values()}, index=list(rows))
 

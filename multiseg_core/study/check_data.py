@@ -222,7 +222,7 @@ _SIDES = re.compile(r"(?<![a-z])(left|right|lh|rh|l|r)(?![a-z])", re.IGNORECASE)
 
 def sides(study: Study, inspected: Inspected) -> list[str]:
     """Find labels that tell left from right, by name or by place, where patches are mirrored and labels are not."""
-    if study.params.training.flip is not True:
+    if study.params.training.flip not in (True, "auto"):
         return []
     sides: dict[str, list[str]] = {}
     for label in study.labels:

@@ -16,7 +16,8 @@ from ..utils.compute import Compute
 from ..utils.errors import UserError, one_line
 
 
-def _shapes_only(spec: Mapping[str, Any], n_modalities: int) -> nn.Module:
+def shapes_only(spec: Mapping[str, Any], n_modalities: int) -> nn.Module:
+    """Build a network without numbers, on torch's meta device. Raises `UserError`."""
     try:
         with torch.device("meta"):
             return build_network(spec, n_modalities, 2)
@@ -28,7 +29,7 @@ def _shapes_only(spec: Mapping[str, Any], n_modalities: int) -> nn.Module:
 
 def try_network(spec: Mapping[str, Any], n_modalities: int, training: TrainingParams) -> None:
     """Send the shapes of a training and a validation batch through a network. Raises `UserError` naming the key."""
-    network = _shapes_only(spec, n_modalities)
+    network = shapes_only(spec, n_modalities)
     multiples = divisors(network)
     for key, n in (("patch_size", training.batch_size), ("validation_patch_size", 1)):
         size = getattr(training, key)
@@ -51,7 +52,7 @@ def try_volumes(
     spec: Mapping[str, Any], n_modalities: int, shapes: Sequence[Sequence[int]], compute: Compute, memory_gib: float
 ) -> None:
     """Plan the prediction of whole volumes, (X, Y, Z) each. Raises `UserError` if a network cannot take one."""
-    network = _shapes_only(spec, n_modalities).eval()
+    network = shapes_only(spec, n_modalities).eval()
     for shape in shapes:
         padded = [n + -n % divisor for n, divisor in zip(shape, divisors(network), strict=True)]
         try:

@@ -29,6 +29,7 @@ from ..networks import build_network
 from ..params import InferenceParams, Params, swaps
 from ..preprocessing.grids import voxel_ml, voxel_sizes
 from ..preprocessing.store import Store, StoredCase
+from ..recipe import MIRRORED, mirror_likeness
 from ..samplers import SamplingCohort, make_sampler
 from ..training import Trainer, is_trained
 from ..utils.compute import Compute, default_workers
@@ -118,6 +119,7 @@ def make_trainer(network: NetworkPlan, store: Store, params: Params, compute: Co
     uniform = network.model.sampling.name == "uniform"
     cohorts = [sampling_cohorts(network, planned, store) for planned in network.cohorts]
     train, validation = ([pair[part] for pair in cohorts] for part in (0, 1))
+    flip = mirroring(t.flip, train)
     samplers = (
         make_sampler(
             compute,
@@ -125,7 +127,7 @@ def make_trainer(network: NetworkPlan, store: Store, params: Params, compute: Co
             t.patch_size,
             t.batch_size,
             network.seed,
-            bool(t.flip),
+            flip["mirrored"],
             t.noise_sd,
             outside,
             uniform=uniform,
@@ -141,8 +143,17 @@ def make_trainer(network: NetworkPlan, store: Store, params: Params, compute: Co
     membership = torch.from_numpy(network.space.membership())
     return Trainer(
         network.folder, built, build_loss(loss.name, membership, loss.options, _voxels(train, membership)), samplers, t,
-        seed=network.seed, compute=compute, facts={**network.facts(), **started},
+        seed=network.seed, compute=compute, facts={**network.facts(), **started, "flip": flip},
     )  # fmt: skip
+
+
+def mirroring(asked: object, cohorts: Sequence[SamplingCohort]) -> dict[str, Any]:
+    """Return whether patches are mirrored, and of ``auto`` how like their mirror images the training images are."""
+    if asked != "auto":
+        return {"mirrored": bool(asked)}
+    likeness = [mirror_likeness(case.images[0], case.mirror_axis) for cohort in cohorts for case in cohort.cases]
+    mean = float(np.mean(likeness))
+    return {"mirrored": mean >= MIRRORED, "likeness": round(mean, 3)}
 
 
 def initial_weights(network: NetworkPlan, built: torch.nn.Module) -> dict[str, Any]:

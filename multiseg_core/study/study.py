@@ -19,12 +19,13 @@ from ..params_files import load_params
 from ..preprocessing.store import Store, StoredCase
 from ..utils.errors import UserError, suggest
 from ..utils.files import located
+from .automatic import decide
 from .plan import NetworkPlan, Planner, Run, networks_of
 from .scenarios import Scenario
 
 
 class Study:
-    """A params file, read and resolved. No image is read, and nothing is written.
+    """A params file, read and resolved. Of images the headers are read at most, and nothing is written.
 
     Parameters
     ----------
@@ -45,6 +46,8 @@ class Study:
         The scenarios by name of every replicate that runs some model.
     store
         Its prepared cases.
+    chosen
+        What params leave to the data, and what was chosen, a line each.
 
     Raises
     ------
@@ -75,6 +78,7 @@ class Study:
             raise UserError("\n".join(lines)) from None
         try:
             self.params = in_parts(self.params, self.cohorts)
+            self.params, self.models, self.chosen = decide(self.params, self.models, self.cohorts)
         except UserError as error:
             raise UserError(f"{self.params_file}: {error}") from None
         self.store = Store(self.folder / "store", self.params.preprocessing)

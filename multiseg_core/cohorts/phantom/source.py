@@ -16,6 +16,10 @@ from .presets import CODES, PRESETS, make_case, subject_name
 __all__ = ["CODES", "PRESETS", "ensure_files", "phantom_cases"]
 
 
+HEAD_MM = (136.0, 171.0, 150.0)
+"""Extent of the brain of the average phantom, from left to right, back to front and foot to head."""
+
+
 def phantom_cases(
     cohort: str, preset: str, n_cases: int, voxel_mm: float, seed: int, work: Path, prefix: str
 ) -> tuple[Case, ...]:

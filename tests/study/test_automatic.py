@@ -1,0 +1,127 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from multiseg_core.cohorts.phantom.presets import make_case
+from multiseg_core.cohorts.phantom.source import HEAD_MM
+from multiseg_core.study.runs import finish_runs, train_network
+from multiseg_core.study.study import Study
+from multiseg_core.utils.errors import UserError
+
+ToyStudy = Callable[..., Path]
+
+
+def test_nothing_is_chosen_where_all_is_said(toy_study: ToyStudy) -> None:
+    assert Study(toy_study()).chosen == []
+
+
+def test_patch_sizes_follow_the_images(toy_study: ToyStudy) -> None:
+    """Images of 20 x 22 x 18 voxels of 1 mm; a network of two levels takes multiples of 2."""
+    study = Study(toy_study({"\n  patch_size: [8, 8, 8]": "\n  patch_size: auto\n  patch_voxels: 4096"}))
+    assert study.params.training.patch_size == [16, 16, 16]
+    assert study.params.training.validation_patch_size == [8, 8, 8]
+    assert study.chosen == [
+        "the typical training image has 20 x 22 x 18 mm, in voxels of 1 x 1 x 1 mm",
+        "training.patch_size: 16 x 16 x 16: 80 x 73 x 89 % of the image",
+    ]
+    study = Study(
+        toy_study(
+            {"\n  patch_size: [8, 8, 8]": "\n  patch_size: auto", "n_patch_size: [8, 8, 8]": "n_patch_size: auto"}
+        )
+    )
+    assert study.params.training.patch_size == study.params.training.validation_patch_size == [20, 22, 18]
+
+
+def test_axes_are_those_of_the_store(toy_study: ToyStudy, tmp_path: Path) -> None:
+    """Files whose axes run otherwise, with thick slices: in the store, slices lie across the last axis."""
+    file = toy_study({
+        "spacing_mm: 1": "spacing_mm: auto", "levels: 2": "levels: 3, strides: auto",
+        "\n  patch_size: [8, 8, 8]": "\n  patch_size: auto",
+    })  # fmt: skip
+    turn = np.array([[0, 0, 1, 0], [1, 0, 0, 0], [0, 4, 0, 0], [0, 0, 0, 1]], dtype=float)  # file axes run y, z, x
+    for path in (tmp_path / "data").glob("*.nii.gz"):
+        image = nib.load(path)
+        nib.save(nib.Nifti1Image(np.asarray(image.dataobj).transpose(1, 2, 0), turn), path)
+    study = Study(file)
+    assert study.params.preprocessing.spacing_mm == [1, 1, 4]
+    network, patch = study.params.network, study.params.training.patch_size
+    assert network["strides"] == [[2, 2, 1], [2, 2, 1]] and network["kernels"] == [[3, 3, 1], [3, 3, 1], [3, 3, 3]]
+    assert patch == [20, 20, 18]  # 22 lies half way between 20 and 24
+    finish_runs(study, study.runs[:1])
+    run = study.runs[0]
+    assert (run.folder / "run.json").exists()
+    stored = study.open(study.scenarios["both"].test_cases[0])
+    assert stored.spacing_mm == (1, 1, 4)
+
+
+def test_models_choose_for_themselves(toy_study: ToyStudy) -> None:
+    own = "models:\n  wide: {training: {patch_size: auto}, network: {strides: auto, levels: 4}}\nscenarios:"
+    study = Study(toy_study({"scenarios:": own, "models: [cross_entropy,": "models: [wide, cross_entropy,"}))
+    assert study.params.training.patch_size == [8, 8, 8] and "strides" not in study.params.network
+    wide = study.runs[0].networks[0]
+    assert wide.training.patch_size == [20, 20, 16] and wide.network["levels"] == 3
+    assert study.runs[1].networks[0].training.patch_size == [8, 8, 8]
+    assert [line.partition(":")[0] for line in study.chosen[1:]] == [
+        "models.wide.network.strides", "models.wide.training.patch_size",
+    ]  # fmt: skip
+    study.check_networks()
+
+
+@pytest.mark.parametrize(
+    ("replace", "message"),
+    [
+        (
+            {"levels: 2": "strides: auto, filters: [2, 4]"},
+            "strides: auto chooses levels and kernels; leave out 'filters'",
+        ),
+        ({"levels: 2": "strides: auto, convolutions: [1, 1]"}, "give convolutions as one number"),
+        (
+            {"name: unet, base_filters: 2, levels: 2": "name: monai.UNet, strides: auto"},
+            "is for the unet, not for monai.UN",
+        ),
+        ({"spacing_mm: 1": "spacing_mm: [1, 2]"}, r"spacing_mm: must be one number or three, got \[1.0, 2.0\]"),
+        ({"\n  patch_size: [8, 8, 8]": "\n  patch_size: automatic"}, "training.patch_size: expected a list, got 'auto"),
+    ],
+)
+def test_what_does_not_go_together(toy_study: ToyStudy, replace: dict[str, str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        Study(toy_study(replace))
+
+
+def test_without_any_image_nothing_can_be_chosen(toy_study: ToyStudy, tmp_path: Path) -> None:
+    file = toy_study({"\n  patch_size: [8, 8, 8]": "\n  patch_size: auto"})
+    for path in (tmp_path / "data").glob("*T1.nii.gz"):
+        path.write_bytes(b"")
+    with pytest.raises(UserError, match=r"toy.yaml: auto: no image of a training cohort can be read"):
+        Study(file)
+
+
+def test_phantoms_have_the_head_that_they_are_planned_with() -> None:
+    case = make_case("mrbrains13", 0, (4, 4, 4))
+    inside = np.argwhere(case.brain_mask)
+    extent = (np.ptp(inside, axis=0) + 1) * 4
+    assert np.abs(extent - HEAD_MM).max() < 0.12 * max(HEAD_MM)
+
+
+def test_mirroring_is_chosen_by_the_training_images(toy_study: ToyStudy, tmp_path: Path) -> None:
+    """A ball in the middle is like its mirror image; a box that gets brighter from left to right is not."""
+    study = Study(toy_study({"validation_every: 2": "validation_every: 2\n  flip: auto"}))
+    network = study.runs[0].networks[0]
+    train_network(network, study.store, study.params)
+    found = json.loads((network.folder / "network.json").read_text())["flip"]
+    assert found["mirrored"] and found["likeness"] > 0.8
+    for path in (tmp_path / "data").glob("*_T1.nii.gz"):
+        image = nib.load(path)
+        ramp = np.linspace(1, 20, image.shape[0])[:, None, None]
+        nib.save(nib.Nifti1Image(np.asarray(image.dataobj) + 100 * ramp, image.affine), path)
+    text = study.params_file.read_text().replace("spacing_mm: 1", "spacing_mm: 1, brain_extraction: none")
+    study.params_file.write_text(text)
+    study = Study(study.params_file)
+    network = study.runs[0].networks[0]
+    train_network(network, study.store, study.params)
+    found = json.loads((network.folder / "network.json").read_text())["flip"]
+    assert not found["mirrored"] and found["likeness"] < 0
