@@ -29,15 +29,15 @@ def decide(
     Raises
     ------
     UserError
-        Naming the key, if it does not go with others, or no training image can be read.
+        Naming the key, if it does not go with others.
     """
     used = {name for s in params.scenarios.values() for name in s.models}
     if not any(map(_is_open, _asked(params, [m for name, m in models.items() if name in used]))):
         return params, dict(models), []
     trained = {name for s in params.scenarios.values() for name in s.train if name in cohorts}
     geometry = [found for name in trained for case in cohorts[name].cases if (found := _geometry(case, params))]
-    if not geometry:
-        raise UserError("auto: no image of a training cohort can be read, so that nothing can be chosen by it")
+    if not geometry:  # check says which files are missing; nothing can be trained without them
+        geometry = [([round(e) for e in HEAD_MM], [1.0] * 3)]
     size_mm, extent_mm = typical(*zip(*geometry, strict=True))
     chosen = [f"the typical training image has {_of(extent_mm)} mm, in voxels of {_of(size_mm)} mm"]
 
