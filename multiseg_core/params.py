@@ -211,6 +211,9 @@ class TrainingParams:
     which belong together, as in ``{swap: [[kidney_left, kidney_right]]}``, or do not mirror."""
     noise_sd: NotNegative = 0.1
     """Standard deviation of the Gaussian noise added to patches, in z-score units."""
+    contrast: NotNegative = 0.0
+    """Strength of the random contrast of patches, see `augmentation.vary_contrast`; 0 for none, 0.3 to train for
+    scanners that the training cohorts do not have."""
     validation_fraction: Annotated[Number, _SHARE] = 0.2
     """Share of a training cohort's cases kept for validation, where the manifest does not say; with 0 all cases train,
     and validate too, so that what is measured on validation images says nothing of new ones."""

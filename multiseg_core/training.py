@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .augmentation import vary_contrast
 from .losses import Selective
 from .networks import Conditioned
 from .params import TrainingParams
@@ -118,6 +119,9 @@ class Trainer:
     def train_step(self) -> Tensor:
         """Do one optimiser step and return its loss."""
         batch = self.train_sampler.batch(self.step)
+        if self.params.contrast > 0:
+            images = vary_contrast(batch.images, self.params.contrast, self.seed, self.step)
+            batch = batch._replace(images=images)
         torch.manual_seed(_mix(self.seed, self.step))  # dropout of this step, whatever happened before
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(self.params, self.step)

@@ -1,0 +1,59 @@
+import numpy as np
+import pytest
+import torch
+
+from multiseg_core.augmentation import LEVEL, vary_contrast
+
+
+class _Fixed:
+    """Numbers by hand: of `standard_normal` (gamma, 3 linear, 3 quadratic, scale, shift) and of `random` (blur)."""
+
+    def __init__(self, normal: list[float], uniform: list[float]) -> None:
+        self.normal, self.uniform = normal, uniform
+
+    def random(self, shape: tuple[int, ...]) -> np.ndarray:
+        return np.ones(shape) if shape[-1] == 1 else np.broadcast_to(np.array(self.uniform, float), shape)
+
+    def standard_normal(self, shape: tuple[int, ...]) -> np.ndarray:
+        return np.broadcast_to(np.array(self.normal, float), shape)
+
+
+def varied(monkeypatch: pytest.MonkeyPatch, x: torch.Tensor, normal: dict[int, float], blur: float = 0) -> torch.Tensor:
+    numbers = [normal.get(k, 0.0) for k in range(9)]
+    monkeypatch.setattr(np.random, "default_rng", lambda seed: _Fixed(numbers, [blur] * 3))
+    return vary_contrast(x, 1.0, 0, 0)
+
+
+def test_each_part_by_arithmetic(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = torch.tensor([0.0, 1, 2, 4]).view(1, 1, 4, 1, 1)
+    flat = lambda y: y.flatten().tolist()  # noqa: E731
+    assert flat(varied(monkeypatch, x, {})) == pytest.approx([0, 1, 2, 4])
+    # gamma of 2: (v / 4)^2 4
+    assert flat(varied(monkeypatch, x, {0: np.log(2)})) == pytest.approx([0, 0.25, 1, 4])
+    assert flat(varied(monkeypatch, x, {7: np.log(2), 8: 0.5})) == pytest.approx([0.5, 2.5, 4.5, 8.5])
+    # the field grows from -1 to 1 along the first axis: v + f / LEVEL (v + LEVEL)
+    f = np.array([-1, -1 / 3, 1 / 3, 1]) / LEVEL
+    v = np.array([0, 1, 2, 4.0])
+    assert flat(varied(monkeypatch, x, {1: 1.0})) == pytest.approx((v + f * (v + LEVEL)).tolist())
+    # blur: an eighth of each difference flows to the neighbour
+    assert flat(varied(monkeypatch, x, {}, blur=1)) == pytest.approx([0.125, 1, 2 + 1 / 8, 4 - 2 / 8])
+
+
+def test_patches_and_channels_vary_on_their_own_and_again_the_same() -> None:
+    x = torch.randn(3, 2, 8, 8, 8)
+    kept = x.clone()
+    y = vary_contrast(x, 0.3, 5, 7)
+    assert torch.equal(x, kept) and y.shape == x.shape and y.isfinite().all()
+    assert torch.equal(y, vary_contrast(x, 0.3, 5, 7))
+    assert not torch.equal(y, vary_contrast(x, 0.3, 5, 8)) and not torch.equal(y, vary_contrast(x, 0.3, 6, 7))
+    same = vary_contrast(x[:1, :1].expand(3, 2, -1, -1, -1), 0.3, 5, 7)
+    assert len({round(float(v), 5) for v in same.mean((2, 3, 4)).flatten()}) == 6
+    assert torch.allclose(vary_contrast(x, 0.0, 5, 7), x, atol=1e-5)
+
+
+def test_absent_channels_stay_absent_and_slices_are_patches_too() -> None:
+    x = torch.randn(2, 2, 8, 8, 1)
+    x[1, 0] = torch.nan
+    y = vary_contrast(x, 0.5, 0, 0)
+    assert torch.equal(y.isnan(), x.isnan())
+    assert vary_contrast(torch.zeros(1, 1, 4, 4, 4), 0.5, 0, 0).isfinite().all()
