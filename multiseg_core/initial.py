@@ -11,13 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from .labels import BACKGROUND
+from .networks import bare_name
 from .utils.errors import UserError
 
 NESTED = ("state_dict", "network_weights", "model_state_dict", "model", "net")
 """Keys under which other programs keep the tensors of a network."""
-
-WRAPPERS = ("module.", "network.")
-"""What parallel training, and the wrappers of `networks`, put before names."""
 
 
 @dataclass(frozen=True)
@@ -69,13 +67,7 @@ def read_weights(path: Path) -> Source:
 
 
 def _bare(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {_bare_name(name): tensor for name, tensor in weights.items()}
-
-
-def _bare_name(name: str) -> str:
-    while name.startswith(WRAPPERS):
-        name = name.partition(".")[2]
-    return name
+    return {bare_name(name): tensor for name, tensor in weights.items()}
 
 
 def start_from(
@@ -117,7 +109,7 @@ def start_from(
     partly: list[str] = []
     new: list[str] = []
     for name, tensor in own.items():
-        theirs = source.weights.get(_bare_name(name))
+        theirs = source.weights.get(bare_name(name))
         if theirs is None or theirs.ndim != tensor.ndim:
             new.append(name)
             continue

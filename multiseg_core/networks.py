@@ -514,6 +514,29 @@ def finished(network: nn.Module) -> nn.Module:
     return network
 
 
+def bare_name(name: str) -> str:
+    """Return the name of a weight without what parallel training and the wrappers above put before it."""
+    while name.startswith(("module.", "network.")):
+        name = name.partition(".")[2]
+    return name
+
+
+def is_part(name: str, parts: Sequence[str]) -> bool:
+    """Whether a weight or module belongs to one of some parts of a network, by its name."""
+    return any(bare_name(name) == part or bare_name(name).startswith(f"{part}.") for part in parts)
+
+
+def require_parts(network: nn.Module, frozen: Sequence[str]) -> None:
+    """Raise `UserError` if a network has no part of some name, or no part that is not among them."""
+    names = [name for name, _ in network.named_parameters()]
+    for part in frozen:
+        if not any(is_part(name, [part]) for name in names):
+            known = sorted({bare_name(name).partition(".")[0] for name in names})
+            raise UserError(f"training.phases: the network has no part '{part}'{suggest(part, known)}")
+    if names and all(is_part(name, frozen) for name in names):
+        raise UserError("training.phases: a phase freezes the whole network")
+
+
 def count_parameters(network: nn.Module) -> int:
     """Return the number of trainable parameters."""
     return sum(p.numel() for p in network.parameters() if p.requires_grad)

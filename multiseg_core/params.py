@@ -184,6 +184,21 @@ class Flip:
 
 
 @dataclass(frozen=True, config=_CONFIG)
+class Phase:
+    """A part of a training with settings of its own."""
+
+    steps: Count
+    """Number of its optimiser steps."""
+    learning_rate: Positive | None = None
+    """In place of the training's."""
+    schedule: Literal["constant", "one_cycle"] | None = None
+    """In place of the training's; each phase has a cycle of its own."""
+    frozen: list[Text] = field(default_factory=list)
+    """Parts of the network that do not learn, by how the names of their weights begin: of the U-Net ``down``,
+    ``down.0``, ``bottom``, ``up``, ``merge`` or ``head``. Their normalisations keep their averages."""
+
+
+@dataclass(frozen=True, config=_CONFIG)
 class TrainingParams:
     """How a network is trained (thesis 3.4, 3.6, 4 and 6.1)."""
 
@@ -227,6 +242,14 @@ class TrainingParams:
     """Stop after so many validations without a new minimum; null never stops early."""
     split_seed: Seed = 0
     """Seed of the split into training and validation cases."""
+    phases: list[Phase] = field(default_factory=list)
+    """The training in parts, one after the other; ``steps`` is then their sum, and ``patience`` must be null."""
+
+    def __post_init__(self) -> None:
+        if self.phases:
+            object.__setattr__(self, "steps", sum(phase.steps for phase in self.phases))
+            if self.patience is not None:
+                raise ValueError("phases run to their end: patience must be null")
 
 
 @dataclass(frozen=True, config=_CONFIG)

@@ -11,6 +11,7 @@ import csv
 import math
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 
 from .augmentation import vary_contrast
 from .losses import Selective
-from .networks import Conditioned
+from .networks import Conditioned, is_part, require_parts
 from .params import TrainingParams
 from .samplers import Batch, PatchSampler
 from .utils.compute import Compute
@@ -61,6 +62,25 @@ def learning_rate(params: TrainingParams, step: int) -> float:
         return params.learning_rate * (0.04 + 0.96 * step / rise)
     fraction = min((step - rise) / max(params.steps - rise, 1), 1)
     return params.learning_rate * (1e-4 + (1 - 1e-4) * 0.5 * (1 + math.cos(math.pi * fraction)))
+
+
+def in_phases(params: TrainingParams) -> list[tuple[TrainingParams, list[str]]]:
+    """Return the parts of a training, in order: the settings of each, and the parts of the network that are frozen."""
+    if not params.phases:
+        return [(params, [])]
+    return [
+        (
+            replace(
+                params,
+                phases=[],
+                steps=phase.steps,
+                learning_rate=phase.learning_rate or params.learning_rate,
+                schedule=phase.schedule or params.schedule,
+            ),
+            phase.frozen,
+        )
+        for phase in params.phases
+    ]
 
 
 class Trainer:
@@ -107,6 +127,9 @@ class Trainer:
         self.optimiser = torch.optim.Adam(
             weights_and_the_rest(self.network, params.weight_decay), lr=params.learning_rate, fused=True
         )
+        self.phases = in_phases(params)
+        for _, frozen in self.phases:
+            require_parts(self.network, frozen)
         self.step = 0
         self.best_loss = math.inf
         self.best_step = 0
@@ -124,14 +147,38 @@ class Trainer:
             batch = batch._replace(images=images)
         torch.manual_seed(_mix(self.seed, self.step))  # dropout of this step, whatever happened before
         for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate(self.params, self.step)
+            group["lr"] = self._rate(self.step)
         self.network.train()
+        self._freeze()
         loss = self._loss_of(batch)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         self.optimiser.step()
         self.step += 1
         return loss.detach()
+
+    def _phase(self, step: int) -> tuple[TrainingParams, list[str], int]:
+        """Return the settings of a step, what is frozen in it, and its number within its phase."""
+        for params, frozen in self.phases:
+            if step < params.steps:
+                return params, frozen, step
+            step -= params.steps
+        return *self.phases[-1], self.phases[-1][0].steps  # all is done
+
+    def _rate(self, step: int) -> float:
+        params, _, at = self._phase(step)
+        return learning_rate(params, at)
+
+    def _freeze(self) -> None:
+        """Let the frozen parts of the network as they are, normalisations included, and all others learn."""
+        if not any(frozen for _, frozen in self.phases):
+            return
+        _, frozen, _ = self._phase(self.step)
+        for name, parameter in self.network.named_parameters():
+            parameter.requires_grad_(not is_part(name, frozen))
+        for name, module in self.network.named_modules():
+            if is_part(name, frozen):
+                module.eval()
 
     @torch.no_grad()
     def validate(self) -> float:
@@ -205,7 +252,7 @@ class Trainer:
         if validation_loss < self.best_loss:
             self.best_loss, self.best_step = validation_loss, self.step
             self.best_weights = copy.deepcopy(self.network.state_dict())
-        rate = learning_rate(self.params, self.step - 1)
+        rate = self._rate(self.step - 1)
         self.history.append([self.step, training_loss, validation_loss, rate, self.seconds])
 
     def _save_checkpoint(self) -> None:

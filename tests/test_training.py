@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from multiseg_core.networks import UNet
-from multiseg_core.params import TrainingParams
+from multiseg_core.params import Phase, TrainingParams
 from multiseg_core.study import finished_runs, runs
 from multiseg_core.study.plan import NetworkPlan
 from multiseg_core.study.study import Study
-from multiseg_core.training import learning_rate, weights_and_the_rest
+from multiseg_core.training import in_phases, learning_rate, weights_and_the_rest
 from multiseg_core.utils.compute import Compute
 from multiseg_core.utils.errors import UserError
 
@@ -34,6 +34,90 @@ def test_one_cycle_schedule() -> None:
     expected = [0.01 / 25, 0.01 * (0.04 + 0.96 / 2), 0.01, 0.01 * (1e-4 + (1 - 1e-4) / 2), 0.01 * 1e-4]
     assert rates == pytest.approx(expected)
     assert learning_rate(TrainingParams(learning_rate=0.5), 7) == 0.5
+
+
+PHASES = (
+    "steps: 4",
+    "phases: [{steps: 3, frozen: [down, head]}, {steps: 4, learning_rate: 0.002, schedule: one_cycle, frozen: [up]}]",
+)
+
+
+def test_each_phase_has_a_rate_of_its_own() -> None:
+    params = TrainingParams(
+        patience=None,
+        learning_rate=0.01,
+        phases=[Phase(steps=3), Phase(steps=10, learning_rate=0.1, schedule="one_cycle", frozen=["down"])],
+    )
+    assert params.steps == 13
+    (first, nothing), (second, frozen) = in_phases(params)
+    assert (nothing, frozen) == ([], ["down"]) and learning_rate(first, 2) == 0.01
+    assert learning_rate(second, 3) == pytest.approx(0.1) and second.steps == 10  # the peak, after 30 %
+    assert in_phases(TrainingParams()) == [(TrainingParams(), [])]
+
+
+def test_frozen_parts_stay_as_they_are(toy_study: Callable[..., Path]) -> None:
+    study = Study(toy_study(dict([PHASES])))
+    network = study.find_run("both/selective_cross_entropy/0").networks[0]
+    runs.prepare(study)
+    trainer = runs.make_trainer(network, study.store, study.params, Compute(torch.device("cpu"), False))
+
+    def state() -> dict[str, torch.Tensor]:
+        return {name: tensor.clone() for name, tensor in trainer.network.state_dict().items()}
+
+    def changed(before: dict[str, torch.Tensor]) -> set[str]:
+        now = trainer.network.state_dict()
+        return {name.partition(".")[0] for name in before if not torch.equal(before[name], now[name])}
+
+    start = state()
+    rates = []
+    for _ in range(3):
+        trainer.train_step()
+        rates.append(trainer.optimiser.param_groups[0]["lr"])
+    assert changed(start) == {"bottom", "up", "merge"}  # averages of normalisations too
+    middle = state()
+    for _ in range(4):
+        trainer.train_step()
+        rates.append(trainer.optimiser.param_groups[0]["lr"])
+    assert changed(middle) == {"down", "bottom", "merge", "head"}
+    assert rates[:3] == [0.001] * 3 and rates[3] == pytest.approx(0.002 / 25) and max(rates[3:]) <= 0.002
+
+
+def test_phases_go_on_after_an_interruption(toy_study: Callable[..., Path]) -> None:
+    kept = []
+    for name, stops in (("whole", ()), ("broken", (2, 4))):
+        study = Study(toy_study({**dict([PHASES]), "precision: float32": f"precision: float32\nreports_dir: {name}"}))
+        network = study.find_run("both/cross_entropy/0").networks[0]
+        for step in stops:
+
+            def report(fraction: float, text: str, step: int = step) -> None:
+                if text == f"step {step}/7":
+                    raise KeyboardInterrupt
+
+            with pytest.raises(KeyboardInterrupt):
+                runs.train_network(network, study.store, study.params, report)
+        runs.train_network(network, study.store, study.params)
+        kept.append(weights(network))
+    assert same(*kept)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "phases: [{steps: 2, frozen: [dwn]}]",
+            r"training.phases: the network has no part 'dwn' \(did you mean 'down'",
+        ),
+        ("phases: [{steps: 2, frozen: [down, bottom, up, merge, head]}]", "a phase freezes the whole network"),
+        ("phases: [{steps: 0}]", r"training.phases\[0\].steps: must be above 0, got 0"),
+        ("patience: 3\n  phases: [{steps: 2}]", "training: phases run to their end: patience must be null"),
+    ],
+)
+def test_phases_that_cannot_be(toy_study: Callable[..., Path], text: str, message: str) -> None:
+    replace = {"steps: 4": text}
+    if text.startswith("patience"):
+        replace["\n  patience: null"] = ""
+    with pytest.raises(UserError, match=message):
+        Study(toy_study(replace)).check_networks()
 
 
 def test_training_is_repeatable_and_depends_on_the_seed(toy_study: Callable[..., Path]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..networks import build_network, divisors
+from ..networks import build_network, divisors, require_parts
 from ..params import TrainingParams
 from ..tiling import plan_tiles
 from ..utils.compute import Compute
@@ -30,6 +30,8 @@ def shapes_only(spec: Mapping[str, Any], n_modalities: int) -> nn.Module:
 def try_network(spec: Mapping[str, Any], n_modalities: int, training: TrainingParams) -> None:
     """Send the shapes of a training and a validation batch through a network. Raises `UserError` naming the key."""
     network = shapes_only(spec, n_modalities)
+    for phase in training.phases:
+        require_parts(network, phase.frozen)
     multiples = divisors(network)
     for key, n in (("patch_size", training.batch_size), ("validation_patch_size", 1)):
         size = getattr(training, key)
