@@ -34,6 +34,12 @@ class Source:
     outputs: tuple[str, ...] | None = None
     inputs: tuple[str, ...] | None = None
 
+    @classmethod
+    def of(cls, folder: Path, outputs: Sequence[str], inputs: Sequence[str]) -> Source:
+        """Read a trained network of a study, whose classes and modalities are known."""
+        weights = torch.load(folder / "model.pt", map_location="cpu", weights_only=True)
+        return cls(_bare(weights), tuple(outputs), tuple(inputs))
+
 
 def read_weights(path: Path) -> Source:
     """Read a run's folder or ``model.pt``, or a file that torch can load with tensors by name.

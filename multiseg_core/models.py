@@ -99,6 +99,10 @@ class Model(_Choices):
     """Weights to start from, relative to the params file: the folder of a finished run with one network, or a file of
     tensors by name, of any program. Taken where names and shapes agree; of the last layer the classes, and of the first
     the modalities, that both have."""
+    continues: str | None = None
+    """Scenario of the same study, or SCENARIO/MODEL, whose network it starts from, in the same replicate and seed: to
+    learn one class more, say, with the scenario's ``labels`` naming what it knew before. Of the same model by
+    default."""
     network: dict[str, Any] | None = None
     """Changes to the study's ``network``, for this model only; with a ``name``, another network altogether."""
     training: dict[str, Any] | None = None

@@ -155,6 +155,10 @@ class PreprocessingParams:
     """Standardise each image inside the brain (eq. 22)."""
     outside_value: Annotated[Number, _must(math.isfinite, "must be finite, got {0}")] = -4.0
     """Value of all images outside the brain, after z-scoring."""
+    clip_values: Annotated[
+        list[Number] | None, _must(lambda v: len(v) == 2 and v[0] < v[1], "must be two values, low and high, got {0}")
+    ] = None
+    """Two values that limit images before anything else, such as [-160, 240] Hounsfield units; null for none."""
     clip_percentiles: Annotated[
         list[Number] | None,
         _must(lambda v: len(v) == 2 and 0 <= v[0] < v[1] <= 100, "must be two percentiles, low and high, got {0}"),
@@ -283,6 +287,9 @@ class ScenarioParams:
     """Models to compare."""
     validation_fraction: Annotated[Number, _SHARE] | None = None
     """In place of ``training.validation_fraction``, in this scenario."""
+    labels: Annotated[list[Text], _distinct("a label")] = field(default_factory=list)
+    """Labels that its networks have beside those that its training cohorts draw: what the network that a model
+    ``continues`` knew before."""
     own_modalities: Flag = False
     """MultiUNet's networks each see every modality that their own cohorts and the test cohort share (thesis 3.2.2)."""
     replicates: Count | None = None
@@ -311,6 +318,9 @@ class Params:
     replicates: Count = 1
     """How often the whole study is repeated with other subjects (phantoms), another split into training and validation
     cases (other data) and other training seeds. From three on, findings get a verdict."""
+    folds: Annotated[Int, Field(ge=2)] | None = None
+    """Replicates by cross-validation: as many, of the same subjects, each of which validates in one of them, and trains
+    in the others. Test cases are in none. ``multiseg predict`` takes the runs of all folds together."""
     replicated: Some | None = None
     """Models that run in every replicate; the others in the first only. All of them by default."""
     device: Annotated[Text, _must(_is_device, "'{0}' is not one of auto, cpu, cuda")] = "auto"
@@ -346,6 +356,12 @@ class Params:
     ] = field(default_factory=dict)
     """Models of the study's own by name, see `multiseg_core.models.Model`; an entry with the name of a built-in model
     changes only the choices that it states."""
+
+    def __post_init__(self) -> None:
+        if self.folds:
+            if self.replicates not in (1, self.folds):
+                raise ValueError("give folds or replicates, not both")
+            object.__setattr__(self, "replicates", self.folds)
 
     def network_for(self, model: Model, n_tasks: int = 1) -> dict[str, Any]:
         """Return the ``network`` of a model: the study's, with what the model changes, and what its choices ask for."""

@@ -246,6 +246,9 @@ def _box(occupied: np.ndarray, crop: bool) -> tuple[slice, ...]:
 
 
 def _normalised(volume: FloatArray, mask: np.ndarray, params: PreprocessingParams, path: Path) -> FloatArray:
+    if params.clip_values is not None:
+        low, high = params.clip_values
+        volume = volume.clip(low, high)
     if params.z_score:
         return z_score(volume, mask, params.outside_value, path, params.clip_percentiles)
     return np.where(mask, volume, np.float32(params.outside_value))

@@ -176,7 +176,7 @@ def cost_table(study: Study) -> pd.DataFrame:
     for run in study.runs:
         if (run.replicate, run.seed) != (1, study.params.seeds[0]) or len(study.scenario(run.scenario).tasks) < 2:
             continue
-        facts = finished_runs.network_facts([*run.networks, *(t for n in run.networks for t in n.teachers)])
+        facts = finished_runs.network_facts([*run.networks, *(t for n in run.networks for t in n.before)])
         counts = [
             count_parameters(build_network(n.network, len(n.modalities), 1 + len(n.labels))) for n in run.networks
         ]

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..cohorts.base import Case, Cohort
 from ..cohorts.loading import APART
-from ..labels import LabelSet, LabelSpace, completed_sets, filled_sets, filled_table, swapped
+from ..labels import BACKGROUND, LabelSet, LabelSpace, completed_sets, filled_sets, filled_table, swapped
 from ..models import SEPARATE, Model
 from ..params import Params, TrainingParams, swaps
 from ..preprocessing.store import Store
@@ -68,6 +68,8 @@ class NetworkPlan:
         Seed of initial weights, sampling and dropout.
     teachers
         Networks that must be trained before, in order of rising priority: they complete the labels of its cases.
+    start
+        The network, trained before, whose weights it starts from.
     """
 
     key: str
@@ -81,12 +83,23 @@ class NetworkPlan:
     training: TrainingParams
     seed: int
     teachers: tuple[NetworkPlan, ...] = ()
+    start: NetworkPlan | None = None
+
+    @property
+    def before(self) -> tuple[NetworkPlan, ...]:
+        """The networks that must be trained before it."""
+        return self.teachers if self.start is None else (*self.teachers, self.start)
 
     @property
     def space(self) -> LabelSpace:
         """Its classes and the label sets of its cohorts, as drawn and in mirrored patches."""
         sets = [members for planned in self.cohorts for members in planned.sets]
         return LabelSpace.covering(self.labels, [*sets, *swapped(sets, swaps(self.training))])
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """What its last layer stands for: its classes, the background first unless it has an output per label."""
+        return self.labels if self.model.head == "sigmoid" else (BACKGROUND, *self.labels)
 
     def facts(self) -> dict[str, Any]:
         """Return what people want to know of it, as plain values."""
@@ -96,6 +109,7 @@ class NetworkPlan:
             **self.model.model_dump(include={"targets", "loss", "sampling"}),
             "network": dict(self.network), "training": asdict(self.training),
             "teachers": [teacher.key for teacher in self.teachers],
+            **({} if self.start is None else {"continues": self.start.key}),
         }  # fmt: skip
 
 
@@ -149,11 +163,25 @@ def _name(scenario: str, model: str, replicate: int, seed: int) -> str:
     return "/".join([scenario, model, *([str(replicate)] if replicate > 1 else []), str(seed)])
 
 
+def continued(name: str, model: Model) -> tuple[str, str] | None:
+    """Return the scenario and the model whose network a model continues; None if it begins on its own."""
+    if model.continues is None:
+        return None
+    scenario, slash, other = model.continues.partition("/")
+    return scenario, other if slash else name
+
+
 def networks_of(runs: Iterable[Run]) -> list[NetworkPlan]:
-    """Return the networks that some runs need, each once, and after its teachers."""
+    """Return the networks that some runs need, each once, and after those that must be trained before it."""
     found: dict[str, NetworkPlan] = {}
-    for network in (n for run in runs for planned in run.networks for n in (*planned.teachers, planned)):
+
+    def add(network: NetworkPlan) -> None:
+        for earlier in network.before:
+            add(earlier)
         found.setdefault(network.key, network)
+
+    for network in (n for run in runs for n in run.networks):
+        add(network)
     return list(found.values())
 
 
@@ -177,12 +205,15 @@ class Planner:
         Where prepared cases lie; fingerprints their files.
     folder
         The study's folder.
+    replicates
+        The scenarios by name of every replicate.
     """
 
     params: Params
     models: Mapping[str, Model]
     store: Store
     folder: Path
+    replicates: Sequence[Mapping[str, Scenario]] = ()
 
     def run(self, scenario: Scenario, name: str, seed: int) -> Run:
         """Plan a run of the model called `name`, with its networks. Reads the cases' files to fingerprint them."""
@@ -192,7 +223,8 @@ class Planner:
         if model.networks == "per_task":
             networks = tuple(self._network(scenario, model, title, task, seed) for task in scenario.tasks)
         else:
-            networks = (self._network(scenario, model, title, scenario.train, seed, teachers),)
+            start = self._start(scenario, name, seed)
+            networks = (self._network(scenario, model, title, scenario.train, seed, teachers, start),)
         cohorts = scenario.cohorts
         asks = scenario.asks(model)
         key = fingerprint(
@@ -221,6 +253,14 @@ class Planner:
         name = _name(scenario.name, SEPARATE, scenario.replicate, seed)
         return tuple(self._network(scenario, model, name, task, seed) for task in scenario.tasks)
 
+    def _start(self, scenario: Scenario, name: str, seed: int) -> NetworkPlan | None:
+        """Return the network that a model continues, if it does."""
+        place = continued(name, self.models[name])
+        if place is None:
+            return None
+        earlier = self.replicates[scenario.replicate - 1][place[0]]
+        return self.run(earlier, place[1], seed).networks[0]
+
     def _network(
         self,
         scenario: Scenario,
@@ -229,10 +269,13 @@ class Planner:
         cohorts: Sequence[Cohort],
         seed: int,
         teachers: tuple[NetworkPlan, ...] = (),
+        start: NetworkPlan | None = None,
     ) -> NetworkPlan:
         cohorts = [c for c in cohorts if teachers or c.says_something]
-        labels = tuple(label for label in scenario.labels if any(label in c.code_map.annotates for c in cohorts))
         per_task = model.networks == "per_task"
+        known = [label for c in cohorts for label in c.code_map.annotates]
+        known += [] if per_task else scenario.params.labels
+        labels = tuple(label for label in scenario.labels if label in known)
         planned = [
             PlannedCohort(
                 c, *scenario.split(c.name), completed_sets(sets, labels) if teachers else sets, scenario.task_of(c)
@@ -260,6 +303,7 @@ class Planner:
             training=self.params.training_for(model),
             seed=seed + APART * (scenario.replicate - 1),
             teachers=teachers,
+            start=start,
         )
         key = self.network_key(network)
         return replace(network, key=key, folder=self.folder / "networks" / key)
@@ -296,7 +340,8 @@ class Planner:
         network_code = [f"networks.{made_by.__name__}"] if is_ours else []
         wrappers = {"modality_dropout": "AnyInputs", "head": "SigmoidHead", "tasks": "Conditioned"}
         network_code += [f"networks.{wrapper}" for key, wrapper in wrappers.items() if key in network.network]
-        network_code += ["initial.start_from"] if model.initial is not None else []
+        begins = model.initial is not None or network.start is not None
+        network_code += ["initial.start_from"] if begins else []
         weights_code = ["losses.class_weights"] if isinstance(model.loss.options.get("weights"), str) else []
         foreign_loss = model.loss.name.startswith("monai.")
         monai = None if is_ours and not foreign_loss else version("monai")
@@ -317,6 +362,8 @@ class Planner:
         if model.initial is not None:
             file = Path(model.initial)
             facts["initial"] = self.store.file_content(file / "model.pt" if file.is_dir() else file)
+        if network.start is not None:
+            facts["start"] = network.start.key
         if "tasks" in network.network:
             facts["tasks"] = [planned.task for planned in network.cohorts]
         if model.sampling.cohorts:

@@ -20,7 +20,7 @@ import torch
 
 from ..cohorts.base import Case, Cohort
 from ..inference import Segmenter
-from ..initial import read_weights, start_from
+from ..initial import Source, read_weights, start_from
 from ..labels import is_relevant, swapped
 from ..losses import build_loss
 from ..metrics import METRICS, label_metrics
@@ -87,7 +87,7 @@ def _open(store: Store, case: Case, cohort: Cohort) -> StoredCase:
 
 
 def train_network(network: NetworkPlan, store: Store, params: Params, report: Report = _no_report) -> Path:
-    """Train a network unless it is trained, its teachers first; return its folder.
+    """Train a network unless it is trained, those that must come before it first; return its folder.
 
     Parameters
     ----------
@@ -98,8 +98,8 @@ def train_network(network: NetworkPlan, store: Store, params: Params, report: Re
     report
         Called with the progress.
     """
-    for teacher in () if is_trained(network.folder) else network.teachers:
-        train_network(teacher, store, params, report)
+    for earlier in () if is_trained(network.folder) else network.before:
+        train_network(earlier, store, params, report)
     report(0, "starting")
     network.folder.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(network.folder / ".lock"):
@@ -157,13 +157,16 @@ def mirroring(asked: object, cohorts: Sequence[SamplingCohort]) -> dict[str, Any
 
 
 def initial_weights(network: NetworkPlan, built: torch.nn.Module) -> dict[str, Any]:
-    """Give a fresh network the weights that its model starts from, if it names any; return what is to be told of it."""
-    if network.model.initial is None:
+    """Give a fresh network the weights that it starts from, if any; return what is to be told of it."""
+    if network.start is not None:
+        source = Source.of(network.start.folder, network.start.outputs, network.start.modalities)
+        name = network.start.name
+    elif network.model.initial is not None:
+        source, name = read_weights(Path(network.model.initial)), Path(network.model.initial).name
+    else:
         return {}
-    source = read_weights(Path(network.model.initial))
     sigmoid = network.model.head == "sigmoid"
-    found = start_from(built, source, network.labels, network.modalities, sigmoid)
-    return {"initial": {"file": Path(network.model.initial).name, **found}}
+    return {"initial": {"file": name, **start_from(built, source, network.labels, network.modalities, sigmoid)}}
 
 
 def _voxels(cohorts: Sequence[SamplingCohort], membership: torch.Tensor) -> list[int]:
@@ -377,11 +380,10 @@ def _save_prediction(folder: Path, stored: StoredCase, prediction: np.ndarray) -
 
 
 def training_rounds(runs: Iterable[Run]) -> list[list[NetworkPlan]]:
-    """Return the networks that some runs still need, in rounds: teachers come before those that learn from them."""
+    """Return the networks that some runs still need, in rounds: those that others learn from, or start from, first."""
     runs = list(runs)
     untrained = {n.key: n for n in networks_of(runs) if not is_trained(n.folder)}
-    roots = [n for run in runs for n in run.networks if n.key in untrained]
-    graph = {root.key: [t.key for t in root.teachers if t.key in untrained] for root in roots}
+    graph = {n.key: [t.key for t in n.before if t.key in untrained] for n in networks_of(runs) if n.key in untrained}
     sorter = graphlib.TopologicalSorter(graph)
     sorter.prepare()
     rounds = []

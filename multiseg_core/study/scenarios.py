@@ -11,6 +11,7 @@ import numpy as np
 from ..cohorts.base import Case, Cohort
 from ..models import Model
 from ..params import ScenarioParams, TrainingParams
+from ..utils.errors import UserError
 
 Parts = tuple[tuple[Case, ...], tuple[Case, ...]]
 """Training and validation cases of a cohort."""
@@ -45,7 +46,7 @@ class Scenario:
     train, tests
         Training cohorts in order of rising priority, and the test cohorts.
     labels
-        The foreground labels that the training cohorts draw, in the study's order.
+        The foreground labels that the training cohorts draw, and those that its params add, in the study's order.
     parts
         Training cohort -> its training and validation cases.
     test_cases
@@ -75,6 +76,7 @@ class Scenario:
         labels: Sequence[str],
         training: TrainingParams,
         replicate: int = 1,
+        folds: int = 0,
     ) -> Scenario:
         """Resolve the params of a scenario.
 
@@ -88,10 +90,23 @@ class Scenario:
             How cohorts are split where neither the manifest nor the scenario says so.
         replicate
             Of the study: another split each.
+        folds
+            In how many parts cohorts are cut, of which replicate number n leaves out the n-th; 0 for splits by chance.
+
+        Raises
+        ------
+        UserError
+            If a cohort has too few subjects for the folds.
         """
         train, tests = (tuple(cohorts[c] for c in names) for names in (params.train, params.test))
         share = training.validation_fraction if params.validation_fraction is None else params.validation_fraction
-        parts = {cohort.name: split(cohort, share, training.split_seed + replicate - 1) for cohort in train}
+        seed = training.split_seed
+        parts = {
+            cohort.name: fold_of(cohort, folds, replicate - 1, seed)
+            if folds
+            else split(cohort, share, seed + replicate - 1)
+            for cohort in train
+        }
         marked = any(case.split == "test" for cohort in tests for case in cohort.cases)
         on_validation = set(params.train) == set(params.test) and not marked
         drawn = {label for cohort in train for label in cohort.code_map.annotates}
@@ -100,7 +115,7 @@ class Scenario:
             params=params,
             train=train,
             tests=tests,
-            labels=tuple(label for label in labels if label in drawn),
+            labels=tuple(label for label in labels if label in drawn or label in params.labels),
             parts=parts,
             test_cases=tuple(
                 case
@@ -186,13 +201,14 @@ class Scenario:
         if not any_input and model.head != "conditioned":
             return ()
         found = []
+        known_before = set(self.params.labels) - {label for cohort in self.train for label in cohort.code_map.annotates}
         for number, task in enumerate(self.tasks):
             cases = [case for cohort in task for part in self.split(cohort.name) for case in part]
             seen = tuple(m for m in self.any_input if any(m in case.images for case in cases))
             found.append(
                 Ask(
                     seen if any_input else None,
-                    task[0].code_map.annotates,
+                    (*task[0].code_map.annotates, *(sorted(known_before) if number == 0 else ())),
                     number if model.head == "conditioned" else None,
                 )
             )
@@ -244,6 +260,24 @@ def split(cohort: Cohort, validation_fraction: float, seed: int) -> Parts:
         tuple(case for i, case in enumerate(cases) if i not in kept),
         tuple(case for i, case in enumerate(cases) if i in kept),
     )
+
+
+def fold_of(cohort: Cohort, folds: int, fold: int, seed: int) -> Parts:
+    """Return the training and validation cases of a fold: each case that is not for tests validates in one of them.
+
+    The cases of a subject stay together. What a manifest marks ``validation`` stays so in every fold.
+    """
+    cases = [case for case in cohort.cases if case.split != "test"]
+    if any(case.split == "validation" for case in cases):
+        return split(cohort, 0, seed)
+    people = list(dict.fromkeys(case.person for case in cases))
+    if len(people) < folds:
+        raise UserError(
+            f"folds: cohort {cohort.name} has {len(people)} subjects to train on, too few for {folds} folds"
+        )
+    order = np.random.default_rng(seed).permutation(len(people)).tolist()
+    kept = {people[i] for i in order[fold::folds]}
+    return tuple(c for c in cases if c.person not in kept), tuple(c for c in cases if c.person in kept)
 
 
 def cases_to_test(cohort: Cohort, is_trained: bool) -> tuple[Case, ...]:

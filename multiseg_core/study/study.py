@@ -20,7 +20,7 @@ from ..preprocessing.store import Store, StoredCase
 from ..utils.errors import UserError, suggest
 from ..utils.files import located
 from .automatic import decide
-from .plan import NetworkPlan, Planner, Run, networks_of
+from .plan import NetworkPlan, Planner, Run, continued, networks_of
 from .scenarios import Scenario
 
 
@@ -87,9 +87,10 @@ class Study:
                 raise UserError(f"{self.params_file}: replicated: unknown model '{model}'{suggest(model, self.models)}")
         self.replicates: list[dict[str, Scenario]] = []
         for r in range(1, 1 + self.params.replicates):
-            cohorts = in_replicate(self.cohorts, self.params.cohorts, self.folder / "phantoms", r)
+            people = 1 if self.params.folds else r  # folds share their subjects
+            cohorts = in_replicate(self.cohorts, self.params.cohorts, self.folder / "phantoms", people)
             resolved = {
-                name: Scenario.resolve(name, s, cohorts, self.labels, self.params.training, r)
+                name: self._resolve(name, s, cohorts, r)
                 for name, s in self.params.scenarios.items()
                 if self._models_in(r, s)
             }
@@ -98,6 +99,14 @@ class Study:
             self.replicates.append(resolved)
         self.scenarios = self.replicates[0]
         self._check_swaps()
+
+    def _resolve(self, name: str, s: ScenarioParams, cohorts: Mapping[str, Cohort], replicate: int) -> Scenario:
+        try:
+            return Scenario.resolve(
+                name, s, cohorts, self.labels, self.params.training, replicate, self.params.folds or 0
+            )
+        except UserError as error:
+            raise UserError(f"{self.params_file}: {error}") from None
 
     def _models_in(self, replicate: int, scenario: ScenarioParams) -> list[str]:
         """Return those of a scenario's models that run in a replicate."""
@@ -145,6 +154,9 @@ class Study:
         for cohort in scenario.tests:
             if not any(case.cohort == cohort.name for case in scenario.test_cases):
                 raise UserError(f"{where}.test: cohort {cohort.name} has no case to test on (split 'test')")
+        for label in scenario.params.labels:
+            if label not in self.labels:
+                raise UserError(f"{where}.labels: unknown label '{label}'{suggest(label, self.labels)}")
         if not scenario.labels:
             raise UserError(f"{where}.train: none of its cohorts draws a label")
         for cohort in scenario.train:
@@ -171,6 +183,7 @@ class Study:
             raise UserError(f"{where}.head: 'conditioned' has one task per set of drawn labels; pseudo-labels end them")
         if model.initial is not None and not Path(model.initial).exists():
             raise UserError(f"{where}.initial: no such file: {model.initial}")
+        self._check_continued(name, scenario)
         for kind, given, known in (
             ("cohorts", model.sampling.cohorts, self.cohorts),
             ("labels", model.sampling.labels, self.labels),
@@ -178,6 +191,25 @@ class Study:
             for key in given:
                 if key not in known:
                     raise UserError(f"{where}.sampling.{kind}: unknown '{key}'{suggest(key, known)}")
+
+    def _check_continued(self, name: str, scenario: Scenario) -> None:
+        """Follow what a model continues to its beginning."""
+        where, seen = f"{self.params_file}: models.{name}.continues", [(scenario.name, name)]
+        while (place := continued(seen[-1][1], self.models[seen[-1][1]])) is not None:
+            earlier, other = place
+            if earlier not in self.params.scenarios:
+                raise UserError(f"{where}: unknown scenario '{earlier}'{suggest(earlier, self.params.scenarios)}")
+            if other not in self.models:
+                raise UserError(f"{where}: unknown model '{other}'{suggest(other, self.models)}")
+            if not self._models_in(scenario.replicate, self.params.scenarios[earlier]):
+                raise UserError(f"{where}: scenario {earlier} has no replicate {scenario.replicate}")
+            if place in seen:
+                raise UserError(f"{where}: scenario {scenario.name} would continue itself")
+            if "per_task" in (self.models[name].networks, self.models[other].networks):
+                raise UserError(f"{where}: only models with one network for all tasks can continue, or be continued")
+            if self.models[name].initial is not None:
+                raise UserError(f"{where}: a model has one start: leave out 'initial'")
+            seen.append(place)
 
     def _check_swaps(self) -> None:
         for where, training in (
@@ -277,7 +309,7 @@ class Study:
     @functools.cached_property
     def runs(self) -> list[Run]:
         """All runs of the study in the order of the params file. Reads the cases' files to fingerprint them."""
-        planner = Planner(self.params, self.models, self.store, self.folder)
+        planner = Planner(self.params, self.models, self.store, self.folder, self.replicates)
         return [
             planner.run(scenarios[name], model, seed)
             for name, s in self.params.scenarios.items()
@@ -301,7 +333,7 @@ class Study:
         raise UserError(f"{self.params_file}: no run '{name}'{suggest(name, known)}; runs are {', '.join(known)}")
 
     def networks(self, runs: Sequence[Run] | None = None) -> list[NetworkPlan]:
-        """Return the networks that some runs need (default: all), each once, and after its teachers."""
+        """Return the networks that some runs need (default: all), each once, in an order to train them."""
         return networks_of(self.runs if runs is None else runs)
 
 

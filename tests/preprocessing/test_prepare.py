@@ -439,6 +439,15 @@ def test_the_corners_of_a_rotated_grid_are_outside(tmp_path: Path) -> None:
     assert prepared.images[0][prepared.mask].min() >= image.min()
 
 
+def test_values_are_limited_before_they_are_standardised(tmp_path: Path) -> None:
+    volume = np.arange(64, dtype=np.float32).reshape(4, 4, 4)
+    path = save(tmp_path / "ct.nii.gz", volume)
+    params = PreprocessingParams(spacing_mm=None, brain_extraction="none", clip_values=[10, 50])
+    expected = volume.clip(10, 50)
+    found = prepare({"CT": path}, params).images[0]
+    assert np.allclose(found, (expected - expected.mean()) / expected.std(), atol=1e-5)
+
+
 def test_z_scores_and_crop_are_separate(tmp_path: Path) -> None:
     image = np.zeros((20, 20, 20), np.float32)
     image[8:12, 8:12, 8:12] = np.random.default_rng(0).normal(100, 5, (4, 4, 4))

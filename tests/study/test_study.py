@@ -114,6 +114,29 @@ def test_a_scenario_may_take_part_in_some_replicates(tmp_path: Path) -> None:
     assert [list(scenarios) for scenarios in study.replicates] == [["both"], ["both"], []]
 
 
+def test_folds_let_every_case_validate_once(toy_study: Callable[..., Path], tmp_path: Path) -> None:
+    file = toy_study({"precision: float32": "precision: float32\nfolds: 3"})
+    for cohort in ("anatomy", "lesion"):
+        manifest = tmp_path / "data" / f"{cohort}.csv"
+        manifest.write_text(manifest.read_text().replace(",validation", ",").replace(",train", ","))
+    study = Study(file)
+    assert study.params.replicates == 3 and len(study.replicates) == 3
+    for cohort in ("anatomy", "lesion"):
+        parts = [scenarios["both"].split(cohort) for scenarios in study.replicates]
+        everyone = {case.name for case in study.cohorts[cohort].cases if case.split != "test"}
+        assert len(everyone) == 3
+        assert sorted(case.name for _, validation in parts for case in validation) == sorted(everyone)
+        for train, validation in parts:
+            assert {c.name for c in train} == everyone - {c.name for c in validation}
+    assert len({run.networks[0].key for run in study.runs_of("both")}) == 6
+    file.write_text(file.read_text().replace("folds: 3", "folds: 4"))
+    with pytest.raises(UserError, match="folds: cohort anatomy has 3 subjects to train on, too few for 4 folds"):
+        Study(file)
+    file.write_text(file.read_text().replace("folds: 4", "folds: 3\nreplicates: 2"))
+    with pytest.raises(UserError, match="give folds or replicates, not both"):
+        Study(file)
+
+
 def test_real_cases_are_split_anew_in_a_replicate(toy_study: Callable[..., Path]) -> None:
     file = toy_study({"precision: float32": "precision: float32\nreplicates: 6"})
     for name in ("anatomy", "lesion"):
