@@ -135,7 +135,7 @@ def labels_without_training(study: Study, inspected: Inspected) -> list[str]:
     """Find labels that a scenario trains and that no training case has."""
     warnings = []
     for s in study.scenarios.values():
-        had: set[str] = set()
+        had = set(s.params.labels)  # known before
         for cohort in s.train:
             for case in s.split(cohort.name)[0]:
                 if case.made_by is not None:

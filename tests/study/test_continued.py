@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
+from multiseg_core.study.check import check_study
 from multiseg_core.study.plan import networks_of
 from multiseg_core.study.runs import finish_runs, training_rounds
 from multiseg_core.study.study import Study
@@ -44,6 +45,7 @@ def test_a_class_is_added_and_others_are_kept(toy_study: ToyStudy) -> None:
     assert [n.name for n in networks_of([furthest])] == [
         "first/selective_cross_entropy/0", "then/further/0", "last/furthest/0",
     ]  # fmt: skip
+    assert not [line for line in check_study(study).warnings if "cannot learn" in line]
     finish_runs(study)
     old, new = (torch.load(r.networks[0].folder / "model.pt", weights_only=True) for r in (first, head_only))
     assert torch.equal(old["bottom.0.weight"], new["bottom.0.weight"])  # frozen, and taken over
