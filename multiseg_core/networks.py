@@ -49,6 +49,9 @@ class UNet(nn.Module):
     kernels
         Width of the convolutions of each level along each axis, 1 or 3, such as ``[[3, 3, 1], [3, 3, 3], [3, 3, 3]]``;
         3 everywhere by default.
+    separable
+        Make each convolution of a block, but for the network's first, of one per channel and one of width 1 across
+        channels: for 3-D, some twentieth of the weights (Howard et al. 2017).
 
     Notes
     -----
@@ -70,6 +73,7 @@ class UNet(nn.Module):
         norm: str = "batch",
         strides: Sequence[Sequence[int]] | None = None,
         kernels: Sequence[Sequence[int]] | None = None,
+        separable: bool = False,
     ) -> None:
         super().__init__()
         if filters is None:
@@ -90,6 +94,8 @@ class UNet(nn.Module):
             raise UserError(f"network: unet's dropout must lie in [0, 1), got {dropout}")
         if spatial_dims not in (2, 3):
             raise UserError(f"network: unet's spatial_dims must be 2 or 3, got {spatial_dims}")
+        if not isinstance(separable, bool):
+            raise UserError(f"network: unet's separable must be true or false, got {separable}")
         if norm not in ("batch", "instance"):
             raise UserError(f"network: unet's norm must be batch or instance, got '{norm}'")
         conv: Any = nn.Conv3d if spatial_dims == 3 else nn.Conv2d
@@ -98,12 +104,20 @@ class UNet(nn.Module):
         steps = _per_axis("strides", strides, 2, len(filters) - 1, spatial_dims, (1, 2))
         widths = _per_axis("kernels", kernels, 3, len(filters), spatial_dims, (1, 3))
 
+        is_first = True  # few modalities have too little to filter one by one
+
         def block(n_in: int, n_out: int, n_convolutions: int, width: tuple[int, ...]) -> nn.Sequential:
+            nonlocal is_first
             layers: list[nn.Module] = []
             around = tuple(w // 2 for w in width)
             for n in [n_in, *[n_out] * (n_convolutions - 1)]:
                 # a bias before normalisation would be subtracted again
-                layers += [conv(n, n_out, width, padding=around, bias=False), make_norm(n_out), nn.ReLU(inplace=True)]
+                if separable and not is_first:
+                    layers += [conv(n, n, width, padding=around, groups=n, bias=False), conv(n, n_out, 1, bias=False)]
+                else:
+                    layers.append(conv(n, n_out, width, padding=around, bias=False))
+                layers += [make_norm(n_out), nn.ReLU(inplace=True)]
+                is_first = False
             return nn.Sequential(*layers)
 
         above, deepest = filters[:-1], filters[-1]

@@ -165,7 +165,10 @@ def _validated(kind: Any, raw: Any, where: tuple[str, ...] = ()) -> Any:
     # of a value that may be of several types, what is wrong with it says more than that it is not of the others
 
     def weight(e: Any) -> tuple[int, bool]:
-        return (order.index(e["type"]) if e["type"] in order else len(order), e["type"].endswith(("_type", "literal_error")))
+        return (
+            order.index(e["type"]) if e["type"] in order else len(order),
+            e["type"].endswith(("_type", "literal_error")),
+        )
 
     first = min(errors, key=weight)
     kind_of, value, loc = first["type"], first["input"], first["loc"]

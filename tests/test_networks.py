@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from multiseg_core.networks import SliceWise, UNet, Windowed, build_network, count_parameters, divisors
+from multiseg_core.tiling import fold_normalisation
 from multiseg_core.utils.errors import UserError
 
 
@@ -68,6 +69,20 @@ def test_reach_follows_strides_and_kernels_of_each_axis() -> None:
         with torch.no_grad():
             same = (network(x) == network(other)).movedim(2 + axis, 0)
         assert same[:13].all() and not same[12 + reach + 1 :].all()
+
+
+def test_separable_convolutions_are_counted_by_hand() -> None:
+    """Base 4, one convolution per block, two levels: the first is whole, all others one per channel and one across."""
+    first = 27 * 4 * 4 + 2 * 4
+    bottom = 27 * 4 + 4 * 8 + 2 * 8
+    up = 8 * 8 * 4 + 4
+    merge = 27 * 4 + 4 * 4 + 2 * 4
+    head = 4 * 3 + 3
+    network = UNet(4, 3, base_filters=4, levels=2, convolutions=1, separable=True).eval()
+    assert count_parameters(network) == first + bottom + up + merge + head
+    x = torch.randn(1, 4, 8, 8, 8)
+    with torch.no_grad():
+        assert torch.allclose(network(x), fold_normalisation(network)(x), atol=1e-5)
 
 
 def test_ones_and_threes_make_a_network_of_slices() -> None:
@@ -204,6 +219,7 @@ def test_monai_networks_by_name() -> None:
             {"name": "unet", "levels": 2, "kernels": [[3, 3, 5]] * 2},
             "kernels must be 2 lists of 3 numbers, each 1 or 3",
         ),
+        ({"name": "unet", "separable": "yes"}, "separable must be true or false, got yes"),
         ({"name": "unet", "window": [8, 8]}, "window must be three whole numbers above 0, got"),
         ({"name": "unet", "slice_axis": 3}, "slice_axis must be 0, 1 or 2, got 3"),
         ({"name": "unet", "slice_axis": 1}, "slice_axis is for networks with spatial_dims: 2"),
