@@ -245,8 +245,10 @@ class Segmenter:
     def class_maps_on(
         self, images: np.ndarray, affine: np.ndarray, grid: Grid, modalities: Sequence[str], compute: Compute,
         memory_gib: float, mask: np.ndarray | None = None,
-    ) -> tuple[list[np.ndarray], list[np.ndarray]]:  # fmt: skip
-        """Return what `class_maps` does, and the same on another grid, to which the probabilities are interpolated.
+    ) -> tuple[list[np.ndarray], list[np.ndarray], np.ndarray]:  # fmt: skip
+        """Return what `class_maps` does, the same on another grid, to which probabilities are interpolated, and doubts.
+
+        The last, (X, Y, Z) float32, is the largest `uncertainty` of the networks.
 
         Parameters
         ----------
@@ -258,10 +260,12 @@ class Segmenter:
             See `segment`.
         """
         here, there = [], []
+        doubt = np.zeros(images.shape[1:], dtype=np.float32)
         for p in self.probabilities(images, modalities, compute, memory_gib, mask):
             here.append(p.argmax(0).astype(np.uint8))
             there.append(to_native(p, affine, grid.shape, grid.affine))
-        return here, there
+            np.maximum(doubt, uncertainty(p), out=doubt)
+        return here, there, doubt
 
     def probabilities(
         self,
@@ -309,8 +313,7 @@ class Segmenter:
         x, y, z = prepared.images.shape[1:]
         found = np.zeros((x, y, z), dtype=np.float32)
         for p in probabilities:
-            entropy = -(p * np.log(np.maximum(p, 1e-12))).sum(0) / np.log(len(p))
-            found = np.maximum(found, entropy.astype(np.float32))
+            found = np.maximum(found, uncertainty(p))
         source, native = Grid((x, y, z), prepared.affine), Grid(prepared.native_shape, prepared.native_affine)
         result = np.zeros(prepared.native_shape, dtype=np.float32)
         window = reached(source, native)
@@ -328,6 +331,13 @@ class Segmenter:
             painted = table[class_map]
             merged = np.where(painted > 0, painted, merged)
         return merged
+
+
+def uncertainty(probabilities: np.ndarray) -> np.ndarray:
+    """Return the entropy of class probabilities (C, X, Y, Z) as a part of the largest possible, (X, Y, Z) float32."""
+    p = probabilities
+    entropy: np.ndarray = -(p * np.log(np.maximum(p, 1e-12))).sum(0) / np.log(len(p))
+    return entropy.astype(np.float32)
 
 
 def combined(models: Sequence[Segmenter]) -> Segmenter:

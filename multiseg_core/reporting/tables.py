@@ -25,6 +25,7 @@ TITLES: Mapping[str, str] = {
     "ranking": "Models by their mean Dice over all endpoints",
     "arms": "Each model on each endpoint, and against the oracle, separate networks and selective cross-entropy",
     "costs": "What a run of each model costs",
+    "reliability": "Whether uncertainty finds the errors",
     "modalities": "Mean Dice by the modalities that a network was given",
     "mean_dice": "Mean Dice on the test cases",
     "beside_thesis": "Median Dice of each label, and mean Dice, beside the thesis's",

@@ -142,6 +142,16 @@ def subsets(runs: Iterable[Run]) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*METRICS_COLUMNS, "modalities"])
 
 
+def doubts(runs: Iterable[Run]) -> pd.DataFrame:
+    """Return the voxels of test cases by uncertainty with ``scenario`` and ``model``, see `statistics.doubts`."""
+    files = [(run, run.folder / "doubts.csv") for run in runs]
+    parts = [
+        pd.read_csv(f, dtype={"case": str}).assign(scenario=r.scenario, model=r.model) for r, f in files if f.exists()
+    ]
+    columns = ["bin", "voxels", "wrong", "case", "scenario", "model"]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
+
+
 def read_metrics(path: Path) -> pd.DataFrame:
     """Read a table of metrics; names stay texts, also names such as 007 or NA."""
     names = dict.fromkeys(("scenario", "model", "cohort", "subject", "case", "label", "grid"), str)

@@ -9,6 +9,7 @@ import graphlib
 import itertools
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ import torch
 from ..cohorts.base import Case, Cohort
 from ..inference import Segmenter
 from ..initial import Source, read_weights, start_from
-from ..labels import is_relevant, swapped
+from ..labels import BACKGROUND, is_relevant, swapped
 from ..losses import build_loss
 from ..metrics import METRICS, label_metrics
 from ..models import SINGLE_TASK
@@ -31,6 +32,7 @@ from ..preprocessing.grids import voxel_ml, voxel_sizes
 from ..preprocessing.store import Store, StoredCase
 from ..recipe import MIRRORED, mirror_likeness
 from ..samplers import SamplingCohort, make_sampler
+from ..statistics.doubts import allowed_classes, count_doubts
 from ..training import Trainer, is_trained
 from ..utils.compute import Compute, default_workers
 from ..utils.files import atomic_path, remove_leftovers, write_json, write_table
@@ -232,6 +234,28 @@ def complete_labels(
 # -- evaluation ------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Evaluated:
+    """What a run says of a case, and how good that is.
+
+    Attributes
+    ----------
+    prediction
+        (X, Y, Z) uint8 class numbers on the grid of the store.
+    metrics
+        Of all labels.
+    alone
+        For each network those of its own labels, none if not asked for.
+    doubts
+        See `statistics.doubts.count_doubts`; None where cases are scored on the grid of the store.
+    """
+
+    prediction: np.ndarray
+    metrics: Metrics
+    alone: list[Metrics]
+    doubts: pd.DataFrame | None
+
+
 def evaluate_case(
     segmenter: Segmenter,
     case: StoredCase,
@@ -239,7 +263,7 @@ def evaluate_case(
     inference: InferenceParams,
     alone: Sequence[bool],
     given: Sequence[str] | None = None,
-) -> tuple[np.ndarray, Metrics, list[Metrics]]:
+) -> Evaluated:
     """Segment a stored case and measure the result against its labels, on the grid that `inference` says.
 
     Parameters
@@ -254,23 +278,18 @@ def evaluate_case(
         For each network, whether to measure as well what it says without the others.
     given
         The modalities of the case that the networks get; all of them by default.
-
-    Returns
-    -------
-    prediction, metrics, metrics_alone
-        (X, Y, Z) uint8 class numbers on the grid of the store; the metrics of all labels; and for each network those
-        of its own labels, none if not asked for.
     """
     modalities = case.modalities if given is None else tuple(given)
     seeing, images = segmenter.seeing(modalities), np.asarray(case.images)[case.channels(modalities)]
     if inference.scored_on == "native":
         native = case.native
         grid, target, size, ml = native.grid, native.target, voxel_sizes(native.affine), voxel_ml(native.affine)
-        on_store, maps = seeing.class_maps_on(
+        on_store, maps, doubt = seeing.class_maps_on(
             images, case.affine, grid, modalities, compute, inference.memory_gib, case.mask
         )
     else:
         target, size, ml = case.target, np.asarray(case.spacing_mm), case.voxel_ml
+        doubt = None
         on_store = maps = seeing.class_maps(images, modalities, compute, inference.memory_gib, case.mask)
     # a network that is asked for alone sees its own cohort's cases, so it is among those that see this one
     of_member = {id(member): class_map for member, class_map in zip(seeing.members, maps, strict=True)}
@@ -279,16 +298,21 @@ def evaluate_case(
         for member, wanted in zip(segmenter.members, alone, strict=True)
     ]
     metrics = label_metrics(target, seeing.merged(maps), case.sets, segmenter.labels, size.tolist(), ml)
-    return seeing.merged(on_store), metrics, metrics_alone
+    prediction, doubts = seeing.merged(on_store), None
+    if doubt is not None:
+        allowed = allowed_classes(list(case.sets), segmenter.labels, BACKGROUND)
+        doubts = count_doubts(doubt, ~allowed[case.target, prediction], np.asarray(case.mask))
+    return Evaluated(prediction, metrics, metrics_alone, doubts)
 
 
 def evaluate_run(run: Run, store: Store, params: Params, report: Report = _no_report) -> Path:
     """Evaluate a trained run on its test cohort and on the validation cases of its training cohorts.
 
     Writes into its folder: ``metrics.csv`` (test cases), ``validation.csv`` (validation cases), ``single_task.csv``
-    (each of several networks alone, on the validation cases of its own cohorts), ``subsets.csv`` (test cases with every
-    subset of their modalities, of a network that reads any), ``predictions/`` (class numbers on the
-    grid of the store), ``model.pt``, ``history.csv`` and, last, ``run.json``.
+    (each of several networks alone, on the validation cases of its own cohorts), ``doubts.csv`` (voxels of test cases
+    by uncertainty, see `statistics.doubts`), ``subsets.csv`` (test cases with every subset of their modalities, of a
+    network that reads any), ``predictions/`` (class numbers on the grid of the store), ``model.pt``, ``history.csv``
+    and, last, ``run.json``.
     """
     report(0, "starting")
     run.folder.mkdir(parents=True, exist_ok=True)
@@ -302,6 +326,7 @@ def evaluate_run(run: Run, store: Store, params: Params, report: Report = _no_re
         parts = {"metrics": run.test_cases, "validation": run.validation_cases}
         rows: dict[str, list[tuple[object, ...]]] = {name: [] for name in parts}
         single: list[tuple[int, tuple[object, ...]]] = []
+        doubts: list[pd.DataFrame] = []
         # a case may be both, see `scenarios.cases_to_test`
         cases = {(case.cohort, case.name): case for part in parts.values() for case in part}
         for i, case in enumerate(cases.values()):
@@ -309,14 +334,16 @@ def evaluate_run(run: Run, store: Store, params: Params, report: Report = _no_re
             stored = _open(store, case, run.cohorts[case.cohort])
             alone = [_is_own(network, case, run) for network in run.networks]
             alone += [False] * (len(segmenter.members) - len(alone))
-            prediction, metrics, metrics_alone = evaluate_case(segmenter, stored, compute, params.inference, alone)
-            _save_prediction(run.folder, stored, prediction)
+            found_here = evaluate_case(segmenter, stored, compute, params.inference, alone)
+            _save_prediction(run.folder, stored, found_here.prediction)
+            if found_here.doubts is not None and case in run.test_cases:
+                doubts.append(found_here.doubts.assign(case=case.name))
             place = (run.replicate, run.seed, case.cohort, case.subject or case.name, case.name)
             grid = params.inference.scored_on
-            found = [_row(run, run.model, place, label, grid, v) for label, v in metrics.items()]
+            found = [_row(run, run.model, place, label, grid, v) for label, v in found_here.metrics.items()]
             for name, part in parts.items():
                 rows[name] += found if case in part else []
-            for n, own in enumerate(metrics_alone):
+            for n, own in enumerate(found_here.alone):
                 single += [(n, _row(run, SINGLE_TASK, place, label, grid, v)) for label, v in own.items()]
         if any(member.reads_any for member in segmenter.members):
             table = _by_modalities(run, store, segmenter, compute, params.inference)
@@ -326,6 +353,8 @@ def evaluate_run(run: Run, store: Store, params: Params, report: Report = _no_re
         if len(run.networks) > 1:
             in_order = [row for _, row in sorted(single, key=lambda pair: pair[0])]
             write_table(run.folder / "single_task.csv", pd.DataFrame(in_order, columns=list(METRICS_COLUMNS)))
+        if doubts:
+            write_table(run.folder / "doubts.csv", pd.concat(doubts, ignore_index=True))
         write_table(run.folder / "history.csv", finished_runs.network_histories(run))
         segmenter.save(run.folder / "model.pt")
         facts = {
@@ -349,7 +378,7 @@ def _by_modalities(
         for n in range(1, 1 + len(has)):
             for given in itertools.combinations(has, n):
                 none_alone = [False] * len(segmenter.members)
-                _, metrics, _ = evaluate_case(segmenter, stored, compute, inference, none_alone, given)
+                metrics = evaluate_case(segmenter, stored, compute, inference, none_alone, given).metrics
                 rows += [
                     (*_row(run, run.model, place, label, inference.scored_on, v), "+".join(given))
                     for label, v in metrics.items()

@@ -1,0 +1,69 @@
+"""Does uncertainty find the errors? Voxels and wrong voxels, counted by how uncertain the networks are."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+EDGES = np.concatenate([[0.0], np.geomspace(1e-4, 1.0, 61)])
+"""Between bins of uncertainty; most voxels are nearly certain."""
+
+CHECKED = 0.05
+"""Part of the voxels that somebody could look at."""
+
+
+def allowed_classes(sets: list[frozenset[str]], labels: tuple[str, ...], background: str) -> np.ndarray:
+    """Return which classes (background, then labels) each label set allows, (sets, classes) bool."""
+    return np.array([[name in members for name in (background, *labels)] for members in sets], dtype=bool)
+
+
+def count_doubts(doubt: np.ndarray, wrong: np.ndarray, inside: np.ndarray) -> pd.DataFrame:
+    """Count voxels inside a mask by uncertainty.
+
+    Parameters
+    ----------
+    doubt
+        (X, Y, Z) float, 0 to 1.
+    wrong, inside
+        (X, Y, Z) bool.
+
+    Returns
+    -------
+    pd.DataFrame
+        ``bin``, ``voxels``, ``wrong``: a row per bin of `EDGES` that has voxels.
+    """
+    where = np.searchsorted(EDGES, doubt[inside], side="right").clip(1, len(EDGES) - 1) - 1
+    voxels = np.bincount(where, minlength=len(EDGES) - 1)
+    errors = np.bincount(where[wrong[inside]], minlength=len(EDGES) - 1)
+    table = pd.DataFrame({"bin": np.arange(len(voxels)), "voxels": voxels, "wrong": errors})
+    return table[table["voxels"] > 0].reset_index(drop=True)
+
+
+def reliability(counts: pd.DataFrame) -> pd.DataFrame:
+    """Return how well uncertainty finds errors, per scenario and model, all test voxels together.
+
+    Parameters
+    ----------
+    counts
+        Rows of `count_doubts` with ``scenario`` and ``model``.
+
+    Returns
+    -------
+    pd.DataFrame
+        ``error rate``: part of the voxels that are wrong. ``AUROC``: how often a wrong voxel is more uncertain than a
+        right one, 0.5 by chance. ``found``: part of the errors among the `CHECKED` most uncertain voxels. NaN without
+        errors.
+    """
+    rows = {}
+    for place, part in counts.groupby(["scenario", "model"], sort=False):
+        by_bin = part.groupby("bin")[["voxels", "wrong"]].sum().sort_index(ascending=False)  # the most uncertain first
+        wrong, right = by_bin["wrong"].to_numpy(float), (by_bin["voxels"] - by_bin["wrong"]).to_numpy(float)
+        n_wrong, n_right = wrong.sum(), right.sum()
+        known = n_wrong > 0 and n_right > 0
+        before = wrong.cumsum() - wrong  # errors that are more uncertain
+        auroc = float((right * (before + wrong / 2)).sum() / (n_wrong * n_right)) if known else np.nan
+        seen = np.concatenate([[0.0], (wrong + right).cumsum()]) / (n_wrong + n_right)
+        found = np.interp(CHECKED, seen, np.concatenate([[0.0], wrong.cumsum()])) / n_wrong if known else np.nan
+        rows[place] = {"error rate": n_wrong / (n_wrong + n_right), "AUROC": auroc, "found": float(found)}
+    table = pd.DataFrame(rows, index=["error rate", "AUROC", "found"]).T
+    return table.rename_axis(["scenario", "model"]) if len(table) else table
