@@ -9,7 +9,7 @@ import pytest
 from multiseg_core.cohorts.phantom.presets import make_case
 from multiseg_core.cohorts.phantom.source import HEAD_MM
 from multiseg_core.study.check import check_study
-from multiseg_core.study.runs import finish_runs, train_network
+from multiseg_core.study.runs import evaluate_run, train_network
 from multiseg_core.study.study import Study
 from multiseg_core.utils.errors import UserError
 
@@ -52,8 +52,9 @@ def test_axes_are_those_of_the_store(toy_study: ToyStudy, tmp_path: Path) -> Non
     network, patch = study.params.network, study.params.training.patch_size
     assert network["strides"] == [[2, 2, 1], [2, 2, 1]] and network["kernels"] == [[3, 3, 1], [3, 3, 1], [3, 3, 3]]
     assert patch == [20, 20, 18]  # 22 lies half way between 20 and 24
-    finish_runs(study, study.runs[:1])
     run = study.runs[0]
+    train_network(run.networks[0], study.store, study.params)
+    evaluate_run(run, study.store, study.params)
     assert (run.folder / "run.json").exists()
     stored = study.open(study.scenarios["both"].test_cases[0])
     assert stored.spacing_mm == (1, 1, 4)

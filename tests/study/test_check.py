@@ -422,7 +422,14 @@ def test_missing_files_of_a_layout_leave_the_table_of_the_rest(layout_study: Pat
             {"base_filters: 2": "base_filters: '8'"},
             "toy.yaml: network: unet needs two levels or more, with whole numbers of filters above 0",
         ),
-        ({"base_filters: 2": "base_filters: 2, spatial_dims: 2"}, r"training.patch_size .8, 8, 8., batch of 2: "),
+        (
+            {
+                "base_filters: 2": "base_filters: 2, spatial_dims: 2, slice_axis: 0",
+                "patch_size: [8, 8, 8]\n  validation_every": "patch_size: [1, 9, 8]\n  validation_every",
+            },
+            r"training.patch_size: \[1, 9, 8\] must be multiples of \[1, 2, 2\]",
+        ),
+        ({"base_filters: 2": "base_filters: 2, window: [4, 4]"}, "network: window must be three whole numbers above 0"),
         (
             {"batch_size: 2": "batch_size: 1", "levels: 2": "levels: 4"},
             "batch of 1: Expected more than 1 value per channel",

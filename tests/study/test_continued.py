@@ -9,7 +9,7 @@ import torch
 
 from multiseg_core.study.check import check_study
 from multiseg_core.study.plan import networks_of
-from multiseg_core.study.runs import finish_runs, training_rounds
+from multiseg_core.study.runs import evaluate_run, train_network, training_rounds
 from multiseg_core.study.study import Study
 from multiseg_core.utils.errors import UserError
 
@@ -46,7 +46,9 @@ def test_a_class_is_added_and_others_are_kept(toy_study: ToyStudy) -> None:
         "first/selective_cross_entropy/0", "then/further/0", "last/furthest/0",
     ]  # fmt: skip
     assert not [line for line in check_study(study).warnings if "cannot learn" in line]
-    finish_runs(study)
+    for run in study.runs:
+        train_network(run.networks[0], study.store, study.params)
+    evaluate_run(head_only, study.store, study.params)
     old, new = (torch.load(r.networks[0].folder / "model.pt", weights_only=True) for r in (first, head_only))
     assert torch.equal(old["bottom.0.weight"], new["bottom.0.weight"])  # frozen, and taken over
     assert not torch.equal(old["head.weight"], new["head.weight"][:4]) and len(new["head.weight"]) == 5
