@@ -31,8 +31,8 @@ def decide(
     UserError
         Naming the key, if it does not go with others.
     """
-    used = {name for s in params.scenarios.values() for name in s.models}
-    if not any(map(_is_open, _asked(params, [m for name, m in models.items() if name in used]))):
+    asked = params  # before anything is decided
+    if not any(map(_is_open, _asked(params, models.values()))):
         return params, dict(models), []
     trained = {name for s in params.scenarios.values() for name in s.train if name in cohorts}
     geometry = [found for name in trained for case in cohorts[name].cases if (found := _geometry(case, params))]
@@ -78,10 +78,10 @@ def decide(
     network, training = settle("", dict(params.network), params.training)
     params = replace(params, network=network, training=training)
     settled = dict(models)
-    for name in used & models.keys():
-        model = models[name]
-        own_network, own_training = params.network_for(model), params.training_for(model)
-        if _is_open((own_network, own_training)):
+    for name, model in models.items():
+        has_own = model.network or {"patch_size", "validation_patch_size"} & (model.training or {}).keys()
+        own_network, own_training = asked.network_for(model), asked.training_for(model)
+        if has_own and _is_open((own_network, own_training)):
             own_network, own_training = settle(f"models.{name}.", own_network, own_training)
             sizes = {key: getattr(own_training, key) for key in ("patch_size", "validation_patch_size")}
             drawn = {key: own_network[key] for key in ("levels", "strides", "kernels") if key in own_network}

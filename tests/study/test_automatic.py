@@ -60,6 +60,22 @@ def test_axes_are_those_of_the_store(toy_study: ToyStudy, tmp_path: Path) -> Non
     assert stored.spacing_mm == (1, 1, 4)
 
 
+def test_a_model_with_another_network_gets_patches_that_fit_it(toy_study: ToyStudy) -> None:
+    own = "models:\n  deep: {network: {levels: 4}}\n  short: {training: {steps: 2}}\nscenarios:"
+    auto = {
+        "\n  patch_size: [8, 8, 8]": "\n  patch_size: auto",
+        "models: [cross_entropy,": "models: [deep, short, cross_entropy,",
+    }
+    study = Study(toy_study({"scenarios:": own, **auto}))
+    sizes = {run.model: run.networks[0].training.patch_size for run in study.runs}
+    assert sizes["cross_entropy"] == sizes["short"] == [20, 22, 18]  # multiples of 2
+    assert sizes["deep"] == [16, 24, 16]  # of 8
+    assert [line.partition(":")[0] for line in study.chosen[1:]] == [
+        "training.patch_size",
+        "models.deep.training.patch_size",
+    ]
+
+
 def test_models_choose_for_themselves(toy_study: ToyStudy) -> None:
     own = "models:\n  wide: {training: {patch_size: auto}, network: {strides: auto, levels: 4}}\nscenarios:"
     study = Study(toy_study({"scenarios:": own, "models: [cross_entropy,": "models: [wide, cross_entropy,"}))
