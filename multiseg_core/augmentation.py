@@ -1,4 +1,4 @@
-"""Random contrast for training patches: what scanners and sequences change, and anatomy does not.
+"""Random contrast and shape for training patches: what scanners and sequences change, and how heads lie and differ.
 
 Strength and kind of each patch come from (seed, step), so that a training that was killed goes on as it would have; the
 same numbers serve on a CPU and on a GPU.
@@ -6,9 +6,12 @@ same numbers serve on a CPU and on a GPU.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 LEVEL = 3.0
 """Mean of a standardised image over its standard deviation, before it was standardised: a factor of what a scanner saw
@@ -58,3 +61,60 @@ def vary_contrast(images: Tensor, strength: float, seed: int, step: int) -> Tens
         field = field + of(1 + axis) * at + of(4 + axis) * (at * at - 1 / 3)
     field = field / LEVEL  # a strength of 1 shifts by a standard deviation
     return x.add_(field * (x + LEVEL)).mul_(of(7).exp()).add_(of(8))
+
+
+def vary_shape(
+    images: Tensor, target: Tensor, strength: float, spacing_mm: Sequence[float], seed: int, step: int
+) -> tuple[Tensor, Tensor]:
+    """Return patches of which every second is turned and scaled around its middle.
+
+    By angles (radians) about the three axes and the logarithm of one scale, all normal with the standard deviation
+    `strength`, in world units. What comes from beyond a patch is its outermost voxel. Where slices are more than twice
+    as thick as voxels are wide, patches turn in the plane of the slices only.
+
+    Parameters
+    ----------
+    images, target
+        (N, M, X, Y, Z) float32, interpolated linearly, and (N, X, Y, Z) int64, nearest neighbour. Not changed.
+    strength
+        0.15 turns most patches by less than 17 degrees and scales them by less than a third.
+    spacing_mm
+        Voxel size, (3,).
+    seed, step
+        Where the random numbers start.
+    """
+    rng = np.random.default_rng([seed, step, 2])  # apart from the sampler's and the contrast's
+    chosen = np.flatnonzero(rng.random(len(images)) < 0.5)
+    angles, scales = rng.normal(0, strength, (len(images), 3))[chosen], rng.normal(0, strength, len(images))[chosen]
+    if not len(chosen):
+        return images, target
+    spacing = np.asarray(spacing_mm, dtype=np.float64)
+    across = int(spacing.argmax())
+    if spacing[across] > 2 * spacing.min():
+        angles[:, [axis for axis in range(3) if axis != across]] = 0
+    size = np.array(images.shape[2:], dtype=np.float64)
+    half = spacing * size / 2  # world units of half a patch: coordinates of the grid run from -1 to 1
+    matrices = np.stack([np.exp(s) * _rotation(a) for a, s in zip(angles, scales, strict=True)])
+    matrices = matrices * half[None, None, :] / half[None, :, None]
+    # the grid of torch counts axes from the last
+    theta = torch.zeros(len(chosen), 3, 4)
+    theta[:, :, :3] = torch.from_numpy(matrices[:, ::-1, ::-1].astype(np.float32).copy())
+    which = torch.from_numpy(chosen).to(images.device)
+    grid = F.affine_grid(theta.to(images.device), [len(chosen), 1, *images.shape[2:]], align_corners=False)
+    turned = F.grid_sample(images[which], grid, "bilinear", "border", align_corners=False)
+    labels = F.grid_sample(target[which, None].float(), grid, "nearest", "border", align_corners=False)
+    images, target = images.clone(), target.clone()
+    images[which], target[which] = turned, labels[:, 0].long()
+    return images, target
+
+
+def _rotation(angles: np.ndarray) -> np.ndarray:
+    """Return the rotation (3, 3) by three angles (radians), about the first axis, the second, and the third."""
+    result = np.eye(3)
+    for axis, angle in enumerate(angles):
+        a, b = (n for n in range(3) if n != axis)
+        turn = np.eye(3)
+        turn[a, a] = turn[b, b] = np.cos(angle)
+        turn[a, b], turn[b, a] = -np.sin(angle), np.sin(angle)
+        result = turn @ result
+    return result

@@ -16,6 +16,7 @@ however large the data are.
 from __future__ import annotations
 
 import bisect
+import functools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -191,6 +192,12 @@ class PatchSampler:
         self._noise = np.zeros(0, np.float32)
         if noise_sd > 0:
             self._noise = np.random.default_rng(seed).standard_normal(n_pool, dtype=np.float32) * np.float32(noise_sd)
+
+    @functools.cached_property
+    def spacing_mm(self) -> tuple[float, ...]:
+        """The median voxel size of its cases, (3,)."""
+        sizes = [case.spacing_mm for cohort in self.cohorts for case in cohort.cases]
+        return tuple(np.median(np.array(sizes), axis=0).tolist())
 
     def draw(self, step: int) -> list[PatchDraw]:
         """Draw what determines the batch of a step."""

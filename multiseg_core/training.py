@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .augmentation import vary_contrast
+from .augmentation import vary_contrast, vary_shape
 from .losses import Selective
 from .networks import Conditioned, is_part, require_parts
 from .params import TrainingParams
@@ -141,10 +141,7 @@ class Trainer:
 
     def train_step(self) -> Tensor:
         """Do one optimiser step and return its loss."""
-        batch = self.train_sampler.batch(self.step)
-        if self.params.contrast > 0:
-            images = vary_contrast(batch.images, self.params.contrast, self.seed, self.step)
-            batch = batch._replace(images=images)
+        batch = self._varied(self.train_sampler.batch(self.step))
         torch.manual_seed(_mix(self.seed, self.step))  # dropout of this step, whatever happened before
         for group in self.optimiser.param_groups:
             group["lr"] = self._rate(self.step)
@@ -156,6 +153,15 @@ class Trainer:
         self.optimiser.step()
         self.step += 1
         return loss.detach()
+
+    def _varied(self, batch: Batch) -> Batch:
+        """Return a batch with the random shapes and contrasts that params ask for."""
+        images, target, spacing = batch.images, batch.target, self.train_sampler.spacing_mm
+        if self.params.shape > 0:
+            images, target = vary_shape(images, target, self.params.shape, spacing, self.seed, self.step)
+        if self.params.contrast > 0:
+            images = vary_contrast(images, self.params.contrast, self.seed, self.step)
+        return batch._replace(images=images, target=target)
 
     def _phase(self, step: int) -> tuple[TrainingParams, list[str], int]:
         """Return the settings of a step, what is frozen in it, and its number within its phase."""

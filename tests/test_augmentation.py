@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from multiseg_core.augmentation import LEVEL, vary_contrast
+from multiseg_core.augmentation import LEVEL, vary_contrast, vary_shape
 
 
 class _Fixed:
@@ -49,6 +49,67 @@ def test_patches_and_channels_vary_on_their_own_and_again_the_same() -> None:
     same = vary_contrast(x[:1, :1].expand(3, 2, -1, -1, -1), 0.3, 5, 7)
     assert len({round(float(v), 5) for v in same.mean((2, 3, 4)).flatten()}) == 6
     assert torch.allclose(vary_contrast(x, 0.0, 5, 7), x, atol=1e-5)
+
+
+class _Turn:
+    """Random numbers by hand: every patch is chosen, angles and logarithm of the scale are given."""
+
+    def __init__(self, angles: list[float], log_scale: float) -> None:
+        self.angles, self.log_scale = angles, log_scale
+
+    def random(self, n: int) -> np.ndarray:
+        return np.zeros(n)
+
+    def normal(self, mean: float, sd: float, shape: int | tuple[int, ...]) -> np.ndarray:
+        return np.full(shape, self.log_scale) if isinstance(shape, int) else np.tile(self.angles, (shape[0], 1))
+
+
+@pytest.mark.parametrize(("axis", "plane"), [(0, (1, 2)), (1, (0, 2)), (2, (0, 1))])
+def test_a_quarter_turn_is_that_of_torch(monkeypatch: pytest.MonkeyPatch, axis: int, plane: tuple[int, int]) -> None:
+    angles = [0.0, 0.0, 0.0]
+    angles[axis] = np.pi / 2
+    monkeypatch.setattr(np.random, "default_rng", lambda seed: _Turn(angles, 0.0))
+    x, y = torch.randn(2, 2, 6, 6, 6), torch.randint(0, 4, (2, 6, 6, 6))
+    turned, labels = vary_shape(x, y, 1.0, (1, 1, 1), 0, 0)
+    found = [k for k in (1, 3) if torch.allclose(turned, x.rot90(k, [2 + a for a in plane]), atol=1e-4)]
+    assert len(found) == 1 and torch.equal(labels, y.rot90(found[0], [1 + a for a in plane]))
+
+
+def test_turns_are_made_in_the_world(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Voxels of 1 by 2: a box of 4 by 2 voxels is a square, which a quarter turn maps to itself."""
+    monkeypatch.setattr(np.random, "default_rng", lambda seed: _Turn([0, 0, np.pi / 2], 0.0))
+    y = torch.zeros(1, 8, 4, 4, dtype=torch.int64)
+    y[:, 2:6, 1:3] = 1
+    _, labels = vary_shape(y[:, None].float(), y, 1.0, (1, 2, 1), 0, 0)
+    assert torch.equal(labels, y)
+    _, other = vary_shape(y[:, None].float(), y, 1.0, (1, 1, 1), 0, 0)
+    assert not torch.equal(other, y)
+    # slices of three times the width: nothing turns out of their plane
+    monkeypatch.setattr(np.random, "default_rng", lambda seed: _Turn([0.7, 0.7, 0], 0.0))
+    x = torch.randn(1, 1, 8, 8, 8)
+    assert torch.allclose(vary_shape(x, y.new_zeros(1, 8, 8, 8), 1.0, (1, 1, 3), 0, 0)[0], x, atol=1e-4)
+
+
+def test_scales_grow_what_is_in_the_middle(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(np.random, "default_rng", lambda seed: _Turn([0, 0, 0], -np.log(2)))
+    y = torch.zeros(1, 8, 8, 8, dtype=torch.int64)
+    y[:, 3:5, 3:5, 3:5] = 3
+    _, labels = vary_shape(y[:, None].float(), y, 1.0, (1, 1, 1), 0, 0)
+    expected = torch.zeros_like(y)
+    expected[:, 2:6, 2:6, 2:6] = 3
+    assert torch.equal(labels, expected)
+
+
+def test_half_of_the_patches_change_and_again_the_same() -> None:
+    x, y = torch.randn(40, 1, 8, 8, 8), torch.randint(0, 3, (40, 8, 8, 8))
+    kept = x.clone(), y.clone()
+    a, b = vary_shape(x, y, 0.2, (1, 1, 1), 3, 4)
+    assert torch.equal(x, kept[0]) and torch.equal(y, kept[1])
+    changed = (a != x).flatten(1).any(1)
+    assert 8 < changed.sum() < 32 and torch.equal(a[~changed], x[~changed]) and torch.equal(b[~changed], y[~changed])
+    c, d = vary_shape(x, y, 0.2, (1, 1, 1), 3, 4)
+    assert torch.equal(a, c) and torch.equal(b, d)
+    assert set(b.unique().tolist()) <= {0, 1, 2}
 
 
 def test_absent_channels_stay_absent_and_slices_are_patches_too() -> None:
