@@ -100,13 +100,13 @@ def test_scales_grow_what_is_in_the_middle(monkeypatch: pytest.MonkeyPatch) -> N
     assert torch.equal(labels, expected)
 
 
-def test_half_of_the_patches_change_and_again_the_same() -> None:
+def test_a_quarter_of_the_patches_changes_and_again_the_same() -> None:
     x, y = torch.randn(40, 1, 8, 8, 8), torch.randint(0, 3, (40, 8, 8, 8))
     kept = x.clone(), y.clone()
     a, b = vary_shape(x, y, 0.2, (1, 1, 1), 3, 4)
     assert torch.equal(x, kept[0]) and torch.equal(y, kept[1])
     changed = (a != x).flatten(1).any(1)
-    assert 8 < changed.sum() < 32 and torch.equal(a[~changed], x[~changed]) and torch.equal(b[~changed], y[~changed])
+    assert 3 < changed.sum() < 20 and torch.equal(a[~changed], x[~changed]) and torch.equal(b[~changed], y[~changed])
     c, d = vary_shape(x, y, 0.2, (1, 1, 1), 3, 4)
     assert torch.equal(a, c) and torch.equal(b, d)
     assert set(b.unique().tolist()) <= {0, 1, 2}
