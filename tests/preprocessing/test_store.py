@@ -118,7 +118,8 @@ def test_names_that_join_to_one_text_have_folders_of_their_own(tmp_path: Path, c
 def test_key_covers_every_step_of_preprocessing(tmp_path: Path, cohort: Cohort, field: str) -> None:
     other = {
         "orientation": "world", "spacing_mm": None, "label_interpolation": "gaussian", "brain_extraction": "none",
-        "z_score": False, "outside_value": -5.0, "crop": False, "clip_percentiles": [1, 99], "resample_to": "first",
+        "z_score": False, "outside_value": -5.0, "crop": False, "clip_percentiles": [1, 99], "clip_values": [0.0, 1.0],
+        "resample_to": "first",
     }  # fmt: skip
     case, params = cohort.cases[0], PreprocessingParams()
     changed = dataclasses.replace(params, **{field: other[field]})
