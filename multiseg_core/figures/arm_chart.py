@@ -6,6 +6,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import MaxNLocator
 
 from .kinds import figure_kind
 from .spanish import SPANISH, say
@@ -55,7 +57,8 @@ def arms_figure(table: pd.DataFrame, reference: str) -> tuple[Figure, pd.DataFra
     heights = [shown.xs(s, level="scenario").index.get_level_values("model").nunique() for s in scenarios]
     figure, grid = plt.subplots(
         len(scenarios), columns, squeeze=False, height_ratios=[h + 1 for h in heights],
-        figsize=(3.6 + 3.4 * columns, 0.9 + 0.3 * sum(heights) + 0.75 * len(heights)), layout="constrained",
+        figsize=(3.6 + 3.4 * columns, 0.9 + 0.3 * sum(heights) + 0.75 * len(heights)),
+        layout=ConstrainedLayoutEngine(h_pad=0.12),  # titles keep away from the numbers above
     )  # fmt: skip
     for line, scenario in zip(grid, scenarios, strict=True):
         found = [endpoint for s, endpoint in places if s == scenario]
@@ -85,6 +88,7 @@ def arms_figure(table: pd.DataFrame, reference: str) -> tuple[Figure, pd.DataFra
                 axes.plot(row["difference"], y, style.marker, color=style.colour, mec="0.2", mew=0.5, ms=7)
             axes.axvline(0, color="0.4", lw=1)
             axes.set_xlim(-reach, reach)
+            axes.xaxis.set_major_locator(MaxNLocator(5))  # labels of narrow panels would run into each other
             names = [drawn_name(m).replace("\n", " ") for m in models]
             axes.set_yticks(range(len(models)), names if axes is line[0] else [""] * len(models), fontsize=9.5)
             axes.set_ylim(len(models) - 0.5, -0.5)
