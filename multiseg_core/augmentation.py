@@ -64,7 +64,7 @@ def vary_contrast(images: Tensor, strength: float, seed: int, step: int) -> Tens
 
 
 TURNED = 0.25
-"""Share of the patches that are turned: interpolation costs as much as a twentieth of a step then."""
+"""Share of the patches that are turned: interpolation is slow on a CPU."""
 
 
 def vary_shape(

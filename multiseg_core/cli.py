@@ -268,7 +268,7 @@ def prepare_command(options: argparse.Namespace) -> None:
 
 def train_command(options: argparse.Namespace) -> None:
     """``multiseg train``: make one run, in this process."""
-    from .study import finished_runs, runs
+    from .study import evaluation, finished_runs, runs
     from .study.plan import cases_of
     from .utils.workers import progress_bar
 
@@ -290,7 +290,7 @@ def train_command(options: argparse.Namespace) -> None:
 
         with bar:
             runs.train_network(network, study.store, study.params, report)
-    folder = runs.evaluate_run(run, study.store, study.params)
+    folder = evaluation.evaluate_run(run, study.store, study.params)
     runs.write_metrics(study)
     print(f"finished {run.name}: {folder}")
 

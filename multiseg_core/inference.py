@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from .networks import Conditioned, build_network
+from .networks import build_network
 from .params import InferenceParams, PreprocessingParams
 from .preprocessing.grids import Grid
 from .preprocessing.prepare import Prepared, to_native
@@ -21,6 +21,7 @@ from .tiling import fold_normalisation, predict
 from .utils.compute import Compute
 from .utils.errors import UserError
 from .utils.files import atomic_path
+from .wrappers import Conditioned
 
 FORMAT = 3
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from .labels import BACKGROUND
-from .networks import bare_name
 from .utils.errors import UserError
+from .wrappers import bare_name
 
 NESTED = ("state_dict", "network_weights", "model_state_dict", "model", "net")
 """Keys under which other programs keep the tensors of a network."""

@@ -92,9 +92,9 @@ class Model(_Choices):
     for what an image shows beyond that was never supervised for the task; or ``once``, with all that there is."""
     head: Literal["softmax", "sigmoid", "conditioned"] = "softmax"
     """``softmax``: classes that exclude each other. ``sigmoid``: one binary output per label, so that labels may lie
-    over each other, see `multiseg_core.networks.SigmoidHead`; takes the loss ``SelectiveSigmoid``. ``conditioned``: one
+    over each other, see `multiseg_core.wrappers.SigmoidHead`; takes the loss ``SelectiveSigmoid``. ``conditioned``: one
     network that is told which task it works for and is asked for each in turn, see
-    `multiseg_core.networks.Conditioned`; with naive targets it learns each task as its own cohorts draw it."""
+    `multiseg_core.wrappers.Conditioned`; with naive targets it learns each task as its own cohorts draw it."""
     initial: str | None = None
     """Weights to start from, relative to the params file: the folder of a finished run with one network, or a file of
     tensors by name, of any program. Taken where names and shapes agree; of the last layer the classes, and of the first

@@ -17,9 +17,9 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from .networks import divisors
 from .utils.compute import Compute
 from .utils.errors import UserError
+from .wrappers import divisors
 
 MOST_CUTS = 8
 """Along an axis. Margins make more parts hopeless."""

@@ -20,13 +20,13 @@ from torch import Tensor, nn
 
 from .augmentation import vary_contrast, vary_shape
 from .losses import Selective
-from .networks import Conditioned, is_part, require_parts
 from .params import TrainingParams
 from .samplers import Batch, PatchSampler
 from .utils.compute import Compute
 from .utils.errors import UserError
 from .utils.files import atomic_path, write_json
 from .utils.provenance import provenance
+from .wrappers import Conditioned, is_part, require_parts
 
 Progress = Callable[[int, int, float], None]
 """Called as progress(step, steps, loss)."""

@@ -12,11 +12,12 @@ from torch import Tensor, nn
 
 from multiseg_core import cli
 from multiseg_core.inference import Segmenter
-from multiseg_core.networks import AnyInputs, build_network
+from multiseg_core.networks import build_network
 from multiseg_core.statistics import summaries
 from multiseg_core.study import finished_runs, runs
 from multiseg_core.study.study import Study
 from multiseg_core.utils.errors import UserError
+from multiseg_core.wrappers import AnyInputs
 
 
 class Seen(nn.Module):

@@ -11,10 +11,11 @@ from torch import nn
 
 from multiseg_core import cli, prediction
 from multiseg_core.inference import Segmenter
-from multiseg_core.networks import Conditioned, SigmoidHead, build_network
+from multiseg_core.networks import build_network
 from multiseg_core.study import finished_runs, runs
 from multiseg_core.study.study import Study
 from multiseg_core.utils.errors import UserError
+from multiseg_core.wrappers import Conditioned, SigmoidHead
 
 UNET = {"name": "unet", "base_filters": 2, "levels": 3, "dropout": 0.0}
 

@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 
 from multiseg_core.cli import main
+from multiseg_core.study.evaluation import evaluate_run
 from multiseg_core.study.finished_runs import load_segmenter
 from multiseg_core.study.plan import Run
-from multiseg_core.study.runs import evaluate_run, train_network
+from multiseg_core.study.runs import train_network
 from multiseg_core.study.study import Study
 from multiseg_core.utils.compute import Compute
 

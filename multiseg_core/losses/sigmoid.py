@@ -12,7 +12,7 @@ from .label_sets import LabelSetLoss
 class SelectiveSigmoid(LabelSetLoss):
     """Binary cross-entropy and soft Dice of every foreground label, where a voxel's row says whether it is there.
 
-    The logit of a label is its channel minus that of the background, see `multiseg_core.networks.SigmoidHead`. A row
+    The logit of a label is its channel minus that of the background, see `multiseg_core.wrappers.SigmoidHead`. A row
     says yes to a label if it holds nothing else, and no if it does not hold it; what it leaves open is left out. The
     cross-entropy is the mean over what is known. The Dice term is 1 - mean over the labels of which something is known,
     counts pooled over the batch.

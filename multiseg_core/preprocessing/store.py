@@ -304,6 +304,10 @@ class Store:
             write_json(part / "case.json", info)
         return folder
 
+    def opened(self, case: Case, cohort: Cohort) -> StoredCase:
+        """Open a case, building it first if need be."""
+        return StoredCase.open(self.build(case, cohort))
+
     def open(self, case: Case, cohort: Cohort) -> StoredCase:
         """Open a case. Raises `UserError` if it is not built."""
         folder = self.path(case, cohort)

@@ -120,7 +120,7 @@ def _require_plain(spec: Mapping[str, Any]) -> None:
 
 def _multiple(spec: Mapping[str, Any]) -> tuple[int, ...]:
     """Return what patch sizes must be multiples of for a network."""
-    from ..networks import divisors
+    from ..wrappers import divisors
     from .network_shapes import shapes_only  # torch is slow to import
 
     return divisors(shapes_only(spec, 1))

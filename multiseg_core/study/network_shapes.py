@@ -9,11 +9,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..networks import build_network, divisors, require_parts
+from ..networks import build_network
 from ..params import TrainingParams
 from ..tiling import plan_tiles
 from ..utils.compute import Compute
 from ..utils.errors import UserError, one_line
+from ..wrappers import divisors, require_parts
 
 
 def shapes_only(spec: Mapping[str, Any], n_modalities: int) -> nn.Module:

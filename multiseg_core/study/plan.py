@@ -22,7 +22,7 @@ from ..utils.fingerprints import code_fingerprint, fingerprint
 from .scenarios import Ask, Scenario
 
 _TRAINING = ("training.Trainer", "samplers.make_sampler", "networks.finished")
-_EVALUATION = ("study.runs.evaluate_case",)
+_EVALUATION = ("study.evaluation.evaluate_case",)
 _COMPLETION = ("study.pseudo_labels.complete_case",)
 
 
@@ -312,6 +312,7 @@ class Planner:
         """Return the fingerprint of everything that determines a network's weights, whatever its scenario is called."""
         from ..losses import definition  # torch is slow to import
         from ..networks import network_class
+        from ..wrappers import wrappers_of
 
         space, model = network.space, network.model
         cases = []
@@ -338,13 +339,12 @@ class Planner:
         made_by = network_class(str(network.network.get("name", "unet")))
         is_ours = made_by.__module__ == network_class.__module__
         network_code = [f"networks.{made_by.__name__}"] if is_ours else []
-        wrappers = {"modality_dropout": "AnyInputs", "head": "SigmoidHead", "tasks": "Conditioned"}
-        network_code += [f"networks.{wrapper}" for key, wrapper in wrappers.items() if key in network.network]
+        network_code += [f"wrappers.{name}" for name in wrappers_of(network.network)]
         begins = model.initial is not None or network.start is not None
         network_code += ["initial.start_from"] if begins else []
         weights_code = ["losses.class_weights"] if isinstance(model.loss.options.get("weights"), str) else []
         foreign_loss = model.loss.name.startswith("monai.")
-        monai = None if is_ours and not foreign_loss else version("monai")
+        monai = None if is_ours and not foreign_loss and "window" not in network.network else version("monai")
         facts: dict[str, Any] = {
             "cases": cases,
             "labels": network.labels,

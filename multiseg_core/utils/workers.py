@@ -24,6 +24,11 @@ from .errors import UserError
 Report = Callable[[float, str], None]
 """Called by a job as report(fraction done, short text)."""
 
+
+def no_report(fraction: float, text: str) -> None:
+    """Report to nobody."""
+
+
 _channel: Any = None
 """In a worker: the queue to the parent."""
 

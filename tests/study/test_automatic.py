@@ -9,7 +9,8 @@ import pytest
 from multiseg_core.cohorts.phantom.presets import make_case
 from multiseg_core.cohorts.phantom.source import HEAD_MM
 from multiseg_core.study.check import check_study
-from multiseg_core.study.runs import evaluate_run, train_network
+from multiseg_core.study.evaluation import evaluate_run
+from multiseg_core.study.runs import train_network
 from multiseg_core.study.study import Study
 from multiseg_core.utils.errors import UserError
 

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from multiseg_core.study.check import check_study
+from multiseg_core.study.evaluation import evaluate_run
 from multiseg_core.study.plan import networks_of
-from multiseg_core.study.runs import evaluate_run, train_network, training_rounds
+from multiseg_core.study.runs import train_network, training_rounds
 from multiseg_core.study.study import Study
 from multiseg_core.utils.errors import UserError
 

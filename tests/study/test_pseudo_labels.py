@@ -8,7 +8,7 @@ import torch
 
 from multiseg_core.inference import Segmenter
 from multiseg_core.labels import CodeMap, completed_sets
-from multiseg_core.study import finished_runs, runs
+from multiseg_core.study import evaluation, finished_runs, runs
 from multiseg_core.study.finished_runs import load_member
 from multiseg_core.study.plan import Planner
 from multiseg_core.study.pseudo_labels import complete_target
@@ -108,7 +108,7 @@ def test_completed_labels_are_what_the_teachers_say_and_outlive_a_kill(
     for case, drawn in zip(anatomy_data.cases, study.scenario("both").split("anatomy")[0], strict=True):
         assert np.array_equal(case.target, study.open(drawn).target)
     assert set(
-        finished_runs.read_metrics(runs.evaluate_run(run, study.store, study.params) / "metrics.csv")["model"]
+        finished_runs.read_metrics(evaluation.evaluate_run(run, study.store, study.params) / "metrics.csv")["model"]
     ) == {"pseudo_labels"}
 
 

@@ -15,7 +15,7 @@ import torch
 from multiseg_core import networks
 from multiseg_core.inference import Segmenter
 from multiseg_core.models import MODELS
-from multiseg_core.study import finished_runs, plan, runs
+from multiseg_core.study import evaluation, finished_runs, plan, runs
 from multiseg_core.study.plan import Planner
 from multiseg_core.study.scenarios import Scenario
 from multiseg_core.study.study import Study, find_params_file
@@ -249,7 +249,7 @@ def test_oracle_learns_from_complete_labels(toy_study: Callable[..., Path]) -> N
     # but patches are aimed as those of the selective model are, which it bounds: at what was drawn
     assert sorted(int(data.lookup[position]) for position in case.voxels) == [4]
     runs.train_network(network, study.store, study.params)
-    folder = runs.evaluate_run(run, study.store, study.params)
+    folder = evaluation.evaluate_run(run, study.store, study.params)
     # evaluated on what is drawn, as any other model
     rows = finished_runs.read_metrics(folder / "metrics.csv")
     assert set(rows["label"][rows["dice"].notna()]) == {"csf", "gm", "wm"}
@@ -385,7 +385,7 @@ def test_a_case_that_validates_and_tests_is_evaluated_once(toy_study: Callable[.
     study = unmarked(toy_study({"scenarios:\n": MONO}), "lesion")
     run = study.find_run("mono/cross_entropy/0")
     runs.train_network(run.networks[0], study.store, study.params)
-    folder = runs.evaluate_run(run, study.store, study.params)
+    folder = evaluation.evaluate_run(run, study.store, study.params)
     tables = [finished_runs.read_metrics(folder / f"{name}.csv") for name in ("metrics", "validation")]
     assert tables[0]["case"].tolist() == [study.scenario("mono").test_cases[0].name] and tables[0].equals(tables[1])
 
@@ -438,7 +438,7 @@ def test_networks_of_multi_unet_may_see_modalities_of_their_own(toy_study: Calla
     run = own.find_run("both/multi_unet/0")
     for network in networks:
         runs.train_network(network, own.store, own.params)
-    folder = runs.evaluate_run(run, own.store, own.params)
+    folder = evaluation.evaluate_run(run, own.store, own.params)
     # anatomy's validation case has no FLAIR: the lesion network is left out, and sees no lesion there
     assert set(finished_runs.read_metrics(folder / "validation.csv")["cohort"]) == {"anatomy", "lesion"}
     assert finished_runs.prediction(run, own.scenario("both").split("anatomy")[1][0]).max() <= 3
