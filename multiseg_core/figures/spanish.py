@@ -34,6 +34,8 @@ SPANISH: Mapping[str, str] = {
     "loss": "función de costo",
     "training": "entrenamiento",
     "validation": "validación",
+    "part of the voxels looked at": "parte de los vóxeles revisados",
+    "part of the errors found": "parte de los errores encontrados",
     "divergence of training and test cohort x 1000": "divergencia entre datasets de entrenamiento y prueba x 1000",
     "loss of Dice (own cohort − test cohort)": "pérdida de Dice (dataset propio − dataset de prueba)",
     "tissue labelled on other cohorts' images / on own images": "tejido etiquetado en imágenes ajenas / en propias",

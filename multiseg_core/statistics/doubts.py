@@ -55,15 +55,50 @@ def reliability(counts: pd.DataFrame) -> pd.DataFrame:
         errors.
     """
     rows = {}
+    curves = errors_found(counts).groupby(["scenario", "model"], sort=False)
     for place, part in counts.groupby(["scenario", "model"], sort=False):
-        by_bin = part.groupby("bin")[["voxels", "wrong"]].sum().sort_index(ascending=False)  # the most uncertain first
-        wrong, right = by_bin["wrong"].to_numpy(float), (by_bin["voxels"] - by_bin["wrong"]).to_numpy(float)
+        wrong, right = _by_doubt(part)
         n_wrong, n_right = wrong.sum(), right.sum()
-        known = n_wrong > 0 and n_right > 0
         before = wrong.cumsum() - wrong  # errors that are more uncertain
+        known = n_wrong > 0 and n_right > 0
         auroc = float((right * (before + wrong / 2)).sum() / (n_wrong * n_right)) if known else np.nan
-        seen = np.concatenate([[0.0], (wrong + right).cumsum()]) / (n_wrong + n_right)
-        found = np.interp(CHECKED, seen, np.concatenate([[0.0], wrong.cumsum()])) / n_wrong if known else np.nan
-        rows[place] = {"error rate": n_wrong / (n_wrong + n_right), "AUROC": auroc, "found": float(found)}
+        found = np.nan
+        if known:
+            curve = curves.get_group(place)
+            found = float(np.interp(CHECKED, curve["looked_at"], curve["found"]))
+        rows[place] = {"error rate": n_wrong / (n_wrong + n_right), "AUROC": auroc, "found": found}
     table = pd.DataFrame(rows, index=["error rate", "AUROC", "found"]).T
     return table.rename_axis(["scenario", "model"]) if len(table) else table
+
+
+def errors_found(counts: pd.DataFrame) -> pd.DataFrame:
+    """Return what part of the errors somebody finds who looks at the most uncertain voxels first.
+
+    Parameters
+    ----------
+    counts
+        As of `reliability`.
+
+    Returns
+    -------
+    pd.DataFrame
+        ``scenario, model, looked_at, found``: parts of all voxels and of all errors, 0 to 1, a row per bin and one at
+        0, and no rows of a model without errors; ``best``: what would be found if every error were more uncertain than
+        every right voxel.
+    """
+    curves = [pd.DataFrame(columns=["scenario", "model", "looked_at", "found", "best"])]
+    for (scenario, model), part in counts.groupby(["scenario", "model"], sort=False):
+        wrong, right = _by_doubt(part)
+        if wrong.sum() > 0:
+            seen = np.concatenate([[0.0], (wrong + right).cumsum()]) / (wrong + right).sum()
+            found = np.concatenate([[0.0], wrong.cumsum()]) / wrong.sum()
+            best = np.minimum(seen * (wrong + right).sum() / wrong.sum(), 1)
+            curve = pd.DataFrame({"looked_at": seen, "found": found, "best": best})
+            curves.append(curve.assign(scenario=scenario, model=model))
+    return pd.concat(curves[1:] or curves, ignore_index=True)
+
+
+def _by_doubt(counts: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Return wrong and right voxels per bin, all cases together, the most uncertain bin first."""
+    by_bin = counts.groupby("bin")[["voxels", "wrong"]].sum().sort_index(ascending=False)
+    return by_bin["wrong"].to_numpy(float), (by_bin["voxels"] - by_bin["wrong"]).to_numpy(float)

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from multiseg_core.statistics.doubts import EDGES, allowed_classes, count_doubts, reliability
+from multiseg_core.statistics.doubts import EDGES, allowed_classes, count_doubts, errors_found, reliability
 
 
 def test_voxels_are_counted_by_their_uncertainty() -> None:
@@ -50,3 +50,12 @@ def test_without_errors_there_is_nothing_to_find() -> None:
 def test_what_label_sets_allow() -> None:
     sets = [frozenset({"background", "gm"}), frozenset({"wmh"})]
     assert allowed_classes(sets, ("gm", "wmh"), "background").tolist() == [[True, True, False], [False, False, True]]
+
+
+def test_errors_found_by_hand() -> None:
+    """Of 100 voxels the ten most uncertain hold 5 of 15 errors; at best they would hold 10."""
+    curve = errors_found(counts([(0, 90, 10), (30, 10, 5)]))
+    assert curve["looked_at"].tolist() == pytest.approx([0, 0.1, 1])
+    assert curve["found"].tolist() == pytest.approx([0, 1 / 3, 1])
+    assert curve["best"].tolist() == pytest.approx([0, 2 / 3, 1])
+    assert errors_found(counts([(0, 10, 0)])).empty and errors_found(counts([])).empty
