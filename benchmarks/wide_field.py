@@ -26,7 +26,8 @@ TRAIN_CASES, TEST_CASES = 12, 20
 PARAMS = """\
 title: "Phantoms of the heart"
 cohorts:
-  cavity: {source: table, manifest: cavity.csv, codes: {1: cavity}, complete_codes: &all {1: cavity, 2: muscle, 3: right}}
+  cavity:
+    {source: table, manifest: cavity.csv, codes: {1: cavity}, complete_codes: &all {1: cavity, 2: muscle, 3: right}}
   muscle: {source: table, manifest: muscle.csv, codes: {2: muscle}, complete_codes: *all}
   right: {source: table, manifest: right.csv, codes: {3: right}, complete_codes: *all}
   test: {source: table, manifest: test.csv, codes: *all}

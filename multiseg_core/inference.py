@@ -48,6 +48,9 @@ class Member:
         Those of its labels that count; None for all.
     task
         That it is asked for, of one that is conditioned.
+    mirror
+        Its classes in the order in which a mirror image (of the first axis) shows them, if it is asked for that too;
+        the probabilities of both are averaged.
     twins
         Networks of the same kind that were trained apart; the probabilities of all are averaged.
     """
@@ -59,6 +62,7 @@ class Member:
     sees: tuple[str, ...] | None = None
     paints: tuple[str, ...] | None = None
     task: int | None = None
+    mirror: tuple[int, ...] | None = None
     twins: tuple[Member, ...] = ()
 
     @property
@@ -97,10 +101,25 @@ class Member:
     ) -> np.ndarray:
         """Return the probabilities of its classes, (C, X, Y, Z) float32, the mean of its own and its twins'."""
         inputs = self.inputs(images, modalities)
-        p = predict(self.ready, inputs, compute, outside_value, memory_gib, labels_only=False)
-        for twin in self.twins:
-            p += predict(twin.ready, inputs, compute, outside_value, memory_gib, labels_only=False)
-        return p / (1 + len(self.twins)) if self.twins else p
+        predictions = [
+            one
+            for member in (self, *self.twins)
+            for one in member._predictions(inputs, compute, outside_value, memory_gib)
+        ]
+        total = predictions[0]
+        for other in predictions[1:]:
+            total += other
+        return total / len(predictions) if len(predictions) > 1 else total
+
+    def _predictions(
+        self, inputs: np.ndarray, compute: Compute, outside_value: float, memory_gib: float
+    ) -> Iterator[np.ndarray]:
+        """Yield the probabilities that it alone gives to its inputs, and to their mirror image."""
+        yield predict(self.ready, inputs, compute, outside_value, memory_gib, labels_only=False)
+        if self.mirror is not None:
+            turned = np.ascontiguousarray(inputs[:, ::-1])
+            p = predict(self.ready, turned, compute, outside_value, memory_gib, labels_only=False)
+            yield p[list(self.mirror), ::-1]
 
 
 @dataclass
@@ -159,6 +178,7 @@ class Segmenter:
                     "sees": None if m.sees is None else list(m.sees),
                     "paints": None if m.paints is None else list(m.paints),
                     "task": m.task,
+                    "mirror": None if m.mirror is None else list(m.mirror),
                 }
                 for m in self.members
             ],
@@ -182,6 +202,7 @@ class Segmenter:
                     sees=None if m["sees"] is None else tuple(m["sees"]),
                     paints=None if m["paints"] is None else tuple(m["paints"]),
                     task=m["task"],
+                    mirror=None if m.get("mirror") is None else tuple(m["mirror"]),  # older files have none
                 )
                 for m in content["members"]
             ]
@@ -234,7 +255,7 @@ class Segmenter:
         outside = self.preprocessing.outside_value
         maps = [
             m.probabilities(images, modalities, compute, outside, memory_gib).argmax(0).astype(np.uint8)
-            if m.twins
+            if m.twins or m.mirror
             else predict(m.ready, m.inputs(images, modalities), compute, outside, memory_gib, labels_only=True)
             for m in self.members
         ]

@@ -267,6 +267,9 @@ class InferenceParams:
     """Memory that one prediction may take; volumes that need more are cut into tiles that give the same result."""
     clip_to_brain: Flag = False
     """Predict background outside the brain, whatever the networks say there; in studies and by ``multiseg predict``."""
+    mirrored: Flag = False
+    """Predict the mirror image (left to right) too, and average the probabilities, with networks that learned from
+    mirrored patches, see ``training.flip``; twice the time. Needs an ``orientation`` other than native."""
     scored_on: Literal["native", "store"] = "native"
     """Where predictions are compared with labels: ``native``, the grid that the labels were drawn on, to which
     `multiseg predict` brings its result too; or ``store``, the grid that networks see, against resampled labels."""
@@ -365,6 +368,8 @@ class Params:
             if self.replicates not in (1, self.folds):
                 raise ValueError("give folds or replicates, not both")
             object.__setattr__(self, "replicates", self.folds)
+        if self.inference.mirrored and self.preprocessing.orientation == "native":
+            raise ValueError("inference.mirrored: needs a preprocessing.orientation other than native")
 
     def network_for(self, model: Model, n_tasks: int = 1) -> dict[str, Any]:
         """Return the ``network`` of a model: the study's, with what the model changes, and what its choices ask for."""

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -142,3 +143,37 @@ def test_uncertainty_is_the_entropy_of_the_probabilities(p: tuple[float, float, 
     model = always(*p)
     found = list(model.probabilities(np.zeros((1, 4, 4, 4), np.float32), ["T1"], CPU))
     assert model.uncertainty_on_native(prepared(), found) == pytest.approx(np.full((4, 4, 4), entropy), abs=1e-5)
+
+
+def test_mirrored_prediction_is_the_mean_of_both_ways() -> None:
+    """By hand: a network whose left label is certain where the image is 1 and the right one where it is -1."""
+
+    class Sides(torch.nn.Module):
+        size_divisor = 1
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:  # (N, 1, X, Y, Z) -> (N, 3, X, Y, Z)
+            x = images[:, 0]
+            here = torch.linspace(0, 2, x.shape[1], device=x.device).view(1, -1, 1, 1)  # the place counts too
+            return torch.stack([0 * x, here * x, -here * x], dim=1)
+
+    image = np.random.default_rng(0).normal(size=(1, 5, 3, 2)).astype(np.float32)
+    one = Member(Sides(), {}, ("left", "right"), ("T1",))
+    plain = one.probabilities(image, ("T1",), CPU, 0.0, 1.0)
+    of_mirror = one.probabilities(image[:, ::-1], ("T1",), CPU, 0.0, 1.0)[:, ::-1]
+    both = Member(Sides(), {}, ("left", "right"), ("T1",), mirror=(0, 2, 1))
+    expected = np.stack([plain[0] + of_mirror[0], plain[1] + of_mirror[2], plain[2] + of_mirror[1]]) / 2
+    assert np.allclose(both.probabilities(image, ("T1",), CPU, 0.0, 1.0), expected, atol=1e-6)
+    twice = Member(Sides(), {}, ("left", "right"), ("T1",), mirror=(0, 2, 1), twins=(both,))
+    assert np.allclose(twice.probabilities(image, ("T1",), CPU, 0.0, 1.0), expected, atol=1e-6)
+    model = Segmenter([both], ("left", "right"), PreprocessingParams())
+    assert np.array_equal(model.segment(image, ("T1",), CPU), expected.argmax(0))
+
+
+def test_only_networks_that_learned_mirror_images_are_asked_for_them(smoke: Study, tmp_path: Path) -> None:
+    params = replace(smoke.params, inference=replace(smoke.params.inference, mirrored=True))
+    run = smoke.find_run("anatomy_wmh/multi_unet/0")
+    model = finished_runs.load_segmenter(run, params)
+    assert [m.mirror for m in model.members] == [(0, 1, 2, 3), (0, 1)]  # brains have no labels of one side
+    model.save(tmp_path / "model.pt")
+    assert [m.mirror for m in Segmenter.load(tmp_path / "model.pt").members] == [(0, 1, 2, 3), (0, 1)]
+    assert [m.mirror for m in finished_runs.load_segmenter(run, smoke.params).members] == [None, None]

@@ -71,6 +71,10 @@ def test_numbers_that_yaml_reads_as_text(tmp_path: Path) -> None:
             "preprocessing.orientation: 'RAS' is not one of closest_canonical, world, native",
         ),
         (
+            MINIMAL + "preprocessing: {orientation: native}\ninference: {mirrored: true}\n",
+            "inference.mirrored: needs a preprocessing.orientation other than native",
+        ),
+        (
             MINIMAL + "preprocessing: {label_interpolation: gausian}\n",
             r"preprocessing.label_interpolation: 'gausian' is not one of .* \(did you mean 'gaussian'\?\)",
         ),

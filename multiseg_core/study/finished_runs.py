@@ -17,7 +17,7 @@ from ..cohorts.base import Case
 from ..inference import Member, Segmenter, load_network
 from ..labels import native_codes
 from ..metrics import METRICS
-from ..params import Params
+from ..params import Params, swaps
 from ..preprocessing.brain_masks import brain_modality
 from ..training import is_trained
 from ..utils.errors import UserError
@@ -46,17 +46,21 @@ def state(run: Run) -> str:
 # -- networks ----------------------------------------------------------------------------------------------------
 
 
-def load_member(network: NetworkPlan) -> Member:
-    """Read a trained network."""
+def load_member(network: NetworkPlan, mirrored: bool = False) -> Member:
+    """Read a trained network, which may be asked for mirror images too if it learned from them."""
     weights = torch.load(network.folder / "model.pt", map_location="cpu", weights_only=True)
     spec = dict(network.network)
     built = load_network(spec, weights, len(network.modalities), 1 + len(network.labels))
-    return Member(built, spec, network.labels, network.modalities)
+    mirror = None
+    if mirrored and network_facts([network])[0]["flip"]["mirrored"]:
+        places = swaps(network.training)
+        mirror = (0, *(1 + network.labels.index(places.get(label, label)) for label in network.labels))
+    return Member(built, spec, network.labels, network.modalities, mirror=mirror)
 
 
 def load_segmenter(run: Run, params: Params) -> Segmenter:
     """Put the trained networks of a run together, with all that a prediction must do as the run does it."""
-    members = [load_member(network) for network in run.networks]
+    members = [load_member(network, params.inference.mirrored) for network in run.networks]
     if run.asks:  # one network, asked task by task
         members = [replace(members[0], **ask._asdict()) for ask in run.asks]
     maskless = [case for case in run.test_cases if case.brain_mask is None]
