@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from scipy.spatial.transform import Rotation
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -98,8 +99,8 @@ def vary_shape(
         angles[:, [axis for axis in range(3) if axis != across]] = 0
     size = np.array(images.shape[2:], dtype=np.float64)
     half = spacing * size / 2  # world units of half a patch: coordinates of the grid run from -1 to 1
-    matrices = np.stack([np.exp(s) * _rotation(a) for a, s in zip(angles, scales, strict=True)])
-    matrices = matrices * half[None, None, :] / half[None, :, None]
+    turns = Rotation.from_euler("xyz", angles).as_matrix() * np.exp(scales)[:, None, None]
+    matrices = turns * half[None, None, :] / half[None, :, None]
     # the grid of torch counts axes from the last
     theta = torch.zeros(len(chosen), 3, 4)
     theta[:, :, :3] = torch.from_numpy(matrices[:, ::-1, ::-1].astype(np.float32).copy())
@@ -111,14 +112,3 @@ def vary_shape(
     images[which], target[which] = turned, labels[:, 0].long()
     return images, target
 
-
-def _rotation(angles: np.ndarray) -> np.ndarray:
-    """Return the rotation (3, 3) by three angles (radians), about the first axis, the second, and the third."""
-    result = np.eye(3)
-    for axis, angle in enumerate(angles):
-        a, b = (n for n in range(3) if n != axis)
-        turn = np.eye(3)
-        turn[a, a] = turn[b, b] = np.cos(angle)
-        turn[a, b], turn[b, a] = -np.sin(angle), np.sin(angle)
-        result = turn @ result
-    return result
