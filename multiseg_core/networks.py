@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .lite0_unet import Lite0UNet
 from .utils.errors import UserError, suggest
 from .wrappers import AnyInputs, Conditioned, SigmoidHead, SliceWise, Windowed
 
@@ -223,7 +224,7 @@ class _SoundConv3d(nn.Conv3d):
         return super().forward(x)
 
 
-NETWORKS: Mapping[str, type[nn.Module]] = {"unet": UNet}
+NETWORKS: Mapping[str, type[nn.Module]] = {"unet": UNet, "lite0_unet": Lite0UNet}
 """Networks by the name that a params file gives; those of MONAI are found by theirs."""
 
 

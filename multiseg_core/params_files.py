@@ -18,7 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 from .models import Loss, Model, Sampling
 from .params import CohortParams, InferenceParams, Params, PreprocessingParams, ScenarioParams, TrainingParams, joined
 from .utils.errors import UserError, one_line, suggest
-from .utils.files import located
+from .utils.files import PACKAGE, located, weights_file
 
 # -- reading -------------------------------------------------------------------------------------------------------
 
@@ -35,12 +35,7 @@ def load_params(path: Path) -> Params:
     try:
         params = _validated(Params, raw)
         models = {name: _with_training(params, name, model) for name, model in params.models.items()}
-        models = {
-            name: model.model_copy(update={"initial": str(located(path.parent.absolute(), model.initial))})
-            if model.initial
-            else model
-            for name, model in models.items()
-        }
+        models = {name: _with_initial(name, model, path.parent.absolute()) for name, model in models.items()}
         for name, s in params.scenarios.items():
             for cohort in (*s.train, *s.test):
                 # part of a cohort whose cases draw different labels; `Study` knows which there are
@@ -85,6 +80,16 @@ def _with_training(params: Params, name: str, model: Model) -> Model:
     return model.model_copy(update={"training": {key: getattr(own, key) for key in model.training}})
 
 
+def _with_initial(name: str, model: Model, folder: Path) -> Model:
+    """Return a model that says where its initial weights lie, whatever the place of the program."""
+    if not model.initial:
+        return model
+    try:
+        return model.model_copy(update={"initial": str(weights_file(folder, model.initial))})
+    except UserError as error:
+        raise UserError(f"models.{name}.initial: {error}") from None
+
+
 def _read(path: Path, above: tuple[Path, ...]) -> Any:
     """Read a params file and those that it starts from; `above` are those that start from it."""
     try:
@@ -125,7 +130,7 @@ def _keep_paths(raw: dict[str, Any], folder: Path) -> None:
     ]
     for entry in (raw, *entries):
         for key in ("data_dir", "reports_dir", "manifest", "folder", "initial"):
-            if isinstance(entry.get(key), str):
+            if isinstance(entry.get(key), str) and not entry[key].startswith(PACKAGE):
                 entry[key] = str(located(folder.absolute(), entry[key]))
 
 

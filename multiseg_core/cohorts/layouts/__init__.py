@@ -1,4 +1,4 @@
-"""The cohorts of the thesis as their providers hand them out: one small declaration each, found by one engine."""
+"""Cohorts of the thesis and its companions as they are handed out: one small declaration each, found by one engine."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from collections.abc import Mapping
 
 from .brainweb import BRAINWEB
 from .brats12 import BRATS12
+from .btcv import BTCV
 from .find import find_cases
 from .ibsr import IBSR
+from .kits23 import KITS23
 from .layout import Found, Layout, Variant
 from .mrbrains13 import MRBRAINS13
 from .mrbrains17 import MRBRAINS17
@@ -24,5 +26,7 @@ LAYOUTS: Mapping[str, Layout] = {
     "brats12": BRATS12,
     "brainweb": BRAINWEB,
     "tumorsim": TUMORSIM,
+    "kits23": KITS23,
+    "btcv": BTCV,
 }
 """The layouts by the name that a params file gives as `source`."""
