@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from .lite0_unet import Lite0UNet
 from .utils.errors import UserError, suggest
+from .vnet import VNet
 from .wrappers import AnyInputs, Conditioned, SigmoidHead, SliceWise, Windowed
 
 
@@ -224,7 +225,7 @@ class _SoundConv3d(nn.Conv3d):
         return super().forward(x)
 
 
-NETWORKS: Mapping[str, type[nn.Module]] = {"unet": UNet, "lite0_unet": Lite0UNet}
+NETWORKS: Mapping[str, type[nn.Module]] = {"unet": UNet, "lite0_unet": Lite0UNet, "vnet": VNet}
 """Networks by the name that a params file gives; those of MONAI are found by theirs."""
 
 

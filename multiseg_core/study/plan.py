@@ -380,7 +380,8 @@ class Planner:
         network_code += ["initial.start_from"] if begins else []
         weights_code = ["losses.class_weights"] if by_voxels(model.loss.options) else []
         foreign_loss = model.loss.name.startswith("monai.")
-        monai = None if is_ours and not foreign_loss and "window" not in network.network else version("monai")
+        own_blocks = is_ours and not getattr(made_by, "of_monai", False)
+        monai = None if own_blocks and not foreign_loss and "window" not in network.network else version("monai")
         learns = f"losses.{definition(model.loss.name)}"
         if network.pretraining is not None:
             learns = "pretraining.PretrainingTrainer"
