@@ -107,10 +107,10 @@ def _row(c: Claim, endpoint: str, scenario: str, e: Estimate, n: int, judged: st
     }  # fmt: skip
 
 
-def answers(table: pd.DataFrame) -> str:
-    """Return the verdicts of `judge` as a list in Markdown, a line per claim."""
+def answers(table: pd.DataFrame, claims: Sequence[Claim]) -> str:
+    """Return the verdicts on some claims, from `judge`, as a list in Markdown, a line per claim."""
     lines = []
-    for row in table[table["scenario"] == EVERY].itertuples():
+    for row in table[(table["scenario"] == EVERY) & table["finding"].isin([c.number for c in claims])].itertuples():
         interval = f", {row.low:.3f} to {row.high:.3f}" if np.isfinite(row.low) else ""
         lines.append(
             f"- {row.finding}. {row.claim}: **{row.verdict}** ({row.measure}: {row.ours:.3f}{interval}; "
