@@ -50,8 +50,11 @@ def load_params(path: Path) -> Params:
 
 def params_files(path: Path) -> list[Path]:
     """Return a readable params file and those that it starts from, nearest first."""
-    base = yaml.safe_load(path.read_text(encoding="utf-8")).get("base")
-    return [path] if base is None else [path, *params_files(located(path.parent, base))]
+    found = {path.resolve(): path}
+    for base in _bases(yaml.safe_load(path.read_text(encoding="utf-8"))):
+        for file in params_files(located(path.parent, base)):
+            found.setdefault(file.resolve(), file)
+    return list(found.values())
 
 
 def json_schema() -> dict[str, Any]:
@@ -106,16 +109,52 @@ def _read(path: Path, above: tuple[Path, ...]) -> Any:
         raise UserError(f"{path}:{line} not valid YAML ({problem})") from None
     if above and isinstance(raw, dict):
         _keep_paths(raw, path.parent)
-    if not isinstance(raw, dict) or not isinstance(raw.get("base"), str):
+    whole: Any = None
+    for name in _bases(raw):
+        base = located(path.parent, name)
+        if base.resolve() in [file.resolve() for file in (*above, path)]:
+            raise UserError(f"{path}: base: '{name}' starts from this file")
+        read = _read(base, (*above, path))
+        if whole is not None and (key := _disputed(whole, read, raw)):
+            raise UserError(f"{path}: base: {name} and those before it differ in {key}; say here what holds")
+        whole = read if whole is None else joined(whole, read)
+    if whole is None:
         return raw
-    base = located(path.parent, raw["base"])
-    if base.resolve() in [file.resolve() for file in (*above, path)]:
-        raise UserError(f"{path}: base: '{raw['base']}' starts from this file")
-    whole = joined(_read(base, (*above, path)), raw)
-    for section in ("cohorts", "scenarios", "models"):
+    whole = joined(whole, raw)
+    for section in _NAMED:
         if isinstance(entries := whole.get(section), dict):
             whole[section] = {name: entry for name, entry in entries.items() if entry is not None}
     return whole
+
+
+_NAMED = ("cohorts", "scenarios", "models")
+"""Sections of entries with names. All else concerns a whole study."""
+
+
+def _bases(raw: Any) -> list[str]:
+    """Return what stands under ``base``, if it is a file or a list of files."""
+    given = raw.get("base") if isinstance(raw, dict) else None
+    listed = [given] if isinstance(given, str) else given
+    return listed if isinstance(listed, list) and all(isinstance(name, str) for name in listed) else []
+
+
+def _disputed(one: Any, other: Any, own: Any, place: tuple[str, ...] = ()) -> str | None:
+    """Return the first key of which two bases say different things, and the file that joins them nothing.
+
+    What concerns a whole study must stand in both, or one would lend it to the other, whose numbers would change; of
+    cohorts, scenarios and models each may have its own.
+    """
+    if not (isinstance(one, Mapping) and isinstance(other, Mapping)):
+        return None if one == other else ".".join(place)
+    for key in dict.fromkeys([*one, *other]):
+        said = own.get(key) if isinstance(own, Mapping) else None
+        settled = isinstance(own, Mapping) and key in own and not isinstance(said, Mapping)
+        apart = len(place) == 1 and place[0] in _NAMED and not (key in one and key in other)
+        if not settled and not apart:
+            found = _disputed(one.get(key, {}), other.get(key, {}), said, (*place, str(key)))
+            if found:
+                return found
+    return None
 
 
 def _keep_paths(raw: dict[str, Any], folder: Path) -> None:

@@ -29,6 +29,7 @@ TITLES: Mapping[str, str] = {
     "modalities": "Mean Dice by the modalities that a network was given",
     "mean_dice": "Mean Dice on the test cases",
     "beside_thesis": "Median Dice of each label, and mean Dice, beside the thesis's",
+    "published": "What the source prints, and ours",
     "surface_distances": "Median distances between surfaces (mm)",
     "lesions": "Lesions found and invented on the test cases",
     "replicates": "Dice of each endpoint over replicates",

@@ -25,7 +25,8 @@ def touch(root: Path, files: Iterable[str]) -> None:
 
 def load(root: Path, source: str, **keys: Any) -> Cohort:
     params = {"c": CohortParams(source=source, folder="data", **keys)}
-    return load_cohorts(params, LABELS, root, root / "work")[0]["c"]
+    labels = None if source in ("acdc", "slices") else LABELS  # hearts have others
+    return load_cohorts(params, labels, root, root / "work")[0]["c"]
 
 
 def refusal(root: Path, source: str, **keys: Any) -> str:
@@ -228,6 +229,34 @@ def test_brainweb(tmp_path: Path, suffix: str) -> None:
     assert meaning(cohort) == {0: HEALTHY, 1: {"csf"}, 2: {"gm"}, 3: {"wm"}, 8: {"csf"}, **skull}
 
 
+@pytest.mark.parametrize("top", ["", "database/training/"])
+def test_acdc(tmp_path: Path, top: str) -> None:
+    frames = [(1, 1), (1, 12), (2, 1), (2, 10)]
+    kinds = ("frame{f:02d}.nii.gz", "frame{f:02d}_gt.nii.gz", "4d.nii.gz")
+    made = [f"{top}patient{p:03d}/patient{p:03d}_{kind.format(f=f)}" for p, f in frames for kind in kinds]
+    touch(tmp_path / "data", [*made, f"{top}patient001/Info.cfg", f"{top}patient002/Info.cfg"])
+    cohort = load(tmp_path, "acdc")
+    assert names(cohort) == [f"patient{p:03d}_frame{f:02d}" for p, f in frames]
+    assert [case.subject for case in cohort.cases] == ["patient001", "patient001", "patient002", "patient002"]
+    at = f"{top}patient001/patient001_frame12"
+    assert files(cohort, 1, tmp_path) == {"MR": f"{at}.nii.gz", "labels": f"{at}_gt.nii.gz"}
+    assert meaning(cohort)[2] == {"myocardium"} and cohort.modalities == ("MR",) and not cohort.problems
+    assert cohort.notes == (f"cohort c: ACDC (MICCAI 2017) has 200 cases, {tmp_path / 'data' / top} holds 4",)
+
+
+def test_a_folder_of_slices(tmp_path: Path) -> None:
+    made = ["images/heart3_9.png", "masks/heart3_9.png", "images/heart3_10.png", "masks/heart3_10_mask.png"]
+    touch(tmp_path / "data", [*made, "images/a_s1.nii.gz", "masks/a_s1.nii.gz", "images/0007.png", "masks/0007.png"])
+    codes: dict[Any, Any] = {1: "wmh"}
+    cohort = load(tmp_path, "slices", codes=codes)
+    assert names(cohort) == ["0007", "a_s1", "heart3_9", "heart3_10"] and not cohort.problems and not cohort.notes
+    assert [case.subject for case in cohort.cases] == ["0007", "a", "heart3", "heart3"]
+    found = {"image": "images/heart3_10.png", "labels": "masks/heart3_10_mask.png"}
+    assert files(cohort, 3, tmp_path) == found
+    (tmp_path / "data/masks/a_s1.nii.gz").unlink()
+    assert "no file for labels (looked for masks/a_s1.png" in load(tmp_path, "slices", codes=codes).problems["a_s1"][0]
+
+
 def test_tumorsim_as_the_params_file_says(tmp_path: Path) -> None:
     kinds = ("t1.nii", "gado.nii", "T2.mha", "FLAIR.mha", "seg/out.nii")
     touch(tmp_path / "data", [f"sim{i}/{kind}" for i in range(1, 21) for kind in kinds])
@@ -355,6 +384,6 @@ def test_bad_keys(tmp_path: Path, source: str, keys: dict[str, Any], message: st
 def test_cohorts_that_cannot_be_loaded_are_named_together(tmp_path: Path) -> None:
     params = {name: CohortParams(source=name) for name in LAYOUTS}
     with pytest.raises(UserError) as raised:
-        load_cohorts(params, LABELS, tmp_path, tmp_path, "data")
+        load_cohorts(params, None, tmp_path, tmp_path, "data")
     lines = str(raised.value).splitlines()
     assert [line.split(":")[0] for line in lines] == [f"cohorts.{name}.folder" for name in LAYOUTS]

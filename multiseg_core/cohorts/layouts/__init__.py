@@ -1,9 +1,10 @@
-"""Cohorts of the thesis and its companions as they are handed out: one small declaration each, found by one engine."""
+"""Cohorts as their providers hand them out, first the thesis's: one small declaration each, found by one engine."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+from .acdc import ACDC
 from .brainweb import BRAINWEB
 from .brats12 import BRATS12
 from .btcv import BTCV
@@ -14,6 +15,7 @@ from .layout import Found, Layout, Variant
 from .mrbrains13 import MRBRAINS13
 from .mrbrains17 import MRBRAINS17
 from .mrbrains18 import MRBRAINS18
+from .slices import SLICES
 from .tumorsim import TUMORSIM
 
 __all__ = ["LAYOUTS", "Found", "Layout", "Variant", "find_cases"]
@@ -26,6 +28,8 @@ LAYOUTS: Mapping[str, Layout] = {
     "brats12": BRATS12,
     "brainweb": BRAINWEB,
     "tumorsim": TUMORSIM,
+    "acdc": ACDC,
+    "slices": SLICES,
     "kits23": KITS23,
     "btcv": BTCV,
 }

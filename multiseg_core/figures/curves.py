@@ -1,0 +1,73 @@
+"""Curves of results against a setting: Dice by dropout, by parameters, by steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter, ScalarFormatter
+
+from .kinds import figure_kind
+
+_COLOURS = ("#005A9C", "#C4470C", "#00876A", "#9E5BB5", "#B08900", "#3A3A3A")
+_MARKERS = "osDv^P"
+
+
+def _reading(table: pd.DataFrame) -> str:
+    parts = []
+    for (panel, series), part in table.groupby(["panel", "series"], sort=False):
+        best = part.loc[part["mean"].idxmax()]
+        place = f"{panel}, {series}" if panel else str(series)
+        parts.append(
+            f"{place}: from {part['mean'].iloc[0]:.3f} to {part['mean'].iloc[-1]:.3f}, best {best['mean']:.3f}"
+        )
+    return "; ".join(parts) + "."
+
+
+@figure_kind("curve", "Dice against a setting: means over replicates and 95 % t intervals.", _reading)
+def setting_curves(
+    table: pd.DataFrame, setting: str, lines: Mapping[str, float] | None = None, log: bool = False
+) -> Figure:
+    """Draw a curve per series against a setting, in a panel each.
+
+    Parameters
+    ----------
+    table
+        ``panel, series, x, mean, low, high``; intervals may be NaN.
+    setting
+        What x is, for the axis.
+    lines
+        Name -> height of horizontal lines, such as a Dice to beat.
+    log
+        Whether x has a logarithmic axis.
+    """
+    panels = list(dict.fromkeys(table["panel"]))
+    names = list(dict.fromkeys(table["series"]))
+    figure, grid = plt.subplots(
+        1, len(panels), figsize=(1.8 + 4.6 * len(panels), 3.9), squeeze=False, sharex=True, layout="constrained"
+    )
+    for axes, panel in zip(grid.flat, panels, strict=True):
+        for k, name in enumerate(names):
+            part = table[(table["panel"] == panel) & (table["series"] == name)].sort_values("x")
+            around = np.abs(part[["low", "high"]].sub(part["mean"], axis=0).to_numpy().T)
+            axes.errorbar(
+                part["x"], part["mean"], np.nan_to_num(around), color=_COLOURS[k % 6], marker=_MARKERS[k % 6], ms=6,
+                mec="0.2", mew=0.5, capsize=3, lw=1.8, label=name.replace("\n", " "),
+            )  # fmt: skip
+        for text, height in (lines or {}).items():
+            axes.axhline(height, color="0.45", lw=1, ls="--")
+            axes.annotate(text, (1, height), (-3, 3), xycoords=("axes fraction", "data"), textcoords="offset points",
+                          ha="right", fontsize=8.5, color="0.35")  # fmt: skip
+        if log:
+            axes.set_xscale("log")
+            axes.set_xticks(sorted(set(table["x"])))
+            axes.xaxis.set_major_formatter(ScalarFormatter())
+            axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.set_title(panel, fontsize=11)
+        axes.set_xlabel(setting)
+    grid[0, 0].set_ylabel("Dice")
+    grid[0, 0].legend(frameon=False, fontsize=9.5)
+    return figure
