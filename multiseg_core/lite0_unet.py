@@ -25,7 +25,7 @@ squeeze-and-excitation, ReLU6)."""
 ENCODER = ("_conv_stem", "_bn0", "_blocks")
 """The parts that the weights are for; what a phase names under ``frozen`` to leave them as they are."""
 
-_norm = functools.partial(nn.BatchNorm2d, momentum=0.01, eps=1e-3)
+_norm = functools.partial(nn.BatchNorm2d, eps=1e-3)
 
 
 class _Convolution(nn.Conv2d):

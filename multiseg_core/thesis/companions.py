@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from ..study.study import Study
-from . import dropout_and_phases, separable_convolutions
+from . import dropout_and_phases, losses_and_dimensions, separable_convolutions, transformers_and_pretraining
 from .claims import Claim, judge
 
 CLAIMS: Mapping[str, Sequence[Claim]] = {
-    module.NOTEBOOK: module.CLAIMS for module in (dropout_and_phases, separable_convolutions)
+    module.NOTEBOOK: module.CLAIMS
+    for module in (dropout_and_phases, losses_and_dimensions, transformers_and_pretraining, separable_convolutions)
 }
 """Notebook -> the claims that it is about."""
 
