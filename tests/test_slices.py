@@ -89,7 +89,7 @@ scenarios: {one: {train: [hearts], test: hearts, modalities: [image], models: [s
 
 
 def test_a_folder_of_pictures_is_trained_on(tmp_path: Path) -> None:
-    """A ring around a pool in PNG slices of four hearts; a slice comes back as one of the same size."""
+    """A ring around a pool in PNG slices of four hearts; predictions lie on the slices."""
     rng = np.random.default_rng(0)
     for kind in ("images", "masks"):
         (tmp_path / "hearts" / kind).mkdir(parents=True)
@@ -113,9 +113,9 @@ def test_a_folder_of_pictures_is_trained_on(tmp_path: Path) -> None:
     finish(study, run)
     metrics = pd.read_csv(run.folder / "metrics.csv")
     assert set(metrics["label"]) == {"myocardium", "blood_pool"} and metrics["dice"].dropna().between(0, 1).all()
-    drawn = 20 * 24 * 1e-3  # ml: a pixel is 1 mm wide, and as thick
+    drawn = 2 * 20 * 24 * 1e-3  # ml: a pixel is 1 mm wide, and as thick
     assert metrics["volume_true_ml"].between(0, drawn).all() and (metrics["volume_true_ml"] > 0).all()
     out = tmp_path / "seg.nii.gz"
     image = run.test_cases[0].images["image"]
     assert main(["predict", str(run.folder), "--image", f"image={image}", "-o", str(out)]) == 0
-    assert nib.load(out).shape == (20, 24, 1)
+    assert nib.load(out).shape == (20, 24, 2)

@@ -13,6 +13,7 @@ from ..utils.errors import UserError, suggest
 from ..utils.files import located
 from .base import Case, Cohort
 from .layouts import LAYOUTS, find_cases
+from .slices import stacked
 from .table import read_manifest
 
 __all__ = ["LAYOUTS", "Case", "Cohort", "ensure_files", "in_replicate", "label_order", "load_cohorts"]
@@ -242,6 +243,7 @@ def _load(name: str, p: CohortParams, labels: Sequence[str], base: Path, work: P
         layout = LAYOUTS[p.source]
         found = find_cases(name, layout, _folder(name, p, base, data_dir), p.variant, p.exclude, p.files)
         cases, modalities, problems, notes = found.cases, found.modalities, found.problems, found.notes
+        cases = stacked(cases, problems, work) if layout.of_slices else cases
         codes = found.variant.codes if p.codes is None else p.codes
         drawn = {member for value in codes.values() for member in ([value] if isinstance(value, str) else value)}
         absent = tuple(label for label in found.variant.absent if label in labels and label not in drawn)

@@ -22,8 +22,7 @@ FloatArray = np.ndarray
 
 SITK = (".mha", ".mhd", ".nrrd", ".nhdr")
 MINC = (".mnc", ".mnc.gz")
-PNG = ".png"
-SUFFIXES = (".nii", ".nii.gz", ".hdr", ".img", ".img.gz", ".mgh", ".mgz", ".par", PNG, *MINC, *SITK)
+SUFFIXES = (".nii", ".nii.gz", ".hdr", ".img", ".img.gz", ".mgh", ".mgz", ".par", *MINC, *SITK)
 """How files of images end, of the formats that are read."""
 
 SAME_MM = 0.01
@@ -34,6 +33,7 @@ VOXEL_MM = (0.005, 50.0)
 
 _NOT_IMAGES = {
     ".dcm": "it is DICOM; convert the series to NIfTI first, with dcm2niix for example",
+    ".png": "it is a picture without a world; NIfTI is expected",
     ".jpg": "it is a picture without a world; NIfTI is expected",
     ".npy": "it is a bare array without a world; NIfTI is expected",
     ".npz": "it holds bare arrays without a world; NIfTI is expected",
@@ -43,11 +43,11 @@ _NOT_IMAGES = {
 
 
 def read_image(path: Path) -> nib.Nifti1Image:
-    """Open an image file as a 3-D image; further axes of length 1 are dropped, and a single slice gets a third axis.
+    """Open an image file as a 3-D image; trailing axes of length 1 are dropped.
 
-    NIfTI and whatever else nibabel reads, MINC, MetaImage, NRRD, and PNG in grey levels. World coordinates are RAS+ in
-    mm whatever the format; NIfTI files whose header counts in metres or micrometres are brought to mm. Of uncompressed
-    files, voxels are read on demand; compressed ones are unpacked here, to their end, so that their checksum is tested.
+    NIfTI and whatever else nibabel reads, MINC, MetaImage and NRRD. World coordinates are RAS+ in mm whatever the
+    format; NIfTI files whose header counts in metres or micrometres are brought to mm. Of uncompressed files, voxels
+    are read on demand; compressed ones are unpacked here, to their end, so that their checksum is tested.
 
     Raises
     ------
@@ -67,9 +67,7 @@ def read_image(path: Path) -> nib.Nifti1Image:
     shape = image.shape
     if len(shape) > 3 and all(n == 1 for n in shape[3:]):
         image = nib.funcs.squeeze_image(image) if len(shape) == 4 else image.slicer[..., *([0] * (len(shape) - 3))]
-    if len(image.shape) == 2:
-        image = type(image)(np.asarray(image.dataobj)[..., None], image.affine, image.header)
-    if len(image.shape) != 3 or min(image.shape[:2]) < 2:
+    if len(image.shape) != 3 or min(image.shape) < 2:
         raise UserError(f"{path}: expected a 3-D volume, got shape {shape}")
     image, unit = _in_mm(image)
     if not np.isfinite(image.affine).all() or abs(np.linalg.det(image.affine[:3, :3])) < 1e-9:
@@ -88,8 +86,6 @@ def _open(path: Path) -> nib.Nifti1Image:
         return _open_with_sitk(path)
     if name.endswith(MINC):
         return _open_minc(path)
-    if name.endswith(PNG):
-        return _open_picture(path)
     with _ImageNotes(path):
         if not name.endswith((".gz", ".mgz")):
             return cast(nib.Nifti1Image, nib.load(path))
@@ -171,21 +167,6 @@ def _open_minc(path: Path) -> nib.Nifti1Image:
         raise UserError(f"{path}: is MINC2, which needs the package h5py (pip install h5py), or convert it to NIfTI")
     image = cast(nib.Nifti1Image, nib.load(path))
     return nib.Nifti1Image(image.dataobj, image.affine)
-
-
-def _open_picture(path: Path) -> nib.Nifti1Image:
-    """Read a picture in grey levels as one slice, seen from its front, with pixels of 1 mm."""
-    from PIL import Image  # few studies are made of pictures
-
-    with Image.open(path) as picture:
-        pixels = np.asarray(picture)
-    if pixels.ndim == 3 and (pixels[..., :3] == pixels[..., :1]).all():
-        pixels = pixels[..., 0]  # grey levels, written as colours
-    if pixels.ndim != 2:
-        raise UserError(f"{path}: is a picture in colours; grey levels are expected")
-    pixels = pixels.astype(np.uint8) if pixels.dtype == bool else pixels
-    # rows are counted downwards
-    return nib.Nifti1Image(np.ascontiguousarray(pixels.T[..., None]), np.diag([1.0, -1.0, 1.0, 1.0]))
 
 
 def _open_with_sitk(path: Path) -> nib.Nifti1Image:

@@ -137,7 +137,7 @@ BAD: dict[str, tuple[Damage, str]] = {
     "packed text": (content(IMAGE, gzip.compress(b"no image" * 99)), PLACE + "not a readable image .the file may be"),
     "compressed without .gz": (renamed(".nii"), "other.nii: .*it is compressed but does not end in .gz"),
     "DICOM": (renamed(".dcm", b"\0" * 128 + b"DICM"), "other.dcm: .*it is DICOM; convert the series"),
-    "picture": (renamed(".png", b"\x89PNG"), "other.png: .*the file may be damaged"),
+    "picture": (renamed(".png", b"\x89PNG"), "other.png: .*it is a picture without a world"),
     "arrays": (renamed(".npz", b"PK"), "other.npz: .*it holds bare arrays without a world"),
     "damaged NRRD": (renamed(".nrrd", b"NRRD0004\n"), "other.nrrd: not a readable image"),
     "cut off": (
@@ -153,10 +153,7 @@ BAD: dict[str, tuple[Damage, str]] = {
         voxels(IMAGE, lambda v: np.stack([v, v], -1)),
         PLACE + "expected a 3-D volume, got shape .20, 22, 18, 2",
     ),
-    "one slice": (
-        voxels(IMAGE, lambda v: v[:, :, :1]),
-        "cohort anatomy, case anatomy1: .*: shape .* differs from that of .*, .20, 22, 1",
-    ),
+    "one slice": (voxels(IMAGE, lambda v: v[:, :, :1]), PLACE + "expected a 3-D volume, got shape .20, 22, 1"),
     "constant image": (voxels(IMAGE, lambda v: v * 0 + 7), PLACE + "the image is constant"),
     "unreadable": (hidden, PLACE + "cannot be read .permission denied"),
     # geometry

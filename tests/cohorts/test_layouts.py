@@ -5,10 +5,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
+import numpy as np
 import pytest
+from PIL import Image
 
 from multiseg_core.cohorts.loading import LAYOUTS, Cohort, load_cohorts
 from multiseg_core.params import CohortParams
+from multiseg_core.preprocessing.image_files import read_image, read_volume
 from multiseg_core.utils.errors import UserError
 
 LABELS = ("csf", "gm", "wm", "wmh", "oedema", "tumour")
@@ -244,17 +248,49 @@ def test_acdc(tmp_path: Path, top: str) -> None:
     assert cohort.notes == (f"cohort c: ACDC (MICCAI 2017) has 200 cases, {tmp_path / 'data' / top} holds 4",)
 
 
+def picture(path: Path, pixels: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+
+
 def test_a_folder_of_slices(tmp_path: Path) -> None:
-    made = ["images/heart3_9.png", "masks/heart3_9.png", "images/heart3_10.png", "masks/heart3_10_mask.png"]
-    touch(tmp_path / "data", [*made, "images/a_s1.nii.gz", "masks/a_s1.nii.gz", "images/0007.png", "masks/0007.png"])
-    codes: dict[Any, Any] = {1: "wmh"}
-    cohort = load(tmp_path, "slices", codes=codes)
-    assert names(cohort) == ["0007", "a_s1", "heart3_9", "heart3_10"] and not cohort.problems and not cohort.notes
-    assert [case.subject for case in cohort.cases] == ["0007", "a", "heart3", "heart3"]
-    found = {"image": "images/heart3_10.png", "labels": "masks/heart3_10_mask.png"}
-    assert files(cohort, 3, tmp_path) == found
-    (tmp_path / "data/masks/a_s1.nii.gz").unlink()
-    assert "no file for labels (looked for masks/a_s1.png" in load(tmp_path, "slices", codes=codes).problems["a_s1"][0]
+    """Slices in natural order become a volume; pictures count rows downwards, and have pixels of 1 mm."""
+    data, pixels = tmp_path / "data", np.arange(12, dtype=np.uint8).reshape(3, 4)
+    for n in (9, 10):
+        picture(data / f"images/heart3_{n}.png", pixels + n)
+        picture(data / f"masks/heart3_{n}_mask.png", np.stack([pixels // 6] * 3, -1))  # grey levels as colours
+        for kind, volume in (("images", pixels), ("masks", pixels // 6)):
+            nib.save(nib.Nifti1Image(volume, np.diag([2.0, 3, 5, 1])), data / kind / f"a_s{n}.nii.gz")
+    cohort = load(tmp_path, "slices", codes={1: "wmh"})
+    assert names(cohort) == ["a", "heart3"] and cohort.modalities == ("image",)
+    assert not cohort.problems and not cohort.notes and [case.subject for case in cohort.cases] == ["a", "heart3"]
+    image = read_image(cohort.cases[1].images["image"])
+    assert image.shape == (4, 3, 2) and np.abs(image.affine).tolist() == np.eye(4).tolist()
+    assert np.array_equal(read_volume(Path(), image), np.stack([pixels.T + 9, pixels.T + 10], -1))
+    assert image.affine[1, 1] == -1
+    assert np.array_equal(read_volume(cohort.cases[1].files["labels"])[..., 0], pixels.T // 6)
+    assert read_image(cohort.cases[0].images["image"]).affine.tolist() == np.diag([2.0, 3, 5, 1]).tolist()
+    before = cohort.cases[1].images["image"].stat().st_mtime_ns
+    assert load(tmp_path, "slices", codes={1: "wmh"}).cases[1].images["image"].stat().st_mtime_ns == before
+
+
+def test_slices_that_do_not_fit(tmp_path: Path) -> None:
+    data, pixels = tmp_path / "data", np.zeros((3, 4), np.uint8)
+    for kind in ("images", "masks"):
+        for n in (1, 2):
+            picture(data / kind / f"h_{n}.png", pixels)
+    (data / "masks/h_2.png").unlink()
+    cohort = load(tmp_path, "slices", codes={1: "wmh"})
+    assert "no file for labels (looked for masks/h_2.png" in cohort.problems["h_2"][0]
+    picture(data / "masks/h_2.png", pixels.T)
+    assert "masks/h_2.png: shape (3, 4) differs from that of h_1.png, (4, 3)" in refusal(tmp_path, "slices")
+    picture(data / "masks/h_2.png", np.stack([pixels, pixels, pixels + 1], -1))
+    assert "masks/h_2.png: is a picture in colours; grey" in refusal(tmp_path, "slices")
+    (data / "masks/h_2.png").write_text("no picture")
+    assert "masks/h_2.png: not a readable slice" in refusal(tmp_path, "slices")
+    for kind in ("images", "masks"):
+        (data / kind / "h_2.png").unlink()
+    assert refusal(tmp_path, "slices").startswith("cohorts.c: subject h has one slice; call")
 
 
 def test_tumorsim_as_the_params_file_says(tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK
-from PIL import Image
 from scipy.io import netcdf_file
 
 from multiseg_core.labels import CodeMap
@@ -86,24 +85,6 @@ def test_metaimage(tmp_path: Path, suffix: str, dtype: type) -> None:
     # LPS: x = 5 + 2 j, y = 6 - i, z = 7 + 3 k; RAS: the first two change sign
     assert image.affine.tolist() == [[0, -2, 0, -5], [1, 0, 0, -6], [0, 0, 3, 7], [0, 0, 0, 1]]
     assert np.array_equal(read_volume(path, image), CODES.T)
-
-
-def test_slices(tmp_path: Path) -> None:
-    """A picture counts rows downwards and has pixels of 1 mm; NIfTI has a world of its own, also of two axes."""
-    pixels = np.arange(12, dtype=np.uint8).reshape(3, 4)
-    Image.fromarray(pixels).save(tmp_path / "grey.png")
-    Image.fromarray(np.stack([pixels] * 3, -1)).save(tmp_path / "written_as_colours.png")
-    for name in ("grey.png", "written_as_colours.png"):
-        image = read_image(tmp_path / name)
-        assert image.shape == (4, 3, 1) and image.affine.tolist() == np.diag([1.0, -1, 1, 1]).tolist()
-        assert np.array_equal(read_volume(tmp_path / name, image)[..., 0], pixels.T)
-    Image.fromarray(np.stack([pixels, pixels, pixels + 1], -1)).save(tmp_path / "colours.png")
-    with pytest.raises(UserError, match="colours.png: is a picture in colours; grey levels are expected"):
-        read_image(tmp_path / "colours.png")
-    nib.save(nib.Nifti1Image(pixels, np.diag([2.0, 3, 5, 1])), tmp_path / "flat.nii.gz")
-    flat = read_image(tmp_path / "flat.nii.gz")
-    assert flat.shape == (3, 4, 1) and np.array_equal(read_volume(tmp_path / "flat.nii.gz", flat)[..., 0], pixels)
-    assert flat.affine.tolist() == np.diag([2.0, 3, 5, 1]).tolist()
 
 
 def test_unreadable_files(tmp_path: Path) -> None:

@@ -68,6 +68,8 @@ class Layout:
         Take the variant that finds cases instead of the default.
     labels_on_own_grid
         See `Case`.
+    of_slices
+        Its cases are slices, which are put together by subject, see `cohorts.slices`.
     guess
         What nobody has verified, in a few words; `multiseg check` warns unless the params file states `codes`.
     """
@@ -81,6 +83,7 @@ class Layout:
     suffixes: tuple[str, ...] = NIFTI
     detect: bool = False
     labels_on_own_grid: bool = False
+    of_slices: bool = False
     guess: str = ""
 
     @property
