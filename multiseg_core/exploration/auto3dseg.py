@@ -52,7 +52,8 @@ def analyse(listed: Mapping[str, Any], folder: Path) -> pd.DataFrame:
     Returns
     -------
     pd.DataFrame
-        Index label code. ``share``, of all voxels (%); ``mean`` and ``sd`` of the first image in it.
+        Index label code. ``share`` (%) of the voxels of the box around what is above 0 in the image, a mean over
+        cases; ``mean`` and ``sd`` of the first image in it.
     """
     from monai.apps.auto3dseg import DataAnalyzer  # slow to import
 
@@ -63,7 +64,10 @@ def analyse(listed: Mapping[str, Any], folder: Path) -> pd.DataFrame:
     stats = analyser.get_all_case_stats()["stats_summary"]["label_stats"]
     codes: Sequence[int] = stats["labels"]
     found = [
-        (100 * of["pixel_percentage"], *(_first(of["image_intensity"][what]) for what in ("mean", "stdev")))
+        (
+            100 * of["foreground_percentage"]["mean"],
+            *(_first(of["image_intensity"][what]) for what in ("mean", "stdev")),
+        )
         for of in stats["label"]
     ]
     return pd.DataFrame(found, index=pd.Index(codes, name="code"), columns=["share", "mean", "sd"])

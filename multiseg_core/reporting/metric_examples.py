@@ -40,8 +40,8 @@ def measured(truth: np.ndarray, prediction: np.ndarray) -> dict[str, float]:
 
     ``TP, FP, FN, TN`` pixels; ``sensitivity`` TP / (TP + FN), ``specificity`` TN / (TN + FP), ``precision``
     TP / (TP + FP), ``Dice`` 2 TP / (2 TP + FP + FN), ``IoU`` TP / (TP + FP + FN); ``HD``, the largest distance (mm)
-    from a mask to the other; ``HD95``, see `metrics.surface_distances`; ``Dice with background``, the mean of the Dice of the
-    mask and of all that is not in it.
+    from a mask to the other; ``HD95``, see `metrics.surface_distances`; ``Dice with background``, the mean of the Dice
+    of the mask and of all that is not in it.
     """
     tp, fp, fn, tn = (int((a & b).sum()) for a in (prediction, ~prediction) for b in (truth, ~truth))  # in this order
     found = label_metrics(
