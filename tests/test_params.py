@@ -174,6 +174,13 @@ def test_paths_are_relative_to_the_file_that_says_them(tmp_path: Path) -> None:
     assert params_files(tmp_path / "p.yaml") == [tmp_path / "p.yaml", tmp_path / "there" / "base.yaml"]
 
 
+def test_merge_keys(tmp_path: Path) -> None:
+    models = "models: {a: {training: &short {steps: 5, batch_size: 2}}, b: {training: {<<: *short, steps: 6}}}\n"
+    assert load(tmp_path, MINIMAL + models).models["b"].training == {"batch_size": 2, "steps": 6}
+    with pytest.raises(UserError, match="key 'steps' appears twice"):
+        load(tmp_path, MINIMAL + models.replace("steps: 6", "steps: 6, steps: 7"))
+
+
 def of_several(tmp_path: Path, own: str, **files: str):
     for name, text in files.items():
         (tmp_path / f"{name}.yaml").write_text(text)

@@ -1,8 +1,9 @@
 """What a companion study found, as rules that are fixed before a run, and whether it holds in a study.
 
 A claim compares models, or a model with a number, in one scenario. The unit is the replicate, as in the ledger of the
-thesis (`findings`): *holds* if every comparison passes, *does not hold* if some fails, else *inconclusive*, after a
-correction for the number of claims of the companion (Holm). Fewer than three replicates are never conclusive.
+thesis (`findings`): *holds* if every comparison passes at 2.5 %, *does not hold* if some fails, corrected for their
+number, else *inconclusive*. Each claim is a question of its own, named before: between them nothing is corrected. Fewer
+than three replicates are never conclusive.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from importlib import resources
 import numpy as np
 import pandas as pd
 
-from ..statistics.model_comparison import holm
 from ..statistics.replicates import Estimate, in_every, replicate_means, verdict
 from ..study import finished_runs
 from ..study.study import Study
@@ -87,23 +87,20 @@ def judge(study: Study, claims: Sequence[Claim]) -> pd.DataFrame:
             estimates.append(Estimate.of(values, c.threshold))
             parts.append((first if second is None else f"{first} - {second}", estimates[-1], len(values)))
         whole = in_every(estimates)
-        rows.append(_row(c, "+".join(labels), EVERY, whole, min(n for *_, n in parts), ""))
+        rows.append(_row(c, "+".join(labels), EVERY, whole, min(n for *_, n in parts)))
         if len(parts) > 1:
-            rows += [_row(c, name, c.scenario, e, n, EXPLORATORY) for name, e, n in parts]
-    table = pd.DataFrame(rows, columns=[*COLUMNS, "claim", "measure", "replicates", "p_above", "p_below"])
-    judged = table["verdict"] == ""
-    above, below = (holm(table.loc[judged, p].to_numpy(dtype=float)) for p in ("p_above", "p_below"))
-    table.loc[judged, "verdict"] = [verdict(a, b) for a, b in zip(above, below, strict=True)]
-    return table.drop(columns=["p_above", "p_below"])
+            rows += [_row(c, name, c.scenario, e, n) for name, e, n in parts]
+    return pd.DataFrame(rows, columns=[*COLUMNS, "claim", "measure", "replicates"])
 
 
-def _row(c: Claim, endpoint: str, scenario: str, e: Estimate, n: int, judged: str) -> dict[str, object]:
+def _row(c: Claim, endpoint: str, scenario: str, e: Estimate, n: int) -> dict[str, object]:
+    is_whole = scenario == EVERY
     is_difference = all(second is not None for _, second in c.pairs)
     return {
         "finding": c.number, "endpoint": endpoint, "scenario": scenario,
-        "thesis": c.published if scenario == EVERY else np.nan, "ours": e.mean, "low": e.low, "high": e.high,
-        "margin": abs(c.threshold) if is_difference else np.nan, "verdict": judged, "claim": c.claim,
-        "measure": c.measure, "replicates": n, "p_above": e.p_above, "p_below": e.p_below,
+        "thesis": c.published if is_whole else np.nan, "ours": e.mean, "low": e.low, "high": e.high,
+        "margin": abs(c.threshold) if is_difference else np.nan, "claim": c.claim, "measure": c.measure,
+        "verdict": verdict(e.p_above, e.p_below) if is_whole else EXPLORATORY, "replicates": n,
     }  # fmt: skip
 
 
