@@ -5,7 +5,11 @@ Auto3DSeg looks at the files as they lie on disk, before any preprocessing, and 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,10 +62,9 @@ def analyse(listed: Mapping[str, Any], folder: Path) -> pd.DataFrame:
     from monai.apps.auto3dseg import DataAnalyzer  # slow to import
 
     write_json(folder / "datalist.json", dict(listed))
-    analyser = DataAnalyzer(
-        str(folder / "datalist.json"), "", output_path=str(folder / "datastats.yaml"), device="cpu", worker=0
-    )
-    stats = analyser.get_all_case_stats()["stats_summary"]["label_stats"]
+    where = {"datalist": str(folder / "datalist.json"), "output_path": str(folder / "datastats.yaml")}
+    with _quiet():
+        stats = DataAnalyzer(**where, device="cpu", worker=0).get_all_case_stats()["stats_summary"]["label_stats"]
     codes: Sequence[int] = stats["labels"]
     found = [
         (
@@ -96,6 +99,18 @@ def auto_runner(listed: Mapping[str, Any], folder: Path, templates: Path | None)
     write_json(folder / "datalist.json", dict(listed))
     task = {"modality": "CT", "datalist": str(folder / "datalist.json"), "dataroot": ""}
     return AutoRunner(work_dir=str(folder), input=task, templates_path_or_url=str(templates))
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep MONAI's progress, messages and warnings of outdated arguments to itself."""
+    with contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        logging.disable(logging.INFO)
+        try:
+            yield
+        finally:
+            logging.disable(logging.NOTSET)
 
 
 def _first(of_channels: Any) -> float:

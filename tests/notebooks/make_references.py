@@ -18,6 +18,8 @@ PARAMETERS: dict[str, dict[str, str]] = {
     "04_statistical_comparison": {},
     "05_beyond_the_thesis": {},
     "06_dropout_and_phases": COMPANION,
+    "07_losses_and_dimensions": COMPANION,
+    "08_transformers_and_pretraining": COMPANION,
     "09_separable_convolutions": COMPANION,
     "scenario": {"scenario": "anatomy_wmh"},
 }
