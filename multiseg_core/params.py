@@ -114,8 +114,8 @@ class CohortParams:
     labels becomes several, such as ``heart.atrium`` and ``heart.ventricle``; a scenario may name it or its parts."""
     codes: dict[Int | Literal["other"], CodeValue] | None = None
     """table: native code -> label, list of labels, ``background`` or ``ignore``; ``other`` stands for all codes that
-    are not named; none for a cohort without labels, from which only ``pseudo`` targets learn. Others: in place of their
-    own."""
+    are not named; none for a cohort without labels, from which only ``pseudo`` targets and pretrainings learn. Others:
+    in place of their own."""
     absent: list[Text] | None = None
     """table: labels that the subjects are known not to have; none by default. Layouts: in place of their own."""
     complete_codes: dict[Int | Literal["other"], CodeValue] | None = None

@@ -55,7 +55,8 @@ def scenario_table(study: Study, scenario: str) -> pd.DataFrame:
     """Return what a scenario trains and tests on, one fact a row."""
     s = study.scenario(scenario)
     training = [
-        f"{c.name} ({len(train)} training, {len(validation)} validation cases): {', '.join(c.code_map.annotates)}"
+        f"{c.name} ({len(train)} training, {len(validation)} validation cases): "
+        + (", ".join(c.code_map.annotates) or "no labels")
         for c in s.train
         for train, validation in [s.split(c.name)]
     ]
