@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from multiseg_core.networks import EncoderDecoder, UNet, build_network, count_parameters
+from multiseg_core.study.network_shapes import shapes_only
 from multiseg_core.tiling import fold_normalisation
 from multiseg_core.utils.errors import UserError
 from multiseg_core.wrappers import SliceWise, Windowed, divisors, wrappers_of
@@ -271,3 +272,13 @@ def test_weight_gradients_in_bf16_where_torch_is_wrong(spec: dict, size: tuple[i
     y.float().backward(upstream)
     expected = torch.nn.grad.conv3d_weight(x, conv.weight.shape, upstream, padding=1)
     assert (conv.weight.grad - expected).norm() < 0.01 * expected.norm()
+
+
+def test_networks_that_compute_while_they_are_built_have_shapes_too() -> None:
+    """SwinUNETR asks a tensor for its value in its constructor, which torch's meta device cannot answer."""
+    spec = {"name": "monai.SwinUNETR", "feature_size": 12, "depths": [1, 1, 1, 1], "num_heads": [1, 2, 4, 8],
+            "window_size": 4, "norm_name": ["group", {"num_groups": 4}]}  # fmt: skip
+    network = shapes_only(spec, 1)
+    assert network(torch.empty(1, 1, 32, 32, 32, device="meta")).shape == (1, 2, 32, 32, 32)
+    with pytest.raises(UserError, match="^network: "):
+        shapes_only({**spec, "feature_size": 7}, 1)
