@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from .models import Loss, Model, Sampling
+from .models import Loss, Model, Pretraining, Sampling
 from .params import CohortParams, InferenceParams, Params, PreprocessingParams, ScenarioParams, TrainingParams, joined
 from .utils.errors import UserError, one_line, suggest
 from .utils.files import PACKAGE, located, weights_file
@@ -194,6 +194,7 @@ class _UniqueKeyLoader(yaml.SafeLoader):
 _SECTIONS: Mapping[str, Any] = {
     "cohorts": CohortParams, "scenarios": ScenarioParams, "models": Model, "preprocessing": PreprocessingParams,
     "training": TrainingParams, "inference": InferenceParams, "loss": Loss, "sampling": Sampling,
+    "pretraining": Pretraining,
 }  # fmt: skip
 _KINDS: Mapping[str, str] = {
     "int": "a whole number", "float": "a number", "string": "a text", "bool": "true or false", "list": "a list",

@@ -37,15 +37,17 @@ class VNet(nn.Module):
             raise UserError(f"network: vnet's base_filters must be a multiple of the {in_channels} modalities, got {n}")
         self.size_divisor = 16
         act = ("elu", {"inplace": True})
-        p, both = dropout, (dropout, dropout)
+        p = dropout
+        ups: tuple[tuple[int, int, int, tuple[float | None, float]], ...] = (
+            (16, 16, 2, (p, p)), (16, 8, 2, (p, p)), (8, 4, 1, (None, p)), (4, 2, 1, (None, p)),
+        )  # fmt: skip
         self.first = vnet.InputTransition(3, in_channels, n, act)
         self.down = nn.ModuleList(
             vnet.DownTransition(3, n * 2**i, k, act, dropout_prob=p if i > 1 else None)
             for i, k in enumerate((1, 2, 3, 2))
         )
         self.up = nn.ModuleList(
-            vnet.UpTransition(3, a * n, b * n, k, act, dropout_prob=both if k == 2 else (None, p))  # type: ignore[arg-type]
-            for a, b, k in ((16, 16, 2), (16, 8, 2), (8, 4, 1), (4, 2, 1))
+            vnet.UpTransition(3, a * n, b * n, k, act, dropout_prob=rates) for a, b, k, rates in ups
         )
         self.head = vnet.OutputTransition(3, 2 * n, out_channels, act)
 

@@ -7,7 +7,7 @@ thousand, and several organs of unlike size in one image. Signals are Hounsfield
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -145,7 +145,8 @@ def make(preset: Abdomen, name: str, index: int, spacing_mm: tuple[float, float,
     bowel = np.clip(1.5 * smooth_noise(rng, shape, 14.0, spacing_mm) - 0.6, 0, 1)
     inside = amount(np.zeros(3), np.array([125.0, 78.0, _TUBE])) * (world[1] > -30)
     signal = _mixed(signal, bowel * inside, 30 + 25 * smooth_noise(rng, shape, 10.0, spacing_mm))
-    filled, places = {}, {}
+    filled: dict[str, FloatArray] = {}
+    places: dict[str, tuple[FloatArray, FloatArray]] = {}
     for organ, look in ORGANS.items():
         centre = np.array(look.centre_mm) + rng.normal(0, 4, 3)
         radii = np.array(look.radii_mm) * np.exp(rng.normal(0, 0.08, 3))
@@ -192,14 +193,13 @@ def _with_lesions(
     signal: FloatArray,
     filled: dict[str, FloatArray],
     places: Mapping[str, tuple[FloatArray, FloatArray]],
-    amount: object,
+    amount: Callable[[FloatArray, FloatArray], FloatArray],
     spacing_mm: tuple[float, float, float],
 ) -> FloatArray:
     """Paint a tumour that grows out of a kidney, and in half of the subjects one cyst or two; add both to `filled`.
 
     Radii are log-normal: of tumours about 16 mm (17 ml), of cysts about 8 mm (2 ml).
     """
-    assert callable(amount)
     shape = signal.shape
     kidneys = ["right_kidney", "left_kidney"]
 
