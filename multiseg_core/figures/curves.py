@@ -36,7 +36,7 @@ def setting_curves(
     Parameters
     ----------
     table
-        ``panel, series, model, x, mean, low, high``; intervals may be NaN. A curve has the colour of a model in its middle.
+        ``panel, series, model, x, mean, low, high``; intervals may be NaN. A curve has the colour of its middle model.
     setting
         What x is, for the axis.
     lines
