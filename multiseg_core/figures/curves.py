@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from .kinds import figure_kind
+from .spanish import say
 from .style import model_styles
 
 _MARKERS = "osDv^P"
@@ -71,6 +72,6 @@ def setting_curves(
             axes.xaxis.set_minor_locator(NullLocator())
         axes.set_title(panel, fontsize=11)
         axes.set_xlabel(setting)
-    grid[0, 0].set_ylabel("Dice")
+    grid[0, 0].set_ylabel(say("Dice"))
     grid[0, 0].legend(frameon=False, fontsize=9.5)
     return figure
