@@ -153,8 +153,10 @@ class UNet(nn.Module):
 class EncoderDecoder(nn.Module):
     """A small plain encoder and decoder without skip connections, with dropout after each pooling (Penedo, CNN1).
 
-    Per level down a 3-wide convolution, ReLU, max-pooling by 2 and dropout, filters doubled per level; at the bottom a
+    Per level down a 3-wide convolution, max-pooling by 2 and dropout, filters doubled per level; at the bottom a
     convolution; per level up an upsampling by 2 (nearest neighbour) and a convolution; a final convolution of width 1.
+    Batch normalisation and ReLU follow each 3-wide convolution; the source does not say whether it has the former,
+    without which a Dice loss hardly gets going.
 
     Parameters
     ----------
@@ -192,10 +194,11 @@ class EncoderDecoder(nn.Module):
         if spatial_dims not in (2, 3):
             raise UserError(f"network: encoder_decoder's spatial_dims must be 2 or 3, got {spatial_dims}")
         conv, pool = (nn.Conv3d, nn.MaxPool3d) if spatial_dims == 3 else (nn.Conv2d, nn.MaxPool2d)
+        norm = nn.BatchNorm3d if spatial_dims == 3 else nn.BatchNorm2d
         filters = [base_filters * 2**level for level in range(levels)]
 
         def block(n_in: int, n_out: int) -> nn.Sequential:
-            return nn.Sequential(conv(n_in, n_out, 3, padding=1), nn.ReLU(inplace=True))
+            return nn.Sequential(conv(n_in, n_out, 3, padding=1, bias=False), norm(n_out), nn.ReLU(inplace=True))
 
         self.size_divisor = 2 ** (levels - 1)
         self.down = nn.ModuleList(map(block, [in_channels, *filters[:-2]], filters[:-1]))

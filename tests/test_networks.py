@@ -91,7 +91,7 @@ def test_plain_encoder_and_decoder() -> None:
     """No skips: what the first level saw but pooling dropped is gone. Dropout after each pooling, in training only."""
     network = EncoderDecoder(2, 3, base_filters=2, levels=3, dropout=0.5, spatial_dims=2)
     weights = 9 * (2 * 2 + 2 * 4 + 4 * 8 + 8 * 4 + 4 * 2)
-    assert count_parameters(network) == weights + (2 + 4 + 8 + 4 + 2) + (2 * 3 + 3)
+    assert count_parameters(network) == weights + 2 * (2 + 4 + 8 + 4 + 2) + (2 * 3 + 3)
     x = torch.rand(1, 2, 8, 12)
     assert network(x).shape == (1, 3, 8, 12) and network.size_divisor == 4
     assert not torch.equal(network(x), network(x)) and torch.equal(network.eval()(x), network(x))

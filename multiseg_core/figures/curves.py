@@ -8,11 +8,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter, ScalarFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from .kinds import figure_kind
+from .spanish import say
+from .style import model_styles
 
-_COLOURS = ("#005A9C", "#C4470C", "#00876A", "#9E5BB5", "#B08900", "#3A3A3A")
 _MARKERS = "osDv^P"
 
 
@@ -36,7 +37,7 @@ def setting_curves(
     Parameters
     ----------
     table
-        ``panel, series, x, mean, low, high``; intervals may be NaN.
+        ``panel, series, model, x, mean, low, high``; intervals may be NaN. A curve has the colour of its middle model.
     setting
         What x is, for the axis.
     lines
@@ -46,6 +47,9 @@ def setting_curves(
     """
     panels = list(dict.fromkeys(table["panel"]))
     names = list(dict.fromkeys(table["series"]))
+    middle = {name: part["model"].iloc[len(part) // 2] for name, part in table.groupby("series", sort=False)}
+    styles = model_styles(list(middle.values()))
+    colours = {name: styles[model].colour for name, model in middle.items()}
     figure, grid = plt.subplots(
         1, len(panels), figsize=(1.8 + 4.6 * len(panels), 3.9), squeeze=False, sharex=True, layout="constrained"
     )
@@ -54,7 +58,7 @@ def setting_curves(
             part = table[(table["panel"] == panel) & (table["series"] == name)].sort_values("x")
             around = np.abs(part[["low", "high"]].sub(part["mean"], axis=0).to_numpy().T)
             axes.errorbar(
-                part["x"], part["mean"], np.nan_to_num(around), color=_COLOURS[k % 6], marker=_MARKERS[k % 6], ms=6,
+                part["x"], part["mean"], np.nan_to_num(around), color=colours[name], marker=_MARKERS[k % 6], ms=6,
                 mec="0.2", mew=0.5, capsize=3, lw=1.8, label=name.replace("\n", " "),
             )  # fmt: skip
         for text, height in (lines or {}).items():
@@ -63,11 +67,11 @@ def setting_curves(
                           ha="right", fontsize=8.5, color="0.35")  # fmt: skip
         if log:
             axes.set_xscale("log")
-            axes.set_xticks(sorted(set(table["x"])))
-            axes.xaxis.set_major_formatter(ScalarFormatter())
-            axes.xaxis.set_minor_formatter(NullFormatter())
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+            axes.xaxis.set_minor_locator(NullLocator())
         axes.set_title(panel, fontsize=11)
         axes.set_xlabel(setting)
-    grid[0, 0].set_ylabel("Dice")
+    grid[0, 0].set_ylabel(say("Dice"))
     grid[0, 0].legend(frameon=False, fontsize=9.5)
     return figure

@@ -134,4 +134,6 @@ def curves(
     ]
     table = pd.concat(parts) if parts else pd.DataFrame(columns=["panel", "replicates", "mean", "low", "high"])
     table = table.assign(x=x.reindex(table.index), series=series.reindex(table.index)).dropna(subset=["x", "series"])
-    return table.reset_index().sort_values(["panel", "series", "x"], kind="stable").reset_index(drop=True)
+    order = {panel: n for n, panel in enumerate(panels)}
+    table = table.reset_index().sort_values(["series", "x"], kind="stable")
+    return table.sort_values("panel", key=lambda names: names.map(order), kind="stable").reset_index(drop=True)
