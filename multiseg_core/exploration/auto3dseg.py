@@ -59,12 +59,13 @@ def analyse(listed: Mapping[str, Any], folder: Path) -> pd.DataFrame:
         Index label code. ``share`` (%) of the voxels of the box around what is above 0 in the image, a mean over
         cases; ``mean`` and ``sd`` of the first image in it.
     """
-    from monai.apps.auto3dseg import DataAnalyzer  # slow to import
+    from monai.apps.auto3dseg.data_analyzer import DataAnalyzer  # slow to import
 
     write_json(folder / "datalist.json", dict(listed))
-    where = {"datalist": str(folder / "datalist.json"), "output_path": str(folder / "datastats.yaml")}
+    listing, found_file = str(folder / "datalist.json"), str(folder / "datastats.yaml")
     with _quiet():
-        stats = DataAnalyzer(**where, device="cpu", worker=0).get_all_case_stats()["stats_summary"]["label_stats"]
+        analyser = DataAnalyzer(listing, output_path=found_file, device="cpu", worker=0)
+        stats = analyser.get_all_case_stats()["stats_summary"]["label_stats"]
     codes: Sequence[int] = stats["labels"]
     found = [
         (
@@ -94,7 +95,7 @@ def auto_runner(listed: Mapping[str, Any], folder: Path, templates: Path | None)
     if templates is None or not templates.is_dir():
         where = "no folder was given" if templates is None else f"{templates} is no folder"
         raise UserError(f"AutoRunner needs a local copy of Auto3DSeg's algorithm_templates, and {where}")
-    from monai.apps.auto3dseg import AutoRunner
+    from monai.apps.auto3dseg.auto_runner import AutoRunner
 
     write_json(folder / "datalist.json", dict(listed))
     task = {"modality": "CT", "datalist": str(folder / "datalist.json"), "dataroot": ""}
