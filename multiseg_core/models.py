@@ -50,6 +50,19 @@ class Sampling(_Choices):
     """Label -> how often patches aim at it, compared with the other labels of a case; 1 if it is not named."""
 
 
+class Pretraining(_Choices):
+    """A training without labels that comes first, see `multiseg_core.pretraining`."""
+
+    steps: int = Field(gt=0)
+    """Number of its optimiser steps."""
+    masked: float = Field(default=0.5, gt=0, lt=1)
+    """Part of each patch that is hidden."""
+    cube: int = Field(default=4, gt=0)
+    """Edge of the hidden cubes in voxels."""
+    learning_rate: float | None = Field(default=None, gt=0, strict=False)
+    """In place of the training's."""
+
+
 def _named(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
 
@@ -97,12 +110,16 @@ class Model(_Choices):
     `multiseg_core.wrappers.Conditioned`; with naive targets it learns each task as its own cohorts draw it."""
     initial: str | None = None
     """Weights to start from, relative to the params file: the folder of a finished run with one network, or a file of
-    tensors by name, of any program. Taken where names and shapes agree; of the last layer the classes, and of the first
-    the modalities, that both have."""
+    tensors by name, of any program; or ``package:NAME``, the file that an installed package brings along. Taken where
+    names and shapes agree; of the last layer the classes, and of the first the modalities, that both have."""
     continues: str | None = None
     """Scenario of the same study, or SCENARIO/MODEL, whose network it starts from, in the same replicate and seed: to
     learn one class more, say, with the scenario's ``labels`` naming what it knew before. Of the same model by
     default."""
+    pretraining: Pretraining | None = None
+    """Learn first, without labels, to fill in what is hidden of the images of all its scenario's training cohorts, also
+    those that draw nothing; then start from that. Models that agree in their network, the size and number of their
+    patches and this share one such training."""
     network: dict[str, Any] | None = None
     """Changes to the study's ``network``, for this model only; with a ``name``, another network altogether."""
     training: dict[str, Any] | None = None

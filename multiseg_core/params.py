@@ -114,8 +114,8 @@ class CohortParams:
     labels becomes several, such as ``heart.atrium`` and ``heart.ventricle``; a scenario may name it or its parts."""
     codes: dict[Int | Literal["other"], CodeValue] | None = None
     """table: native code -> label, list of labels, ``background`` or ``ignore``; ``other`` stands for all codes that
-    are not named; none for a cohort without labels, from which only ``pseudo`` targets learn. Others: in place of their
-    own."""
+    are not named; none for a cohort without labels, from which only ``pseudo`` targets and pretrainings learn. Others:
+    in place of their own."""
     absent: list[Text] | None = None
     """table: labels that the subjects are known not to have; none by default. Layouts: in place of their own."""
     complete_codes: dict[Int | Literal["other"], CodeValue] | None = None
@@ -352,9 +352,11 @@ class Params:
         ]
     )
     """The notebooks of the study in their order; ``scenarios`` stands for the notebook of each scenario."""
-    base: Text | None = None
+    base: Text | Some | None = None
     """Another params file, relative to this one, that says all that this one does not. Mappings are joined key by key,
-    but an entry that names another ``source`` or ``name`` begins anew, and null removes a cohort, scenario or model."""
+    but an entry that names another ``source`` or ``name`` begins anew, and null removes a cohort, scenario or model.
+    Or a list of files, to make one study of several: each brings its cohorts, scenarios and models, and of all else,
+    which concerns a whole study, they must say the same, or this file says what holds."""
     figure_language: Literal["en", "es"] = "en"
     """Language of the texts inside figures: ``en``, or ``es`` for the thesis's Spanish."""
     models: dict[

@@ -15,10 +15,10 @@ from typing import Any
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from .models import Loss, Model, Sampling
+from .models import Loss, Model, Pretraining, Sampling
 from .params import CohortParams, InferenceParams, Params, PreprocessingParams, ScenarioParams, TrainingParams, joined
 from .utils.errors import UserError, one_line, suggest
-from .utils.files import located
+from .utils.files import PACKAGE, located, weights_file
 
 # -- reading -------------------------------------------------------------------------------------------------------
 
@@ -35,12 +35,7 @@ def load_params(path: Path) -> Params:
     try:
         params = _validated(Params, raw)
         models = {name: _with_training(params, name, model) for name, model in params.models.items()}
-        models = {
-            name: model.model_copy(update={"initial": str(located(path.parent.absolute(), model.initial))})
-            if model.initial
-            else model
-            for name, model in models.items()
-        }
+        models = {name: _with_initial(name, model, path.parent.absolute()) for name, model in models.items()}
         for name, s in params.scenarios.items():
             for cohort in (*s.train, *s.test):
                 # part of a cohort whose cases draw different labels; `Study` knows which there are
@@ -55,8 +50,11 @@ def load_params(path: Path) -> Params:
 
 def params_files(path: Path) -> list[Path]:
     """Return a readable params file and those that it starts from, nearest first."""
-    base = yaml.safe_load(path.read_text(encoding="utf-8")).get("base")
-    return [path] if base is None else [path, *params_files(located(path.parent, base))]
+    found = {path.resolve(): path}
+    for base in _bases(yaml.safe_load(path.read_text(encoding="utf-8"))):
+        for file in params_files(located(path.parent, base)):
+            found.setdefault(file.resolve(), file)
+    return list(found.values())
 
 
 def json_schema() -> dict[str, Any]:
@@ -85,6 +83,16 @@ def _with_training(params: Params, name: str, model: Model) -> Model:
     return model.model_copy(update={"training": {key: getattr(own, key) for key in model.training}})
 
 
+def _with_initial(name: str, model: Model, folder: Path) -> Model:
+    """Return a model that says where its initial weights lie, whatever the place of the program."""
+    if not model.initial:
+        return model
+    try:
+        return model.model_copy(update={"initial": str(weights_file(folder, model.initial))})
+    except UserError as error:
+        raise UserError(f"models.{name}.initial: {error}") from None
+
+
 def _read(path: Path, above: tuple[Path, ...]) -> Any:
     """Read a params file and those that it starts from; `above` are those that start from it."""
     try:
@@ -101,16 +109,52 @@ def _read(path: Path, above: tuple[Path, ...]) -> Any:
         raise UserError(f"{path}:{line} not valid YAML ({problem})") from None
     if above and isinstance(raw, dict):
         _keep_paths(raw, path.parent)
-    if not isinstance(raw, dict) or not isinstance(raw.get("base"), str):
+    whole: Any = None
+    for name in _bases(raw):
+        base = located(path.parent, name)
+        if base.resolve() in [file.resolve() for file in (*above, path)]:
+            raise UserError(f"{path}: base: '{name}' starts from this file")
+        read = _read(base, (*above, path))
+        if whole is not None and (key := _disputed(whole, read, raw)):
+            raise UserError(f"{path}: base: {name} and those before it differ in {key}; say here what holds")
+        whole = read if whole is None else joined(whole, read)
+    if whole is None:
         return raw
-    base = located(path.parent, raw["base"])
-    if base.resolve() in [file.resolve() for file in (*above, path)]:
-        raise UserError(f"{path}: base: '{raw['base']}' starts from this file")
-    whole = joined(_read(base, (*above, path)), raw)
-    for section in ("cohorts", "scenarios", "models"):
+    whole = joined(whole, raw)
+    for section in _NAMED:
         if isinstance(entries := whole.get(section), dict):
             whole[section] = {name: entry for name, entry in entries.items() if entry is not None}
     return whole
+
+
+_NAMED = ("cohorts", "scenarios", "models")
+"""Sections of entries with names. All else concerns a whole study."""
+
+
+def _bases(raw: Any) -> list[str]:
+    """Return what stands under ``base``, if it is a file or a list of files."""
+    given = raw.get("base") if isinstance(raw, dict) else None
+    listed = [given] if isinstance(given, str) else given
+    return listed if isinstance(listed, list) and all(isinstance(name, str) for name in listed) else []
+
+
+def _disputed(one: Any, other: Any, own: Any, place: tuple[str, ...] = ()) -> str | None:
+    """Return the first key of which two bases say different things, and the file that joins them nothing.
+
+    What concerns a whole study must stand in both, or one would lend it to the other, whose numbers would change; of
+    cohorts, scenarios and models each may have its own.
+    """
+    if not (isinstance(one, Mapping) and isinstance(other, Mapping)):
+        return None if one == other else ".".join(place)
+    for key in dict.fromkeys([*one, *other]):
+        said = own.get(key) if isinstance(own, Mapping) else None
+        settled = isinstance(own, Mapping) and key in own and not isinstance(said, Mapping)
+        apart = len(place) == 1 and place[0] in _NAMED and not (key in one and key in other)
+        if not settled and not apart:
+            found = _disputed(one.get(key, {}), other.get(key, {}), said, (*place, str(key)))
+            if found:
+                return found
+    return None
 
 
 def _keep_paths(raw: dict[str, Any], folder: Path) -> None:
@@ -125,7 +169,7 @@ def _keep_paths(raw: dict[str, Any], folder: Path) -> None:
     ]
     for entry in (raw, *entries):
         for key in ("data_dir", "reports_dir", "manifest", "folder", "initial"):
-            if isinstance(entry.get(key), str):
+            if isinstance(entry.get(key), str) and not entry[key].startswith(PACKAGE):
                 entry[key] = str(located(folder.absolute(), entry[key]))
 
 
@@ -135,6 +179,8 @@ class _UniqueKeyLoader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":  # <<: *anchor, whose keys may be overridden
+                continue
             key = self.construct_object(key_node, deep=deep)
             if isinstance(key, str | int) and key in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"key '{key}' appears twice", key_node.start_mark)
@@ -148,6 +194,7 @@ class _UniqueKeyLoader(yaml.SafeLoader):
 _SECTIONS: Mapping[str, Any] = {
     "cohorts": CohortParams, "scenarios": ScenarioParams, "models": Model, "preprocessing": PreprocessingParams,
     "training": TrainingParams, "inference": InferenceParams, "loss": Loss, "sampling": Sampling,
+    "pretraining": Pretraining,
 }  # fmt: skip
 _KINDS: Mapping[str, str] = {
     "int": "a whole number", "float": "a number", "string": "a text", "bool": "true or false", "list": "a list",

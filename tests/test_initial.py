@@ -99,3 +99,11 @@ def test_a_class_more(toy_study: Callable[..., Path], tmp_path: Path) -> None:
     file.write_text(file.read_text().replace(str(before.folder.relative_to(tmp_path)), "nowhere"))
     with pytest.raises(UserError, match=r"models\.further\.initial: no such file: .*nowhere"):
         Study(file)
+
+
+def test_weights_of_a_package(toy_study: Callable[..., Path]) -> None:
+    models = "precision: float32\nmodels:\n  photographs: {initial: 'package:no_such_thing'}"
+    with pytest.raises(
+        UserError, match=r"toy.yaml: models.photographs.initial: package 'no_such_thing' is not installed"
+    ):
+        Study(toy_study({"precision: float32": models}))

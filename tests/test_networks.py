@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from multiseg_core.networks import UNet, build_network, count_parameters
+from multiseg_core.networks import EncoderDecoder, UNet, build_network, count_parameters
+from multiseg_core.study.network_shapes import shapes_only
 from multiseg_core.tiling import fold_normalisation
 from multiseg_core.utils.errors import UserError
 from multiseg_core.wrappers import SliceWise, Windowed, divisors, wrappers_of
@@ -84,6 +85,20 @@ def test_separable_convolutions_are_counted_by_hand() -> None:
     x = torch.randn(1, 4, 8, 8, 8)
     with torch.no_grad():
         assert torch.allclose(network(x), fold_normalisation(network)(x), atol=1e-5)
+
+
+def test_plain_encoder_and_decoder() -> None:
+    """No skips: what the first level saw but pooling dropped is gone. Dropout after each pooling, in training only."""
+    network = EncoderDecoder(2, 3, base_filters=2, levels=3, dropout=0.5, spatial_dims=2)
+    weights = 9 * (2 * 2 + 2 * 4 + 4 * 8 + 8 * 4 + 4 * 2)
+    assert count_parameters(network) == weights + 2 * (2 + 4 + 8 + 4 + 2) + (2 * 3 + 3)
+    x = torch.rand(1, 2, 8, 12)
+    assert network(x).shape == (1, 3, 8, 12) and network.size_divisor == 4
+    assert not torch.equal(network(x), network(x)) and torch.equal(network.eval()(x), network(x))
+    assert build_network({"name": "encoder_decoder"}, 1, 2)(torch.rand(1, 1, 8, 8, 8)).shape == (1, 2, 8, 8, 8)
+    for options in ({"levels": 1}, {"dropout": 1}, {"spatial_dims": 4}, {"base_filters": 0}):
+        with pytest.raises(UserError, match="^network: encoder_decoder"):
+            EncoderDecoder(1, 2, **options)
 
 
 def test_ones_and_threes_make_a_network_of_slices() -> None:
@@ -257,3 +272,13 @@ def test_weight_gradients_in_bf16_where_torch_is_wrong(spec: dict, size: tuple[i
     y.float().backward(upstream)
     expected = torch.nn.grad.conv3d_weight(x, conv.weight.shape, upstream, padding=1)
     assert (conv.weight.grad - expected).norm() < 0.01 * expected.norm()
+
+
+def test_networks_that_compute_while_they_are_built_have_shapes_too() -> None:
+    """SwinUNETR asks a tensor for its value in its constructor, which torch's meta device cannot answer."""
+    spec = {"name": "monai.SwinUNETR", "feature_size": 12, "depths": [1, 1, 1, 1], "num_heads": [1, 2, 4, 8],
+            "window_size": 4, "norm_name": ["group", {"num_groups": 4}]}  # fmt: skip
+    network = shapes_only(spec, 1)
+    assert network(torch.empty(1, 1, 32, 32, 32, device="meta")).shape == (1, 2, 32, 32, 32)
+    with pytest.raises(UserError, match="^network: "):
+        shapes_only({**spec, "feature_size": 7}, 1)

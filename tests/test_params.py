@@ -178,6 +178,54 @@ def test_paths_are_relative_to_the_file_that_says_them(tmp_path: Path) -> None:
     assert params_files(tmp_path / "p.yaml") == [tmp_path / "p.yaml", tmp_path / "there" / "base.yaml"]
 
 
+def test_merge_keys(tmp_path: Path) -> None:
+    models = "models: {a: {training: &short {steps: 5, batch_size: 2}}, b: {training: {<<: *short, steps: 6}}}\n"
+    assert load(tmp_path, MINIMAL + models).models["b"].training == {"batch_size": 2, "steps": 6}
+    with pytest.raises(UserError, match="key 'steps' appears twice"):
+        load(tmp_path, MINIMAL + models.replace("steps: 6", "steps: 6, steps: 7"))
+
+
+def of_several(tmp_path: Path, own: str, **files: str):
+    for name, text in files.items():
+        (tmp_path / f"{name}.yaml").write_text(text)
+    return load(tmp_path, f"base: [{', '.join(f'{name}.yaml' for name in files)}]\n{own}")
+
+
+OTHER = """
+cohorts: {mrbrains17: {source: phantom}}
+scenarios: {two: {train: [mrbrains17], test: mrbrains17, modalities: [T1]}}
+models: {mine: {training: {steps: 7}}}
+"""
+
+
+def test_a_study_may_be_made_of_several(tmp_path: Path) -> None:
+    (tmp_path / "shared.yaml").write_text("replicates: 3\npreprocessing: {spacing_mm: 2}\n")
+    first, second = ("base: shared.yaml\n" + text for text in (MINIMAL + "title: one\n", OTHER + "title: two\n"))
+    params = of_several(tmp_path, "title: both\nscenarios: {two: {models: [mine]}}\n", a=first, b=second)
+    assert list(params.cohorts) == ["mrbrains13", "mrbrains17"] and list(params.scenarios) == ["one", "two"]
+    assert (params.title, params.replicates, params.preprocessing.spacing_mm) == ("both", 3, 2)
+    assert params.scenarios["two"].models == ["mine"] and list(params.models) == ["mine"]
+    assert [file.stem for file in params_files(tmp_path / "p.yaml")] == ["p", "a", "shared", "b"]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "own", "key"),
+    [
+        ("replicates: 3\n", "", "replicates: 3\n", "replicates"),  # alone, the second has one
+        ("training: {steps: 3}\n", "training: {steps: 4}\n", "training: {steps: 4}\n", "training.steps"),
+        ("", "training: {steps: 4}\n", "training: {steps: 4}\n", "training.steps"),
+        ("models: {mine: {training: {steps: 8}}}\n", "", "models: {mine: null}\n", "models.mine.training.steps"),
+    ],
+)
+def test_studies_that_differ_are_not_made_one_silently(
+    tmp_path: Path, first: str, second: str, own: str, key: str
+) -> None:
+    files = {"a": MINIMAL + first, "b": OTHER + second}
+    with pytest.raises(UserError, match=rf"p.yaml: base: b.yaml and those before it differ in {key}; say here what"):
+        of_several(tmp_path, "", **files)
+    of_several(tmp_path, own, **files)
+
+
 def test_bad_bases(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"p.yaml: base: no such params file: .*none.yaml$"):
         load(tmp_path, "base: none.yaml\n")

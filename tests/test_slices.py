@@ -7,8 +7,10 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from multiseg_core.cli import main
+from multiseg_core.study.check import check_study
 from multiseg_core.study.evaluation import evaluate_run
 from multiseg_core.study.finished_runs import load_segmenter
 from multiseg_core.study.plan import Run
@@ -72,3 +74,48 @@ def test_a_slice_is_segmented_by_itself(toy_study: Callable[..., Path]) -> None:
         assert np.array_equal(
             whole[..., n : n + 1], segmenter.segment(images[..., n : n + 1], ["T1", "FLAIR"], compute)
         )
+
+
+FOLDER = """
+cohorts: {hearts: {source: slices, folder: hearts, codes: {100: myocardium, 200: blood_pool}}}
+preprocessing: {spacing_mm: null, brain_extraction: none}
+network: {name: unet, spatial_dims: 2, base_filters: 2, levels: 2, separable: true}
+training:
+  {steps: 4, batch_size: 2, patch_size: [16, 16, 1], validation_every: 2, validation_patches: 2,
+  validation_patch_size: [16, 16, 1], patience: null}
+precision: float32
+scenarios: {one: {train: [hearts], test: hearts, modalities: [image], models: [selective_dice_ce]}}
+"""
+
+
+def test_a_folder_of_pictures_is_trained_on(tmp_path: Path) -> None:
+    """A ring around a pool in PNG slices of four hearts; predictions lie on the slices."""
+    rng = np.random.default_rng(0)
+    for kind in ("images", "masks"):
+        (tmp_path / "hearts" / kind).mkdir(parents=True)
+    for heart in range(4):
+        for number in range(2):
+            radius = np.hypot(*np.mgrid[-12:12, -10:10]) - heart
+            mask = np.where(radius < 3, 200, np.where(radius < 6, 100, 0)).astype(np.uint8)
+            name = f"heart{heart}_{number}.png"
+            Image.fromarray((mask // 2 + rng.integers(0, 30, mask.shape)).astype(np.uint8)).save(
+                tmp_path / "hearts" / "images" / name
+            )
+            Image.fromarray(mask).save(tmp_path / "hearts" / "masks" / name)
+    (tmp_path / "p.yaml").write_text(FOLDER)
+    study = Study(tmp_path / "p.yaml")
+    assert not check_study(study).errors
+    run = study.runs[0]
+    subjects = [{case.subject for case in part} for part in study.scenarios["one"].split("hearts")]
+    assert not subjects[0] & subjects[1]
+    for case in study.needed_cases():
+        study.store.build(case, study.cohorts[case.cohort])
+    finish(study, run)
+    metrics = pd.read_csv(run.folder / "metrics.csv")
+    assert set(metrics["label"]) == {"myocardium", "blood_pool"} and metrics["dice"].dropna().between(0, 1).all()
+    drawn = 2 * 20 * 24 * 1e-3  # ml: a pixel is 1 mm wide, and as thick
+    assert metrics["volume_true_ml"].between(0, drawn).all() and (metrics["volume_true_ml"] > 0).all()
+    out = tmp_path / "seg.nii.gz"
+    image = run.test_cases[0].images["image"]
+    assert main(["predict", str(run.folder), "--image", f"image={image}", "-o", str(out)]) == 0
+    assert nib.load(out).shape == (20, 24, 2)

@@ -13,6 +13,7 @@ from ..utils.errors import UserError, suggest
 from ..utils.files import located
 from .base import Case, Cohort
 from .layouts import LAYOUTS, find_cases
+from .slices import stacked
 from .table import read_manifest
 
 __all__ = ["LAYOUTS", "Case", "Cohort", "ensure_files", "in_replicate", "label_order", "load_cohorts"]
@@ -184,7 +185,7 @@ def _check_keys(name: str, p: CohortParams) -> None:
         if p.manifest is None:
             raise UserError(f"missing key 'cohorts.{name}.manifest' (source table needs it)")
     else:
-        from .phantom.presets import PRESETS  # slow to import
+        from .phantom.source import PRESETS  # slow to import
 
         if (p.preset or name) not in PRESETS:
             known = suggest(p.preset or name, PRESETS)
@@ -204,7 +205,7 @@ def label_order(params: Mapping[str, CohortParams]) -> tuple[str, ...]:
     found: dict[str, None] = {}
     for name, p in params.items():
         if p.source == "phantom" and p.codes is None:
-            from .phantom.presets import PRESETS  # slow to import
+            from .phantom.source import PRESETS  # slow to import
 
             found.update(dict.fromkeys(PRESETS[p.preset or name].annotates))
             continue
@@ -227,20 +228,22 @@ def _load(name: str, p: CohortParams, labels: Sequence[str], base: Path, work: P
     notes: tuple[str, ...] = ()
     complete: Codes | None = None
     if p.source == "phantom":
-        from .phantom.source import CODES, PRESETS  # slow to import
+        from .phantom.source import CODES, HEADS, PRESETS, modalities_of  # slow to import
 
         preset = PRESETS[p.preset or name]
         codes: Codes = preset.codes if p.codes is None else p.codes
         absent = tuple(label for label in preset.absent if label in labels)
         cases = _phantoms(name, p, p.cases or preset.cases, work, 1)
-        modalities = preset.scanner.modalities
+        modalities = modalities_of(p.preset or name)
         complete = p.complete_codes
         if p.codes is None and complete is None:
-            complete = {code: label if label in labels else BACKGROUND for label, code in CODES.items()}
+            there = {code: label for label, code in CODES.items()} if (p.preset or name) in HEADS else preset.codes
+            complete = {code: label if label in labels else BACKGROUND for code, label in there.items()}
     elif p.source in LAYOUTS:
         layout = LAYOUTS[p.source]
         found = find_cases(name, layout, _folder(name, p, base, data_dir), p.variant, p.exclude, p.files)
         cases, modalities, problems, notes = found.cases, found.modalities, found.problems, found.notes
+        cases = stacked(cases, problems, work) if layout.of_slices else cases
         codes = found.variant.codes if p.codes is None else p.codes
         drawn = {member for value in codes.values() for member in ([value] if isinstance(value, str) else value)}
         absent = tuple(label for label in found.variant.absent if label in labels and label not in drawn)

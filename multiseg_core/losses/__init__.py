@@ -36,9 +36,9 @@ def build_loss(
 ) -> nn.Module:
     """Build a loss by name: of this package, or one of ``monai.losses`` or ``torch.nn`` made selective.
 
-    An option ``weights`` that is a word, see `class_weights`, is turned into numbers by the `voxels` of each class
-    (C,); equal ones if they are not given, to try whether all can be built. Losses of MONAI get ``softmax=True`` (or
-    ``use_softmax``) and ``to_onehot_y=True``, unless options say otherwise.
+    An option ``weights``, or ``weight`` of others' losses, that is no number, see `class_weights`, is turned into
+    numbers by the `voxels` of each class (C,); equal ones if they are not given, to try whether all can be built.
+    Losses of MONAI get ``softmax=True`` (or ``use_softmax``) and ``to_onehot_y=True``, unless options say otherwise.
 
     Raises
     ------
@@ -46,21 +46,28 @@ def build_loss(
         For an unknown name or option.
     """
     library, dot, kind = name.partition(".")
-    if dot and library in ("monai", "torch"):
-        return _build_foreign(name, library, kind, membership, options)
-    if name not in OWN:
+    foreign = dot and library in ("monai", "torch")
+    if not foreign and name not in OWN:
         raise UserError(f"loss: unknown name '{name}'{suggest(name, OWN)}")
-    if isinstance(options.get("weights"), str):
+    key = "weight" if foreign else "weights"
+    if by_voxels(options):
         try:
-            found = class_weights(options["weights"], [1] * membership.shape[1] if voxels is None else voxels)
+            found = class_weights(options[key], [1] * membership.shape[1] if voxels is None else voxels)
         except ValueError as error:
             raise UserError(f"loss: {name}: {error}") from None
-        options = {**options, "weights": found}
+        options = {**options, key: torch.tensor(found) if foreign else found}
+    if foreign:
+        return _build_foreign(name, library, kind, membership, options)
     try:
         made: nn.Module = globals()[name](membership, **options)
     except TypeError as error:
         raise UserError(f"loss: {name}: {one_line(error)}") from None
     return made
+
+
+def by_voxels(options: Mapping[str, Any]) -> bool:
+    """Whether a loss weighs its classes by the numbers of their voxels."""
+    return any(isinstance(options.get(key), str | Mapping) for key in ("weight", "weights"))
 
 
 def _build_foreign(
@@ -87,7 +94,12 @@ def _build_foreign(
 
     probabilities = library == "monai" and not {"softmax", "use_softmax"} & takes.keys()
     loss = make if "num_classes" in takes else make(membership.shape[1])
-    return Selective(loss, membership, library == "monai", probabilities)
+    selective = Selective(loss, membership, library == "monai", probabilities)
+    if selective.candidates and not isinstance(options.get("weight"), float | int | None):
+        raise UserError(
+            f"loss: {name}: a weight per class needs cohorts that draw all labels; some classes are merged here"
+        )
+    return selective
 
 
 def definition(name: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -125,8 +125,9 @@ class SelectiveCrossEntropy(LabelSetLoss):
         bool tensor (R, C), first C rows the identity.
     weights
         Of the classes, (C,): the loss is then the weighted mean over voxels. A set counts as its background, or without
-        background as the mean of its classes. In a params file ``frequency`` or ``effective_number`` stand for weights
-        by the voxels that were drawn in the training cases, see `class_weights`.
+        background as the mean of its classes. In a params file ``frequency``, ``effective_number`` or
+        ``{effective_number: 0.999}`` stand for weights by the voxels that were drawn in the training cases, see
+        `class_weights`.
     label_smoothing
         Share of a voxel's target that goes to all classes alike; none of one that may be anything.
     """
@@ -167,14 +168,15 @@ class SelectiveCrossEntropy(LabelSetLoss):
         return result
 
 
-def class_weights(how: str, voxels: Sequence[int]) -> list[float]:
+def class_weights(how: str | Mapping[str, float], voxels: Sequence[int]) -> list[float]:
     """Return weights of classes by the numbers of their voxels, of mean 1 over those that occur.
 
     Parameters
     ----------
     how
         ``frequency``: 1 / n. ``effective_number``: (1 - b) / (1 - b^n) with b = (N - 1) / N for N voxels in all (Cui et
-        al. 2019), which is 1 / n for rare classes and less steep for frequent ones.
+        al. 2019), which is 1 / n for rare classes and less steep for frequent ones. ``{effective_number: b}``: with
+        this b, by which classes of more than some 1 / (1 - b) voxels weigh the same.
     voxels
         Of each class; a class without any gets the weight 1.
 
@@ -184,6 +186,11 @@ def class_weights(how: str, voxels: Sequence[int]) -> list[float]:
         For another `how`.
     """
     n = np.asarray(voxels, dtype=np.float64)
+    beta: object = None
+    if isinstance(how, Mapping) and len(how) == 1:
+        ((how, beta),) = how.items()
+        if how != "effective_number" or not isinstance(beta, float | int) or not 0 <= beta < 1:
+            raise ValueError(f"weights: only effective_number takes a number, in [0, 1), got {how}: {beta}")
     if how not in WEIGHTS:
         raise ValueError(f"weights must be {' or '.join(WEIGHTS)}, or numbers, got '{how}'")
     occurs = n > 0
@@ -191,8 +198,8 @@ def class_weights(how: str, voxels: Sequence[int]) -> list[float]:
     if how == "frequency":
         raw = 1 / n
     else:
-        total = max(n[occurs].sum(), 2.0)
-        raw = 1 / total / -np.expm1(n * np.log1p(-1 / total))
+        rest = 1 - float(beta) if isinstance(beta, float | int) else 1 / max(n[occurs].sum(), 2.0)
+        raw = rest / -np.expm1(n * np.log1p(-rest))
     return np.where(occurs, raw / raw[occurs].mean() if occurs.any() else 1.0, 1.0).tolist()
 
 

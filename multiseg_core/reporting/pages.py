@@ -104,6 +104,7 @@ def write_index(study: Study, notebooks: Sequence[str]) -> Path:
         answers_page=ANSWERS_NOTEBOOK if ANSWERS_NOTEBOOK in notebooks else None,
         answers=_answers(study.folder / "tables" / "answers.csv"),
         ledger=_ledger_rows(study.folder / "tables" / "ledger.csv"),
+        source="thesis" if LEDGER_NOTEBOOK in notebooks else "source",
         scenarios=[_scenario(study, name, results, notebooks) for name in study.params.scenarios],
         labels=[label_name(name) for name in study.labels if name in results.columns],
         notebooks=[(name, notebook_title(study.folder / "notebooks" / f"{name}.ipynb", titles)) for name in notebooks],

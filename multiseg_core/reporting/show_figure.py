@@ -62,11 +62,11 @@ class Page:
 
 
 def figure_number(study: Study, scenario: str | None, kind: FigureKind[..., Any]) -> int | None:
-    """Return the number of a figure in the thesis, by the cohorts that a scenario uses or imitates, or None."""
+    """Return the number of a figure in the thesis, by what cohorts and labels a scenario has or imitates, or None."""
     if scenario is None:
         return kind.thesis if isinstance(kind.thesis, int) else None
     s = study.scenario(scenario)
-    return reported.figure_number(*s.place, kind.thesis)
+    return reported.figure_number(*s.place, kind.thesis) if set(s.labels) <= reported.LABELS else None
 
 
 def file_name(number: int | None, scenario: str | None, name: str) -> str:

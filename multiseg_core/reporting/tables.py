@@ -25,10 +25,14 @@ TITLES: Mapping[str, str] = {
     "ranking": "Models by their mean Dice over all endpoints",
     "arms": "Each model on each endpoint, and against the oracle, separate networks and selective cross-entropy",
     "costs": "What a run of each model costs",
+    "iou": "IoU of each class, means over replicates",
+    "metric_examples": "What metrics say of masks of 10 x 10 pixels",
+    "auto3dseg": "What Auto3DSeg's analyser says of the training cases",
     "reliability": "Whether uncertainty finds the errors",
     "modalities": "Mean Dice by the modalities that a network was given",
     "mean_dice": "Mean Dice on the test cases",
     "beside_thesis": "Median Dice of each label, and mean Dice, beside the thesis's",
+    "published": "What the source prints, and ours",
     "surface_distances": "Median distances between surfaces (mm)",
     "lesions": "Lesions found and invented on the test cases",
     "replicates": "Dice of each endpoint over replicates",
@@ -51,7 +55,8 @@ def scenario_table(study: Study, scenario: str) -> pd.DataFrame:
     """Return what a scenario trains and tests on, one fact a row."""
     s = study.scenario(scenario)
     training = [
-        f"{c.name} ({len(train)} training, {len(validation)} validation cases): {', '.join(c.code_map.annotates)}"
+        f"{c.name} ({len(train)} training, {len(validation)} validation cases): "
+        + (", ".join(c.code_map.annotates) or "no labels")
         for c in s.train
         for train, validation in [s.split(c.name)]
     ]

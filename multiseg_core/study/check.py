@@ -94,12 +94,13 @@ def check_study(study: Study, workers: int | None = None) -> CheckResult:
     for name, scenario in study.scenarios.items():
         findings.errors += _nothing_to_test(scenario)
         findings.warnings += _label_warnings(scenario)
-        pseudo = any(study.models[model].targets == "pseudo" for model in scenario.models)
+        models = [study.models[model] for model in scenario.models]
+        sees_all = any(model.targets == "pseudo" or model.pretraining is not None for model in models)
         findings.warnings += [
             f"scenario {name}: cohort {cohort.name} has no labels, and no model of the scenario learns from it: only "
-            "those with targets: pseudo do"
+            "those with targets: pseudo or a pretraining do"
             for cohort in scenario.train
-            if not cohort.says_something and not pseudo
+            if not cohort.says_something and not sees_all
         ]
         findings.warnings += [
             f"scenario {name}: the cases of cohort {cohort} ({len(train)}) both train and validate"

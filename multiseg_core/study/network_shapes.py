@@ -20,8 +20,11 @@ from ..wrappers import divisors, require_parts
 def shapes_only(spec: Mapping[str, Any], n_modalities: int) -> nn.Module:
     """Build a network without numbers, on torch's meta device. Raises `UserError`."""
     try:
-        with torch.device("meta"):
-            return build_network(spec, n_modalities, 2)
+        try:
+            with torch.device("meta"):
+                return build_network(spec, n_modalities, 2)
+        except RuntimeError:  # some compute with tensors while they are built, as SwinUNETR
+            return build_network(spec, n_modalities, 2).to("meta")
     except UserError:
         raise
     except Exception as error:  # networks of other libraries check their options in their own ways

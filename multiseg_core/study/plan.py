@@ -15,7 +15,7 @@ from typing import Any
 from ..cohorts.base import Case, Cohort
 from ..cohorts.loading import APART
 from ..labels import BACKGROUND, LabelSet, LabelSpace, completed_sets, filled_sets, filled_table, swapped
-from ..models import SEPARATE, Model
+from ..models import SEPARATE, Model, Pretraining, Sampling
 from ..params import Params, TrainingParams, swaps
 from ..preprocessing.store import Store
 from ..utils.fingerprints import code_fingerprint, fingerprint
@@ -70,6 +70,8 @@ class NetworkPlan:
         Networks that must be trained before, in order of rising priority: they complete the labels of its cases.
     start
         The network, trained before, whose weights it starts from.
+    pretraining
+        It learns images rather than labels: how.
     """
 
     key: str
@@ -84,6 +86,7 @@ class NetworkPlan:
     seed: int
     teachers: tuple[NetworkPlan, ...] = ()
     start: NetworkPlan | None = None
+    pretraining: Pretraining | None = None
 
     @property
     def before(self) -> tuple[NetworkPlan, ...]:
@@ -99,6 +102,8 @@ class NetworkPlan:
     @property
     def outputs(self) -> tuple[str, ...]:
         """What its last layer stands for: its classes, the background first unless it has an output per label."""
+        if self.pretraining is not None:
+            return tuple(f"image of {modality}" for modality in self.modalities)
         return self.labels if self.model.head == "sigmoid" else (BACKGROUND, *self.labels)
 
     def facts(self) -> dict[str, Any]:
@@ -110,6 +115,7 @@ class NetworkPlan:
             "network": dict(self.network), "training": asdict(self.training),
             "teachers": [teacher.key for teacher in self.teachers],
             **({} if self.start is None else {"continues": self.start.key}),
+            **({} if self.pretraining is None else {"pretraining": self.pretraining.model_dump()}),
         }  # fmt: skip
 
 
@@ -254,12 +260,42 @@ class Planner:
         return tuple(self._network(scenario, model, name, task, seed) for task in scenario.tasks)
 
     def _start(self, scenario: Scenario, name: str, seed: int) -> NetworkPlan | None:
-        """Return the network that a model continues, if it does."""
+        """Return the network that a model continues, or its own pretraining, if there is one."""
+        if self.models[name].pretraining is not None:
+            return self._pretraining(scenario, name, seed)
         place = continued(name, self.models[name])
         if place is None:
             return None
         earlier = self.replicates[scenario.replicate - 1][place[0]]
         return self.run(earlier, place[1], seed).networks[0]
+
+    def _pretraining(self, scenario: Scenario, name: str, seed: int) -> NetworkPlan:
+        """Return the pretraining of a model: nothing of it depends on labels, or on how long the model trains."""
+        model = self.models[name]
+        how, training = model.pretraining, self.params.training_for(model)
+        assert how is not None
+        network = NetworkPlan(
+            key="",
+            name=f"{_name(scenario.name, name, scenario.replicate, seed)} (pretraining)",
+            folder=self.folder,
+            labels=(),
+            modalities=scenario.modalities,
+            cohorts=tuple(PlannedCohort(c, *scenario.split(c.name), c.code_map.sets) for c in scenario.train),
+            model=Model(sampling=Sampling(name="uniform")),
+            network=self.params.network_for(model),
+            training=replace(
+                training,
+                phases=[],
+                steps=how.steps,
+                learning_rate=how.learning_rate or training.learning_rate,
+                validation_every=how.steps,
+                patience=None,
+            ),
+            seed=seed + APART * (scenario.replicate - 1),
+            pretraining=how,
+        )
+        key = self.network_key(network)
+        return replace(network, key=key, folder=self.folder / "networks" / key)
 
     def _network(
         self,
@@ -310,8 +346,8 @@ class Planner:
 
     def network_key(self, network: NetworkPlan) -> str:
         """Return the fingerprint of everything that determines a network's weights, whatever its scenario is called."""
-        from ..losses import definition  # torch is slow to import
-        from ..networks import network_class
+        from ..losses import by_voxels, definition  # torch is slow to import
+        from ..networks import NETWORKS, network_class
         from ..wrappers import wrappers_of
 
         space, model = network.space, network.model
@@ -337,14 +373,18 @@ class Planner:
             ]
             cases.append([parts, taught])
         made_by = network_class(str(network.network.get("name", "unet")))
-        is_ours = made_by.__module__ == network_class.__module__
+        is_ours = made_by in NETWORKS.values()
         network_code = [f"networks.{made_by.__name__}"] if is_ours else []
         network_code += [f"wrappers.{name}" for name in wrappers_of(network.network)]
         begins = model.initial is not None or network.start is not None
         network_code += ["initial.start_from"] if begins else []
-        weights_code = ["losses.class_weights"] if isinstance(model.loss.options.get("weights"), str) else []
+        weights_code = ["losses.class_weights"] if by_voxels(model.loss.options) else []
         foreign_loss = model.loss.name.startswith("monai.")
-        monai = None if is_ours and not foreign_loss and "window" not in network.network else version("monai")
+        own_blocks = is_ours and not getattr(made_by, "of_monai", False)
+        monai = None if own_blocks and not foreign_loss and "window" not in network.network else version("monai")
+        learns = f"losses.{definition(model.loss.name)}"
+        if network.pretraining is not None:
+            learns = "pretraining.PretrainingTrainer"
         facts: dict[str, Any] = {
             "cases": cases,
             "labels": network.labels,
@@ -356,7 +396,7 @@ class Planner:
             "training": asdict(network.training),
             "seed": network.seed,
             "compute": [self.params.device, self.params.precision, self.params.threads],
-            "code": code_fingerprint(*_TRAINING, f"losses.{definition(model.loss.name)}", *weights_code, *network_code),
+            "code": code_fingerprint(*_TRAINING, learns, *weights_code, *network_code),
             "monai": monai,
         }
         if model.initial is not None:
@@ -364,6 +404,8 @@ class Planner:
             facts["initial"] = self.store.file_content(file / "model.pt" if file.is_dir() else file)
         if network.start is not None:
             facts["start"] = network.start.key
+        if network.pretraining is not None:
+            facts["pretraining"] = network.pretraining.model_dump()
         if "tasks" in network.network:
             facts["tasks"] = [planned.task for planned in network.cohorts]
         if model.sampling.cohorts:

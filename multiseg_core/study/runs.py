@@ -21,6 +21,7 @@ from ..losses import build_loss
 from ..networks import build_network
 from ..params import Params, swaps
 from ..preprocessing.store import Store, StoredCase
+from ..pretraining import PretrainingTrainer
 from ..recipe import MIRRORED, mirror_likeness
 from ..samplers import SamplingCohort, make_sampler
 from ..training import Trainer, is_trained
@@ -113,9 +114,18 @@ def make_trainer(network: NetworkPlan, store: Store, params: Params, compute: Co
             anywhere_fraction=t.anywhere_fraction,
         ),
         # the same patches at every validation, around labels, without augmentation, and never the training's numbers
-        make_sampler(compute, validation, t.validation_patch_size, 1, network.seed + 2**31, False, 0.0, outside),
-    )
+        make_sampler(
+            compute, validation, t.validation_patch_size, 1, network.seed + 2**31, False, 0.0, outside,
+            uniform=network.pretraining is not None,
+        ),
+    )  # fmt: skip
     torch.manual_seed(network.seed)
+    if network.pretraining is not None:
+        built = build_network(network.network, len(network.modalities), len(network.outputs))
+        return PretrainingTrainer(
+            network.folder, built, network.pretraining, samplers, t,
+            seed=network.seed, compute=compute, facts={**network.facts(), "flip": flip},
+        )  # fmt: skip
     built = build_network(network.network, len(network.modalities), network.space.n_classes)
     started = initial_weights(network, built)
     loss = network.model.loss

@@ -183,6 +183,11 @@ class Study:
             raise UserError(f"{where}.head: 'conditioned' has one task per set of drawn labels; pseudo-labels end them")
         if model.initial is not None and not Path(model.initial).exists():
             raise UserError(f"{where}.initial: no such file: {model.initial}")
+        if model.pretraining is not None:
+            if (model.networks, model.inputs, model.head) != ("one", "shared", "softmax"):
+                raise UserError(f"{where}.pretraining: needs networks: one, inputs: shared and head: softmax")
+            if model.initial is not None or model.continues is not None:
+                raise UserError(f"{where}: a model has one start: 'initial', 'continues' or 'pretraining'")
         self._check_continued(name, scenario)
         for kind, given, known in (
             ("cohorts", model.sampling.cohorts, self.cohorts),

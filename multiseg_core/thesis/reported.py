@@ -20,6 +20,9 @@ from ..study.scenarios import Scenario
 ANATOMY = ("csf", "gm", "wm")
 """The labels of anatomical cohorts."""
 
+LABELS = frozenset({*ANATOMY, "wmh", "oedema", "tumour"})
+"""All labels."""
+
 
 class CohortGroup(NamedTuple):
     """Cohorts that the thesis shows in one figure."""

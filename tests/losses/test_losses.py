@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from monai.losses import DiceLoss
+from monai.losses import DiceLoss, FocalLoss
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -16,6 +16,7 @@ from multiseg_core.losses import (
     SelectiveSigmoid,
     SoftDice,
     build_loss,
+    by_voxels,
     class_weights,
 )
 from multiseg_core.losses.cross_entropy import _plain_set_cross_entropy, _SetCrossEntropy
@@ -302,10 +303,30 @@ def test_weights_by_the_number_of_voxels() -> None:
     assert class_weights("effective_number", [900, 90, 10]) == pytest.approx([3 * r / sum(raw) for r in raw])
     built = build_loss("SelectiveCrossEntropy", EYE, {"weights": "frequency"}, [4, 2, 1])
     assert built.weights.tolist() == pytest.approx([3 / 7, 6 / 7, 12 / 7])
+    raw = [0.1 / (1 - 0.9**n) for n in (900, 90, 10)]
+    assert class_weights({"effective_number": 0.9}, [900, 90, 10]) == pytest.approx([3 * r / sum(raw) for r in raw])
     for options, message in (
+        ({"weights": {"frequency": 0.9}}, r"only effective_number takes a number, in \[0, 1\), got frequency: 0.9"),
+        ({"weights": {"effective_number": 1}}, "got effective_number: 1"),
         ({"weights": "rare"}, "weights must be frequency or effective_number, or numbers, got 'rare'"),
         ({"weights": [1, 2]}, "weights must be 3 numbers above 0, one per class"),
         ({"label_smoothing": 1}, r"label_smoothing must lie in \[0, 1\), got 1"),
     ):
         with pytest.raises(UserError, match=message):
             build_loss("SelectiveCrossEntropy", EYE, options)
+
+
+def test_losses_of_others_take_weights_by_voxels_too() -> None:
+    """Class-balanced focal loss (Cui et al. 2019): MONAI's focal loss with these weights."""
+    logits, target = random_batch((6, 5, 4), 3)
+    weights = class_weights({"effective_number": 0.99}, [400, 20, 5])
+    theirs = FocalLoss(gamma=2, weight=weights, use_softmax=True, to_onehot_y=True)(logits, target[:, None])
+    options = {"gamma": 2, "weight": {"effective_number": 0.99}}
+    ours = build_loss("monai.FocalLoss", EYE, options, [400, 20, 5])
+    assert float(ours(logits, target)) == pytest.approx(float(theirs), rel=1e-6)
+    plain = build_loss("torch.CrossEntropyLoss", EYE, {"weight": "frequency"}, [4, 2, 1])
+    expected = torch.nn.CrossEntropyLoss(torch.tensor([3 / 7, 6 / 7, 12 / 7]))(logits, target)
+    assert float(plain(logits, target)) == pytest.approx(float(expected), rel=1e-6)
+    assert by_voxels(options) and not by_voxels({"weight": [1, 2, 3]}) and not by_voxels({})
+    with pytest.raises(UserError, match="a weight per class needs cohorts that draw all labels"):
+        build_loss("monai.FocalLoss", SETS, options)

@@ -1,5 +1,6 @@
-"""Execute the notebooks with the smoke params and keep the results as what nbval compares with."""
+"""Execute the notebooks with smoke params and keep the results as what nbval compares with; or those that are named."""
 
+import sys
 from pathlib import Path
 
 import nbformat
@@ -8,6 +9,7 @@ from multiseg_core.reporting.notebooks import execute_notebook
 
 HERE = Path(__file__).resolve().parent
 SOURCES = HERE.parent.parent / "notebooks"
+COMPANION = {"params_file": "params/companions_smoke.yaml"}
 PARAMETERS: dict[str, dict[str, str]] = {
     "00_data_exploration": {},
     "01_mono_task": {"scenario": "single_wmh"},
@@ -15,12 +17,18 @@ PARAMETERS: dict[str, dict[str, str]] = {
     "03_anatomy_tumour": {"scenario": "anatomy_tumour"},
     "04_statistical_comparison": {},
     "05_beyond_the_thesis": {},
+    "06_dropout_and_phases": COMPANION,
+    "07_losses_and_dimensions": COMPANION,
+    "08_transformers_and_pretraining": COMPANION,
+    "09_separable_convolutions": COMPANION,
     "scenario": {"scenario": "anatomy_wmh"},
 }
 
 
 def main() -> None:
     for name, parameters in PARAMETERS.items():
+        if sys.argv[1:] and name not in sys.argv[1:]:
+            continue
         target = HERE / f"{name}.ipynb"
         execute_notebook(SOURCES / f"{name}.ipynb", target, {"params_file": "params/smoke.yaml", **parameters})
         notebook = nbformat.read(target, as_version=4)

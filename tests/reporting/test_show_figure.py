@@ -28,6 +28,9 @@ def test_figures_of_the_thesis_are_named_after_their_number(smoke: Study, monkey
     train = (dataclasses.replace(scenario.train[0], imitates="ibsr"), scenario.train[1])
     monkeypatch.setitem(smoke.scenarios, "anatomy_wmh", dataclasses.replace(scenario, train=train))
     assert number(naive_panel) == 32
+    # and that no label is another: a whole tumour on the thesis's cohorts is not in the thesis
+    monkeypatch.setitem(smoke.scenarios, "anatomy_wmh", dataclasses.replace(scenario, labels=("csf", "whole_tumour")))
+    assert number(dice_boxes) is None
 
 
 def test_a_page_saves_names_and_describes(

@@ -1,17 +1,21 @@
-"""The cohorts of the thesis as their providers hand them out: one small declaration each, found by one engine."""
+"""Cohorts as their providers hand them out, first the thesis's: one small declaration each, found by one engine."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+from .acdc import ACDC
 from .brainweb import BRAINWEB
 from .brats12 import BRATS12
+from .btcv import BTCV
 from .find import find_cases
 from .ibsr import IBSR
+from .kits23 import KITS23
 from .layout import Found, Layout, Variant
 from .mrbrains13 import MRBRAINS13
 from .mrbrains17 import MRBRAINS17
 from .mrbrains18 import MRBRAINS18
+from .slices import SLICES
 from .tumorsim import TUMORSIM
 
 __all__ = ["LAYOUTS", "Found", "Layout", "Variant", "find_cases"]
@@ -24,5 +28,9 @@ LAYOUTS: Mapping[str, Layout] = {
     "brats12": BRATS12,
     "brainweb": BRAINWEB,
     "tumorsim": TUMORSIM,
+    "acdc": ACDC,
+    "slices": SLICES,
+    "kits23": KITS23,
+    "btcv": BTCV,
 }
 """The layouts by the name that a params file gives as `source`."""

@@ -71,7 +71,7 @@ def find_cases(
     if not kept:
         raise UserError(f"{where}.exclude: leaves no case")
     notes = []
-    if len(places) != layout.n_cases:
+    if layout.n_cases and len(places) != layout.n_cases:
         notes.append(f"cohort {cohort}: {layout.title} has {layout.n_cases} cases, {root} holds {len(places)}")
     cases = []
     problems: dict[str, tuple[str, ...]] = {}
@@ -87,6 +87,7 @@ def find_cases(
                 labels=paths["labels"],
                 brain_mask=paths.get("brain_mask"),
                 labels_on_own_grid=layout.labels_on_own_grid,
+                subject=kind.subject.format(**places[name][1]),
             )
         )
     return Found(tuple(cases), tuple(cases[0].images), kind, problems, tuple(notes))

@@ -28,8 +28,8 @@ class Variant:
         Native code -> label, list of labels, ``background`` or ``ignore``; 0 is background.
     absent
         Labels that the subjects are known not to have.
-    name
-        Template of the case's name.
+    name, subject
+        Templates of the case's name and of its subject's, where several cases may show one.
     cases_are_files
         `cases` finds files instead of folders; several of them may belong to one case.
     """
@@ -40,12 +40,13 @@ class Variant:
     codes: Mapping[int, str | Sequence[str]]
     absent: tuple[str, ...] = ()
     name: str = "{id}"
+    subject: str = ""
     cases_are_files: bool = False
 
 
 @dataclass(frozen=True)
 class Layout:
-    """A cohort of the thesis as it is downloaded.
+    """A cohort as it is downloaded.
 
     Attributes
     ----------
@@ -56,7 +57,7 @@ class Layout:
     terms
         On which terms, in short; the provider's own page is what counts.
     n_cases
-        Number of cases; another number is worth a warning.
+        Number of cases; another number is worth a warning. 0 if any will do.
     variants
         The ways to take it; the first is the default.
     tops
@@ -67,6 +68,8 @@ class Layout:
         Take the variant that finds cases instead of the default.
     labels_on_own_grid
         See `Case`.
+    of_slices
+        Its cases are slices, which are put together by subject, see `cohorts.slices`.
     guess
         What nobody has verified, in a few words; `multiseg check` warns unless the params file states `codes`.
     """
@@ -80,6 +83,7 @@ class Layout:
     suffixes: tuple[str, ...] = NIFTI
     detect: bool = False
     labels_on_own_grid: bool = False
+    of_slices: bool = False
     guess: str = ""
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -11,13 +12,23 @@ import numpy as np
 from ...utils.files import atomic_folder
 from ...utils.fingerprints import code_fingerprint, fingerprint
 from ..base import Case
-from .presets import CODES, PRESETS, make_case, subject_name
+from . import abdomen
+from .presets import CODES, Preset, make_case, subject_name
+from .presets import PRESETS as HEADS
 
-__all__ = ["CODES", "PRESETS", "ensure_files", "phantom_cases"]
+__all__ = ["CODES", "HEADS", "PRESETS", "ensure_files", "modalities_of", "phantom_cases"]
 
+PRESETS: Mapping[str, Preset | abdomen.Abdomen] = {**HEADS, **abdomen.ABDOMENS}
+"""All cohorts that can be imitated, by name: heads, and abdomens."""
 
 HEAD_MM = (136.0, 171.0, 150.0)
 """Extent of the brain of the average phantom, from left to right, back to front and foot to head."""
+
+
+def modalities_of(preset: str) -> tuple[str, ...]:
+    """Return the images of a cohort."""
+    found = PRESETS[preset]
+    return found.scanner.modalities if isinstance(found, Preset) else found.modalities
 
 
 def phantom_cases(
@@ -43,7 +54,7 @@ def phantom_cases(
         "voxel_mm": voxel_mm,
         "seed": seed,
         "look": fingerprint(asdict(PRESETS[preset])),
-        "code": code_fingerprint("cohorts.phantom.presets.make"),
+        "code": code_fingerprint(f"cohorts.phantom.{'presets' if preset in HEADS else 'abdomen'}.make"),
     }
     folder = work / f"{cohort}-{fingerprint(made_by)}"
     cases = []
@@ -54,12 +65,12 @@ def phantom_cases(
             Case(
                 cohort=cohort,
                 name=name,
-                images={m: at / f"{m}.nii.gz" for m in PRESETS[preset].scanner.modalities},
+                images={m: at / f"{m}.nii.gz" for m in modalities_of(preset)},
                 labels=at / "labels.nii.gz",
                 brain_mask=at / "brain_mask.nii.gz",
                 made_by={**made_by, "index": index},
                 complete_labels=at / "complete_truth.nii.gz",
-                subject=subject_name(preset, index, seed),
+                subject=subject_name(preset, index, seed) if preset in HEADS else f"{preset}-{seed}-{index + 1:02d}",
             )
         )
     return tuple(cases)
@@ -71,7 +82,11 @@ def ensure_files(case: Case) -> None:
         return
     how = case.made_by
     size = float(how["voxel_mm"])  # type: ignore[arg-type]
-    phantom = make_case(str(how["preset"]), int(how["index"]), (size, size, size), int(how["seed"]))  # type: ignore[call-overload]
+    preset, index, seed = str(how["preset"]), int(how["index"]), int(how["seed"])  # type: ignore[call-overload]
+    if preset in HEADS:
+        phantom = make_case(preset, index, (size, size, size), seed)
+    else:
+        phantom = abdomen.make(abdomen.ABDOMENS[preset], preset, index, (size, size, size), seed)
     volumes = {**phantom.images, "labels": phantom.labels, "brain_mask": phantom.brain_mask.astype(np.uint8)}
     with atomic_folder(case.labels.parent) as part:
         for name, volume in volumes.items():
