@@ -1,15 +1,16 @@
 """Phantoms of the heart: a wide field of view, ten slices of 8 mm, three cohorts that draw one structure each.
 
-``python -m benchmarks.wide_field FOLDER`` writes them, with the manifests of a study and its params file, all but
-sizes and voxels of which is left to ``auto``. They look like no heart; what they share with heart MRI is that the
-structures fill a hundredth of the image, lie amid others of the same brightness, and are five times as coarse from
-slice to slice as within one.
+``python -m benchmarks.wide_field FOLDER`` writes them, with the manifests of a study and its params file, which leaves
+voxels, patches, strides and mirroring to ``auto``. They are no hearts; what they share with heart MRI is that the
+structures fill a hundredth of the image, lie amid others of the same brightness, and that voxels are five times as long
+across slices as within one.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 
 import nibabel as nib
@@ -56,17 +57,15 @@ scenarios:
 
 def phantom(rng: np.random.Generator, scanner: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Return an image (float32) and its labels (uint8), both of `SHAPE`; `scanner` gives what a cohort shares."""
-    contrast = {name: value * scanner.uniform(0.85, 1.15) for name, value in BRIGHTNESS.items()}
+    contrast = {name: value * scanner.uniform(0.75, 1.3) * rng.uniform(0.9, 1.1) for name, value in BRIGHTNESS.items()}
     mm = np.stack(np.meshgrid(*(np.arange(n) * v for n, v in zip(SHAPE, VOXEL_MM, strict=True)), indexing="ij"))
     middle = np.array(SHAPE) * VOXEL_MM / 2
     mm = mm - middle[:, None, None, None] + _waves(rng)
-    mm[:2] += rng.uniform(-15, 15, 2)[:, None, None, None]
-    size = rng.uniform(0.88, 1.12)
+    mm[:2] += rng.uniform(-30, 30, 2)[:, None, None, None]
+    size = rng.uniform(0.85, 1.15)
     x, y, z = mm / size
 
-    def ellipsoid(
-        centre: tuple[float, float, float], radii: tuple[float, float, float], degrees: float = 0
-    ) -> np.ndarray:
+    def ellipsoid(centre: Sequence[float], radii: tuple[float, float, float], degrees: float = 0) -> np.ndarray:
         """Return the squared distance from a centre in units of radii; mm, turned about the long axis of the body."""
         at = np.deg2rad(degrees)
         u, v = x - centre[0], y - centre[1]
@@ -85,37 +84,44 @@ def phantom(rng: np.random.Generator, scanner: np.random.Generator) -> tuple[np.
     image[ellipsoid((0, -70, 0), (20, 17, far)) < 1] = contrast["marrow"]
     image[ellipsoid((0, -92, 0), (8, 8, far)) < 1] = contrast["blood"]
     image[ellipsoid((-60, 5, -60), (75, 60, 35)) < 1] = contrast["liver"]
-    turn = rng.uniform(-25, 25)
-    centre = np.array([20, 22, -4]) + rng.uniform(-1, 1, 3) * (14, 10, 6)
-    stomach = tuple(np.array([62, -15, -42]) + rng.uniform(-6, 6, 3))
-    hollow = ellipsoid(stomach, (32, 26, 24), rng.uniform(-40, 40))  # bright with a dark wall, as the heart is
-    image[hollow < 1] = contrast["muscle"]
-    image[hollow < 0.5] = contrast["blood"]
-    vessel = ellipsoid((18, -48, 0), (13, 13, far))
-    image[vessel < 1] = contrast["muscle"]
-    image[vessel < 0.7] = contrast["blood"]
+    turn = rng.uniform(-40, 40)
+    centre = np.array([20, 22, -4]) + rng.uniform(-1, 1, 3) * (18, 14, 8)
+    for place, radii in (((62, -15, -42), (32, 26, 24)), ((-48, 30, -45), (18, 14, 30)), ((18, -48, 0), (13, 13, far))):
+        hollow = ellipsoid(np.array(place) + rng.uniform(-8, 8, 3), radii, rng.uniform(-40, 40))
+        image[hollow < 1] = contrast["muscle"]  # bright with a dark wall, as the heart is: stomach, gall bladder, aorta
+        image[hollow < rng.uniform(0.35, 0.7)] = contrast["blood"]
 
-    labels = np.zeros(SHAPE, dtype=np.uint8)
-    radius, wall = rng.uniform(21, 29), rng.uniform(8, 13)
-    length = rng.uniform(34, 44)
+    radius, wall = rng.uniform(17, 29), rng.uniform(6, 14)
+    length = rng.uniform(30, 44)
     away = np.array([np.cos(np.deg2rad(turn + 200)), np.sin(np.deg2rad(turn + 200)), 0]) * (radius + wall)
-    right = ellipsoid(tuple(centre + away), (radius * 1.05, radius * 1.5, length * 0.9), turn + 20)
-    outer = ellipsoid(tuple(centre), (radius + wall, radius + wall, length + wall), turn)
-    image[ellipsoid(tuple(centre + away * 0.35), (72, 56, length + 18), turn + 20) < 1] = contrast["fat"]
-    image[right < 1.35] = contrast["muscle"]
+    wide, long = radius * rng.uniform(0.8, 1.2), radius * rng.uniform(1.2, 1.6)
+    right = ellipsoid(centre + away, (wide, long, length * 0.9), turn + 20)
+    outer = ellipsoid(centre, (radius + wall, radius + wall, length + wall), turn)
+    inner = ellipsoid(centre, (radius, radius, length), turn)
+    base = centre[2] + rng.uniform(12, 24) + 0.15 * (x - centre[0])  # above it the same cavities go on as others
+    image[ellipsoid(centre + away * 0.35, (66, 50, length + 12), turn + 20) < 1] = contrast["fat"]
+    image[right < 1.25] = contrast["muscle"]
+    labels = np.zeros(SHAPE, dtype=np.uint8)
     labels[right < 1] = RIGHT
     labels[outer < 1] = MUSCLE
-    labels[ellipsoid(tuple(centre), (radius, radius, length), turn) < 1] = CAVITY
+    labels[inner < 1] = CAVITY
     image[(labels == RIGHT) | (labels == CAVITY)] = contrast["blood"]
     image[labels == MUSCLE] = contrast["muscle"]
-    image = ndimage.gaussian_filter(image, (0.5, 0.5, 0.25)) * _shading(rng)
+    for _ in range(2):  # within the left cavity, and part of it
+        at = rng.uniform(0, 2 * np.pi)
+        bump = centre + 0.6 * radius * np.array([np.cos(at), np.sin(at), 0])
+        image[(ellipsoid(bump, (5, 5, 18)) < 1) & (labels == CAVITY)] = contrast["muscle"]
+    rough = ndimage.gaussian_filter(rng.standard_normal(SHAPE), (2.5, 2.5, 0.7))
+    image[(labels == RIGHT) & (rough > 1.2 * rough.std()) & (right > 0.4)] = contrast["muscle"]
+    labels[z > base] = 0
+    image = ndimage.gaussian_filter(image, (0.7, 0.7, 0.3)) * _shading(rng)
     texture = ndimage.gaussian_filter(rng.standard_normal(SHAPE), (2, 2, 0.5))
-    image = image + 0.05 * texture / texture.std() + rng.normal(0, rng.uniform(0.02, 0.05), SHAPE)
+    image = image + 0.06 * texture / texture.std() + rng.normal(0, rng.uniform(0.03, 0.08), SHAPE)
     return (1000 * image * rng.uniform(0.5, 2)).astype(np.float32), labels
 
 
 BRIGHTNESS = {
-    "air": 0.05, "fat": 0.85, "flesh": 0.35, "marrow": 0.5, "blood": 1.0, "liver": 0.45, "muscle": 0.35,
+    "air": 0.05, "fat": 0.85, "flesh": 0.4, "marrow": 0.5, "blood": 1.0, "liver": 0.45, "muscle": 0.35,
 }  # fmt: skip
 
 
@@ -127,12 +133,12 @@ def _smooth(rng: np.random.Generator) -> np.ndarray:
 
 
 def _waves(rng: np.random.Generator) -> np.ndarray:
-    """Return a smooth displacement, (3, *SHAPE) mm, some 5 mm within slices and 2 mm across."""
-    return np.stack([_smooth(rng) * mm for mm in (5, 5, 2)])
+    """Return a smooth displacement, (3, *SHAPE) mm, some 6 mm within slices and 2 mm across."""
+    return np.stack([_smooth(rng) * mm for mm in (6, 6, 2)])
 
 
 def _shading(rng: np.random.Generator) -> np.ndarray:
-    return np.exp(0.2 * _smooth(rng))
+    return np.exp(0.3 * _smooth(rng))
 
 
 def write(folder: Path, seed: int, train_cases: int = TRAIN_CASES, test_cases: int = TEST_CASES) -> None:

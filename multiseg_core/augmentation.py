@@ -111,4 +111,3 @@ def vary_shape(
     images, target = images.clone(), target.clone()
     images[which], target[which] = turned, labels[:, 0].long()
     return images, target
-

@@ -2,12 +2,16 @@
 
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 
+from benchmarks import wide_field
 from benchmarks.common import COLUMNS, Spread, Table, peak_allocated_mb, rate, scaled, time_all
 from benchmarks.time_to_dice import VARIANTS, make_study, seconds_to_reach
+from multiseg_core.study.study import Study
 
 
 def test_ratio_says_how_many_times_better_ours_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -61,3 +65,19 @@ def test_every_variant_is_a_valid_study(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr("benchmarks.time_to_dice.FOLDER", tmp_path)
     for variant in VARIANTS.values():
         make_study(variant)
+
+
+def test_heart_phantoms_are_a_study(tmp_path: Path) -> None:
+    """Each training case draws one structure, test cases all; the muscle lies around the left cavity."""
+    wide_field.write(tmp_path, seed=0, train_cases=1, test_cases=1)
+    study = Study(tmp_path / "heart.yaml")
+    assert study.scenario("heart").labels == ("cavity", "muscle", "right")
+    drawn = {
+        name: set(np.unique(nib.load(tmp_path / f"{name}00_labels.nii.gz").get_fdata()))
+        for name in (*wide_field.COHORTS, "test")
+    }
+    assert drawn == {"cavity": {0, 1}, "muscle": {0, 2}, "right": {0, 3}, "test": {0, 1, 2, 3}}
+    whole = nib.load(tmp_path / "test00_labels.nii.gz").get_fdata()
+    cavity, muscle = (np.argwhere(whole == code) for code in (wide_field.CAVITY, wide_field.MUSCLE))
+    assert np.abs(cavity.mean(0) - muscle.mean(0))[:2].max() < 8  # voxels
+    assert (muscle.min(0) < cavity.min(0))[:2].all() and (muscle.max(0) > cavity.max(0))[:2].all()
