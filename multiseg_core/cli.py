@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .commands import init
 from .params import InferenceParams
 from .utils.errors import UserError, is_full_disk, one_line
 
@@ -90,6 +91,7 @@ def build_parser() -> argparse.ArgumentParser:
         sub.set_defaults(command=command)
         return sub
 
+    init.add_to(add)
     sub = add(
         "study", study_command, "Run a whole study: check, prepare, train, execute the notebooks, render the report."
     )
