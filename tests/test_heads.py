@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from multiseg_core import cli
+from multiseg_core.commands import predict
 from multiseg_core.inference import Segmenter
 from multiseg_core.networks import build_network
 from multiseg_core.study import finished_runs, runs

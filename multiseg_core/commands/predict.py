@@ -148,14 +148,13 @@ def _predict_cases(options: argparse.Namespace) -> None:
             raise UserError(f"--{option.replace('_', '-')}: with --cases, it is {way}")
     if options.out.name.endswith(ENDINGS) or options.out.is_file():
         raise UserError(f"{options.out}: with --cases, -o names a folder")
-    cases, _, _ = read_manifest("--cases", options.cases)
+    cases, _, _ = read_manifest("of --cases", options.cases)
     for case in cases:
         if options.out.resolve() in {
             path.parent.resolve() for path in case.files.values() if _out_name(case) == path.name
         }:
             raise UserError(f"{options.out / _out_name(case)}: the output would overwrite an input")
     model = _load(options)
-    model.require_inputs([m for m in cases[0].images if m in _known(model)], "")
     started = time.monotonic()
     done, errors = for_each_case(
         model, cases, lambda case: _predict_one(model, case, options), "predicting", options.workers

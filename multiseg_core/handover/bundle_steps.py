@@ -128,7 +128,9 @@ class Prepare:
             header = like_input(np.zeros(prepared.native_shape, np.uint8), prepared.native_affine, like)
         images = np.full((len(self.modalities), *prepared.images.shape[1:]), np.nan, dtype=np.float32)
         images[[self.modalities.index(m) for m in files]] = prepared.images
-        meta = {"affine": prepared.native_affine, "spatial_shape": prepared.native_shape, "filename_or_obj": str(like)}
+        affine = prepared.native_affine
+        meta = {"affine": affine, "original_affine": affine, "spatial_shape": prepared.native_shape}
+        meta["filename_or_obj"] = str(like)
         known = {"image": torch.from_numpy(images), "image_meta_dict": meta, "prepared": prepared, "like": header}
         return {**data, **known}
 
