@@ -179,4 +179,5 @@ def test_headers_of_nifti_are_kept(toy_runs: Study, tmp_path: Path) -> None:
         files[m] = tmp_path / f"{m}.nii.gz"
     found = load_model(run_of(toy_runs, "sigmoid")).predict(files)
     for image in (found.segmentation(), found.probabilities(), found.uncertainty(), *found.masks().values()):
+        assert np.array_equal(image.affine, nib.load(files["T1"]).affine)  # type: ignore[attr-defined]
         assert (int(image.header["sform_code"]), int(image.header["qform_code"])) == (4, 2)

@@ -149,7 +149,7 @@ def _of_plain(name: str, folder: Path) -> Seen:
     cases, left_out = plain.group(folder)
     if not cases:
         raise UserError(
-            f"{folder}: no {nnunet.DESCRIPTION}, no sub-* folders, and no images whose names say what they are"
+            f"{folder}: no {nnunet.DESCRIPTION}, no sub-* folders, and no images whose names tell cases apart"
         )
     modalities = tuple(plain.names(cases.values()))
     remarks = ["which files are images, labels and masks is guessed by names and values: look at the manifest"]
