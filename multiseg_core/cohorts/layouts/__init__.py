@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from . import bids, nnunet
 from .brainweb import BRAINWEB
 from .brats12 import BRATS12
 from .find import find_cases
@@ -15,7 +14,7 @@ from .mrbrains17 import MRBRAINS17
 from .mrbrains18 import MRBRAINS18
 from .tumorsim import TUMORSIM
 
-__all__ = ["LAYOUTS", "Found", "Layout", "Variant", "bids", "find_cases", "nnunet"]
+__all__ = ["LAYOUTS", "Found", "Layout", "Variant", "find_cases"]
 
 LAYOUTS: Mapping[str, Layout] = {
     "ibsr": IBSR,
