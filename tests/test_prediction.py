@@ -21,7 +21,7 @@ from .conftest import save
 
 
 def data(path: Path) -> np.ndarray:
-    return np.asarray(nib.load(path).dataobj)  # type: ignore[attr-defined]
+    return np.asarray(nib.load(path).dataobj)
 
 
 def run_of(study: Study, model: str) -> str:
@@ -41,7 +41,7 @@ def test_importing_the_package_is_cheap() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
     assert multiseg_core.__all__ == ["Model", "load_model"]
     with pytest.raises(AttributeError, match="no attribute 'load_modell'"):
-        multiseg_core.load_modell  # type: ignore[attr-defined]  # noqa: B018
+        multiseg_core.load_modell  # noqa: B018
 
 
 def test_load_model_gives_what_the_command_writes(toy_runs: Study, tmp_path: Path) -> None:
@@ -172,12 +172,12 @@ def test_headers_of_nifti_are_kept(toy_runs: Study, tmp_path: Path) -> None:
     files = {}
     for m, path in case.images.items():
         image = nib.load(path)
-        copy = nib.Nifti1Image(np.asarray(image.dataobj), image.affine)  # type: ignore[attr-defined]
-        copy.set_sform(image.affine, 4)  # type: ignore[attr-defined]
-        copy.set_qform(image.affine, 2)  # type: ignore[attr-defined]
+        copy = nib.Nifti1Image(np.asarray(image.dataobj), image.affine)
+        copy.set_sform(image.affine, 4)
+        copy.set_qform(image.affine, 2)
         nib.save(copy, tmp_path / f"{m}.nii.gz")
         files[m] = tmp_path / f"{m}.nii.gz"
     found = load_model(run_of(toy_runs, "sigmoid")).predict(files)
     for image in (found.segmentation(), found.probabilities(), found.uncertainty(), *found.masks().values()):
-        assert np.array_equal(image.affine, nib.load(files["T1"]).affine)  # type: ignore[attr-defined]
+        assert np.array_equal(image.affine, nib.load(files["T1"]).affine)
         assert (int(image.header["sform_code"]), int(image.header["qform_code"])) == (4, 2)

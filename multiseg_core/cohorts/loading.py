@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ..labels import BACKGROUND, IGNORE, CodeMap, Codes
 from ..params import NAME, CohortParams
@@ -246,7 +246,10 @@ def _read_folder(name: str, p: CohortParams, base: Path, work: Path, data_dir: s
 
 def _with_codes(p: CohortParams, found: FolderCohort | None) -> CohortParams:
     """Return params with the codes of a folder, unless they state codes."""
-    return p if found is None or p.codes is not None else replace(p, codes=dict(found.codes))
+    if found is None or p.codes is not None:
+        return p
+    codes: dict[Any, str | list[str]] = dict(found.codes)
+    return replace(p, codes=codes)
 
 
 def _load(

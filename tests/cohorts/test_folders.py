@@ -131,7 +131,7 @@ def test_several_modalities_in_one_file(tmp_path: Path) -> None:
     images = load(tmp_path).cases[0].images
     for k, path in enumerate(images.values()):
         assert np.array_equal(read_volume(path), volume[..., k])
-        assert np.array_equal(nib.load(path).affine, affine)  # type: ignore[attr-defined]
+        assert np.array_equal(nib.load(path).affine, affine)
         assert tmp_path / "work" in path.parents
     before = [path.stat().st_mtime_ns for path in images.values()]
     load(tmp_path)
@@ -165,7 +165,7 @@ def test_rare_formats_are_read_by_simpleitk(tmp_path: Path) -> None:
     assert np.array_equal(read_volume(case.images["T1"]), volume)
     expected = np.diag([-1.0, -2.0, 3.0, 1.0])  # from LPS to RAS
     expected[:3, 3] = [-10, -20, 30]
-    assert np.allclose(nib.load(case.images["T1"]).affine, expected)  # type: ignore[attr-defined]
+    assert np.allclose(nib.load(case.images["T1"]).affine, expected)
     assert case.labels is not None and np.array_equal(read_volume(case.labels), volume)
 
 

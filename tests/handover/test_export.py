@@ -39,7 +39,7 @@ def finished(study: Study, model: str) -> Finished:
 
 
 def volume(path: Path) -> np.ndarray:
-    return np.asarray(nib.load(path).dataobj)  # type: ignore[attr-defined]
+    return np.asarray(nib.load(path).dataobj)
 
 
 def steps(run: Finished, folder: Path, image: Any) -> np.ndarray:
@@ -76,7 +76,7 @@ def test_a_bundle_runs_without_this_package(toy_runs: Study, tmp_path: Path) -> 
         np.array_equal(np.asarray(ours.dataobj), volume(tmp_path / "seg.nii.gz"))
         and volume(tmp_path / "seg.nii.gz").any()
     )
-    assert np.array_equal(ours.affine, theirs.affine) and ours.header["sform_code"] == theirs.header["sform_code"]  # type: ignore[attr-defined]
+    assert np.array_equal(ours.affine, theirs.affine) and ours.header["sform_code"] == theirs.header["sform_code"]
 
 
 def test_what_a_bundle_says_of_itself(toy_runs: Study, tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_its_steps_say_what_predict_says(toy_runs: Study, tmp_path: Path, kind: 
 def test_one_file_with_all_modalities(toy_runs: Study, tmp_path: Path) -> None:
     run, case = finished(toy_runs, "selective_cross_entropy"), toy_runs.cohorts["anatomy"].cases[3]
     both = np.stack([volume(case.images[m]) for m in ("T1", "FLAIR")], axis=-1)
-    nib.save(nib.Nifti1Image(both, nib.load(case.images["T1"]).affine), tmp_path / "both.nii.gz")  # type: ignore[attr-defined]
+    nib.save(nib.Nifti1Image(both, nib.load(case.images["T1"]).affine), tmp_path / "both.nii.gz")
     expected = np.asarray(load_model(run.folder).segment(case.images).dataobj)
     assert np.array_equal(steps(run, tmp_path, str(tmp_path / "both.nii.gz")), expected)
     with pytest.raises(UserError, match="expected 2 volumes in one 4-D file, or a list of 2 files"):
