@@ -218,7 +218,8 @@ class Prediction:
         volumes = np.zeros((*native.shape, len(self.segmenter.labels)), dtype=np.float32)
         for k, label in enumerate(self.segmenter.labels):
             if (p := self._of_label(label)) is not None and all(part.stop > part.start for part in window):
-                volumes[(*window, k)] = resample(p, source, native.cropped(window)).clip(0, 1)
+                of_label = volumes[..., k]  # a view
+                of_label[window] = resample(p, source, native.cropped(window)).clip(0, 1)
         return self._image(volumes, "probability of " + "; ".join(self.segmenter.labels))
 
     def _of_label(self, label: str) -> np.ndarray | None:
