@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .params import InferenceParams
+from .commands import export, init, predict
 from .utils.errors import UserError, is_full_disk, one_line
 
 if TYPE_CHECKING:
@@ -90,6 +90,7 @@ def build_parser() -> argparse.ArgumentParser:
         sub.set_defaults(command=command)
         return sub
 
+    init.add_to(add)
     sub = add(
         "study", study_command, "Run a whole study: check, prepare, train, execute the notebooks, render the report."
     )
@@ -112,43 +113,8 @@ def build_parser() -> argparse.ArgumentParser:
         help="scenario/model/seed (of a later replicate, scenario/model/replicate/seed), or the run's key",
     )
     which.add_argument("--list", action="store_true", help="list the runs with their keys and states")
-    sub = add(
-        "predict", predict_command, "Segment a case with a finished run; the result is on the grid of its images."
-    )
-    sub.add_argument(
-        "run_folder", type=Path, nargs="+", metavar="RUN",
-        help="folder of a finished run, in reports/NAME/runs; of several, such as replicates of one model, the mean "
-        "probabilities decide",
-    )  # fmt: skip
-    sub.add_argument(
-        "--image", action="append", required=True, metavar="MODALITY=FILE", help="one image per modality of the run"
-    )
-    sub.add_argument(
-        "--brain-mask",
-        type=Path,
-        help="for normalisation; without it, the brain of images that are not brain-extracted is found with ROBEX "
-        "(a minute)",
-    )
-    sub.add_argument("--out", "-o", type=Path, required=True, help="the segmentation to write, .nii or .nii.gz")
-    sub.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
-    sub.add_argument("--precision", help="auto, float32 or bf16 (default: that of the run's params file)")
-    sub.add_argument(
-        "--codes", action="store_true",
-        help="write the codes of the cohorts' label files, if these agree, rather than 1, 2, 3 in the order of labels",
-    )  # fmt: skip
-    sub.add_argument(
-        "--each-label", action="store_true",
-        help="also write a file of 0 and 1 per label, such as OUT_wmh.nii.gz; those of sigmoid heads may overlap",
-    )  # fmt: skip
-    sub.add_argument(
-        "--uncertainty", type=Path, metavar="FILE",
-        help="also write how uncertain the result is in each voxel: the entropy of its probabilities, 0 to 1",
-    )  # fmt: skip
-    sub.add_argument(
-        "--memory", type=_gib, default=InferenceParams.memory_gib, metavar="GIB",
-        help="memory that the prediction may take; a volume that needs more is cut into tiles "
-        f"(default: {InferenceParams.memory_gib:g})",
-    )  # fmt: skip
+    predict.add_to(add)
+    export.add_to(add)
     sub = add(
         "compare", compare_command, "Compare models by a table of results: which is better, and is it more than luck?",
         COMPARE_HELP,
@@ -176,18 +142,14 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _positive(text: str, what: str = "a number") -> float:
+def _positive(text: str) -> float:
     try:
         value = float(text)
     except ValueError:
         value = 0.0
     if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"'{text}' is not {what} above 0")
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number above 0")
     return value
-
-
-def _gib(text: str) -> float:
-    return _positive(text, "a number of GiB")
 
 
 def _add_params(parser: argparse.ArgumentParser) -> None:
@@ -328,13 +290,6 @@ def study_command(options: argparse.Namespace) -> None:
         print(sentence)
     print(f"done in {(time.monotonic() - started) / 60:.1f} min")
     print(f"report: {_relative(index)}")
-
-
-def predict_command(options: argparse.Namespace) -> None:
-    """``multiseg predict``: segment one case."""
-    from .prediction import predict_case
-
-    predict_case(options)
 
 
 def compare_command(options: argparse.Namespace) -> None:

@@ -100,7 +100,8 @@ class CohortParams:
     """One cohort: where its cases come from and what its label codes mean."""
 
     source: Text
-    """``phantom``, ``table``, or a real layout by name: a file of `multiseg_core.cohorts.layouts`."""
+    """``phantom``, ``table``, ``nnunet``, ``bids``, or a real layout by name: a file of
+    `multiseg_core.cohorts.layouts`."""
     preset: Text | None = None
     """phantom: which cohort to imitate; the cohort's own name by default."""
     cases: Count | None = None
@@ -115,21 +116,24 @@ class CohortParams:
     codes: dict[Int | Literal["other"], CodeValue] | None = None
     """table: native code -> label, list of labels, ``background`` or ``ignore``; ``other`` stands for all codes that
     are not named; none for a cohort without labels, from which only ``pseudo`` targets and pretrainings learn. Others:
-    in place of their own."""
+    in place of their own; folders of nnU-Net (``dataset.json``) and BIDS (``dseg.tsv``) say themselves."""
     absent: list[Text] | None = None
     """table: labels that the subjects are known not to have; none by default. Layouts: in place of their own."""
     complete_codes: dict[Int | Literal["other"], CodeValue] | None = None
     """table: what the codes of the manifest's column ``complete_labels`` mean; 0 is background, nothing hides in it.
     phantom with ``codes``: what the codes of everything that is there mean."""
     folder: Text | None = None
-    """Layouts: where the cohort lies, relative to the params file; by default ``data_dir``/``source``."""
+    """Layouts, nnunet, bids: where the cohort lies, relative to the params file; by default of layouts
+    ``data_dir``/``source``."""
     variant: Text | None = None
-    """Layouts: which labels or images to take, where there is a choice, such as ``testing`` or ``training``."""
+    """Layouts: which labels or images to take, where there is a choice, such as ``testing`` or ``training``. bids:
+    which folder of ``derivatives`` holds the labels."""
     exclude: list[Text] = field(default_factory=list)
-    """Layouts: names of cases to leave out."""
+    """Layouts, nnunet, bids: names of cases to leave out."""
     files: dict[Text, Text] | None = None
     """Layouts: modality, ``labels`` or ``brain_mask`` -> file pattern in place of the layout's, with wildcards,
-    relative to the folder of a case; ``{case}`` stands for its name."""
+    relative to the folder of a case; ``{case}`` stands for its name. bids: pattern of the file's name. nnunet: modality
+    -> number of its channel, such as ``{FLAIR: "0001"}``, in place of the names in ``dataset.json``."""
 
 
 @dataclass(frozen=True, config=_CONFIG)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 import sys
 import types
@@ -17,7 +18,7 @@ import torch
 
 from multiseg_core.exploration import cohort_tables
 from multiseg_core.preprocessing.store import StoredCase
-from multiseg_core.study import runs
+from multiseg_core.study import evaluation, runs
 from multiseg_core.study.study import Study
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -165,32 +166,46 @@ def toy_study(tmp_path: Path) -> Callable[..., Path]:
 
     Keyword arguments replace text in the params file: ``replace={"old": "new"}``.
     """
+    return functools.partial(write_toy_study, tmp_path)
 
-    def make(replace: dict[str, str] | None = None) -> Path:
-        data = tmp_path / "data"
-        shape = (20, 22, 18)
-        rows: dict[str, list[str]] = {"anatomy": [], "lesion": []}
-        for i in range(4):
-            third = np.arange(shape[0]) // (shape[0] // 3)
-            anatomy = np.broadcast_to(np.clip(third, 0, 2)[:, None, None] + 1, shape).copy()
-            anatomy[[5, 6], 10, 7 + i] = anatomy[[6, 5], 10, 7 + i]  # no two are the same
-            lesion = ball(shape, (10 + i % 2, 11 - i // 2, 9), 3).astype(int)
-            for cohort, labels in (("anatomy", anatomy), ("lesion", lesion)):
-                files = toy_case(data, f"{cohort}{i}", labels, seed=10 * i + len(cohort))
-                split = "test" if i == 3 else ("validation" if i == 2 else "train")
-                name = f"{cohort}{i}" if cohort == "anatomy" else f"00{i}"  # names that look like numbers stay names
-                rows[cohort].append(",".join([name, *(p.name for p in files.values()), split]))
-        for cohort, lines in rows.items():
-            (data / f"{cohort}.csv").write_text("case,T1,FLAIR,labels,split\n" + "\n".join(lines) + "\n")
-        text = TOY_PARAMS
-        for old, new in (replace or {}).items():
-            assert old in text, old
-            text = text.replace(old, new)
-        file = tmp_path / "toy.yaml"
-        file.write_text(text)
-        return file
 
-    return make
+def write_toy_study(folder: Path, replace: dict[str, str] | None = None) -> Path:
+    """What the fixture `toy_study` does, in any folder."""
+    data = folder / "data"
+    shape = (20, 22, 18)
+    rows: dict[str, list[str]] = {"anatomy": [], "lesion": []}
+    for i in range(4):
+        third = np.arange(shape[0]) // (shape[0] // 3)
+        anatomy = np.broadcast_to(np.clip(third, 0, 2)[:, None, None] + 1, shape).copy()
+        anatomy[[5, 6], 10, 7 + i] = anatomy[[6, 5], 10, 7 + i]  # no two are the same
+        lesion = ball(shape, (10 + i % 2, 11 - i // 2, 9), 3).astype(int)
+        for cohort, labels in (("anatomy", anatomy), ("lesion", lesion)):
+            files = toy_case(data, f"{cohort}{i}", labels, seed=10 * i + len(cohort))
+            split = "test" if i == 3 else ("validation" if i == 2 else "train")
+            name = f"{cohort}{i}" if cohort == "anatomy" else f"00{i}"  # names that look like numbers stay names
+            rows[cohort].append(",".join([name, *(p.name for p in files.values()), split]))
+    for cohort, lines in rows.items():
+        (data / f"{cohort}.csv").write_text("case,T1,FLAIR,labels,split\n" + "\n".join(lines) + "\n")
+    text = TOY_PARAMS
+    for old, new in (replace or {}).items():
+        assert old in text, old
+        text = text.replace(old, new)
+    file = folder / "toy.yaml"
+    file.write_text(text)
+    return file
+
+
+@pytest.fixture(scope="session")
+def toy_runs(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """A toy study with a finished run of every kind of model: separate, naive, any modalities, sigmoid, conditioned."""
+    kinds = "[multi_unet, selective_cross_entropy, any_modalities, sigmoid, conditioned]"
+    models = {"models: [cross_entropy, selective_cross_entropy]": f"models: {kinds}", "steps: 4": "steps: 30"}
+    study = Study(write_toy_study(tmp_path_factory.mktemp("toy"), {**models, "every: 2": "every: 30"}))
+    for network in study.networks():
+        runs.train_network(network, study.store, study.params)
+    for run in study.runs:
+        evaluation.evaluate_run(run, study.store, study.params)
+    return study
 
 
 TOY_PARAMS = """

@@ -20,7 +20,7 @@ from multiseg_core.utils import files
 from .conftest import ROOT, RobexStandIn, ball, save
 
 
-@pytest.mark.parametrize("command", ["", "study", "check", "prepare", "train", "predict", "compare"])
+@pytest.mark.parametrize("command", ["", "init", "study", "check", "prepare", "train", "predict", "export", "compare"])
 def test_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         cli.main([*command.split(), "--help"])

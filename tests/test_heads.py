@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from multiseg_core import cli, prediction
+from multiseg_core import cli
+from multiseg_core.commands import predict
 from multiseg_core.inference import Segmenter
 from multiseg_core.networks import build_network
 from multiseg_core.study import finished_runs, runs
@@ -157,7 +158,7 @@ def test_binary_outputs_are_written_label_by_label_and_may_overlap(
 
 
 def test_names_of_files_per_label() -> None:
-    names = prediction._file_per_label(Path("a/seg.nii"), ["wmh", "left/right", "left right"])
+    names = predict.file_per_label(Path("a/seg.nii"), ["wmh", "left/right", "left right"])
     assert [str(n) for n in names] == ["a/seg_wmh.nii", "a/seg_left-right_2.nii", "a/seg_left-right_3.nii"]
 
 

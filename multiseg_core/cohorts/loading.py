@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ..labels import BACKGROUND, IGNORE, CodeMap, Codes
 from ..params import NAME, CohortParams
 from ..utils.errors import UserError, suggest
 from ..utils.files import located
 from .base import Case, Cohort
-from .layouts import LAYOUTS, find_cases
+from .layouts import LAYOUTS, bids, find_cases, nnunet
+from .layouts.folder import FolderCohort, write_parts
 from .slices import stacked
 from .table import read_manifest
 
@@ -20,15 +21,19 @@ __all__ = ["LAYOUTS", "Case", "Cohort", "ensure_files", "in_replicate", "label_o
 
 _Result = TypeVar("_Result")
 
-SOURCES = ("phantom", "table", *LAYOUTS)
+FOLDERS = ("nnunet", "bids")
+"""Layouts of other programs, whose folders say themselves what their codes mean."""
+
+SOURCES = ("phantom", "table", *FOLDERS, *LAYOUTS)
 
 APART = 1000
 """Between the seeds of two replicates, so that those of people do not meet."""
 
 _ONLY_FOR: Mapping[str, tuple[str, ...]] = {
     "preset": ("phantom",), "cases": ("phantom",), "manifest": ("table",),
-    "complete_codes": ("table", "phantom"), "absent": ("table", *LAYOUTS),
-    "folder": tuple(LAYOUTS), "variant": tuple(LAYOUTS), "exclude": tuple(LAYOUTS), "files": tuple(LAYOUTS),
+    "complete_codes": ("table", "phantom"), "absent": ("table", *LAYOUTS, *FOLDERS),
+    "folder": (*LAYOUTS, *FOLDERS), "variant": (*LAYOUTS, "bids"), "exclude": (*LAYOUTS, *FOLDERS),
+    "files": (*LAYOUTS, *FOLDERS),
 }  # fmt: skip
 
 
@@ -68,12 +73,14 @@ def load_cohorts(
         a layout lack is kept in the cohort instead.
     """
     _for_each(params, _check_keys)
+    folders = _for_each(params, lambda name, p: _read_folder(name, p, base, work, data_dir))
+    params = {name: _with_codes(p, folders[name]) for name, p in params.items()}
     found = label_order(params)
     missing = [label for label in found if labels is not None and label not in labels]
     if missing and labels is not None:
         raise UserError(f"labels: '{missing[0]}' of a cohort's codes is not in the list{suggest(missing[0], labels)}")
     names = found if labels is None else tuple(labels)
-    loaded = _for_each(params, lambda name, p: _load(name, p, names, base, work, data_dir))
+    loaded = _for_each(params, lambda name, p: _load(name, p, names, base, work, data_dir, folders[name]))
     parts = [part for name, found in loaded.items() for part in parts_of(found, params[name], names)]
     cohorts = {part.name: part for part in parts}
     for part in parts:
@@ -184,6 +191,9 @@ def _check_keys(name: str, p: CohortParams) -> None:
     elif p.source == "table":
         if p.manifest is None:
             raise UserError(f"missing key 'cohorts.{name}.manifest' (source table needs it)")
+    elif p.source in FOLDERS:
+        if p.folder is None:
+            raise UserError(f"missing key 'cohorts.{name}.folder' (source {p.source} needs it)")
     else:
         from .phantom.source import PRESETS  # slow to import
 
@@ -223,7 +233,35 @@ def _stated_codes(p: CohortParams) -> Codes:
     return (layout.variants[p.variant] if p.variant else layout.default).codes
 
 
-def _load(name: str, p: CohortParams, labels: Sequence[str], base: Path, work: Path, data_dir: str | None) -> Cohort:
+def _read_folder(name: str, p: CohortParams, base: Path, work: Path, data_dir: str | None) -> FolderCohort | None:
+    """Return what a folder of another program holds; None for other sources."""
+    if p.source not in FOLDERS:
+        return None
+    folder = _folder(name, p, base, data_dir)
+    if p.source == "nnunet":
+        found = nnunet.read_folder(name, folder, work, p.exclude, p.files)
+        write_parts(found.parts, name)
+        return found
+    return bids.read_folder(name, folder, p.exclude, p.variant, p.files, needs_labels=p.codes != {})
+
+
+def _with_codes(p: CohortParams, found: FolderCohort | None) -> CohortParams:
+    """Return params with the codes of a folder, unless they state codes."""
+    if found is None or p.codes is not None:
+        return p
+    codes: dict[Any, str | list[str]] = dict(found.codes)
+    return replace(p, codes=codes)
+
+
+def _load(
+    name: str,
+    p: CohortParams,
+    labels: Sequence[str],
+    base: Path,
+    work: Path,
+    data_dir: str | None,
+    folder: FolderCohort | None,
+) -> Cohort:
     problems: Mapping[str, tuple[str, ...]] = {}
     notes: tuple[str, ...] = ()
     complete: Codes | None = None
@@ -239,6 +277,11 @@ def _load(name: str, p: CohortParams, labels: Sequence[str], base: Path, work: P
         if p.codes is None and complete is None:
             there = {code: label for label, code in CODES.items()} if (p.preset or name) in HEADS else preset.codes
             complete = {code: label if label in labels else BACKGROUND for code, label in there.items()}
+    elif folder is not None:
+        cases, modalities, problems, notes = folder.cases, folder.modalities, folder.problems, folder.notes
+        codes, absent = p.codes or {}, ()
+        if not codes and not p.absent:
+            raise UserError(f"missing key 'cohorts.{name}.codes': {p.folder} does not say what its codes mean")
     elif p.source in LAYOUTS:
         layout = LAYOUTS[p.source]
         found = find_cases(name, layout, _folder(name, p, base, data_dir), p.variant, p.exclude, p.files)
@@ -275,7 +318,7 @@ def _load(name: str, p: CohortParams, labels: Sequence[str], base: Path, work: P
     for label in absent:
         if label not in labels:
             raise UserError(f"cohorts.{name}.absent: unknown label '{label}'{suggest(label, labels)}")
-    imitates = {"phantom": p.preset or name, "table": name}.get(p.source, p.source)
+    imitates = {"phantom": p.preset or name}.get(p.source, p.source if p.source in LAYOUTS else name)
     try:
         code_map = CodeMap.build(labels, codes, absent)
     except UserError as error:

@@ -293,4 +293,4 @@ def like_input(volume: np.ndarray, affine: FloatArray, path: Path) -> nib.Nifti1
     header.set_data_dtype(kind)
     header.set_slope_inter(1, 0)
     header["cal_min"] = header["cal_max"] = 0
-    return type(source)(volume, None, header)
+    return type(source)(volume, source.affine, header)  # its own affine: the header stays as it is

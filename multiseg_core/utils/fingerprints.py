@@ -192,3 +192,19 @@ def _dump(node: ast.AST) -> str:
             texts = [s for s in body if isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant)]
             n.body = [s for s in body if s not in texts]  # type: ignore[attr-defined]
     return ast.dump(node)
+
+
+def modules_needed(*roots: str, package: Path = PACKAGE) -> list[str]:
+    """Return the modules of this package that some modules import, and these import, and so on, with themselves."""
+    found: dict[str, None] = {}
+    todo = list(roots)
+    while todo:
+        module = todo.pop()
+        if module in found:
+            continue
+        found[module] = None
+        for within, name in _read(package, module).imports.values():
+            below = f"{within}.{name}".strip(".")
+            path = package.joinpath(*below.split("."))
+            todo.append(below if path.is_dir() or path.with_suffix(".py").is_file() else within)
+    return sorted(found)

@@ -1,0 +1,109 @@
+"""The networks of a run alone, as TorchScript or ONNX, with what must be done before and after as JSON."""
+
+from __future__ import annotations
+
+import importlib.util
+import warnings
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from ..utils.errors import UserError, one_line
+from ..utils.files import atomic_folder, write_json
+from .bundle_steps import describe
+from .finished import Finished
+from .model_card import model_card
+
+TOLERANCE = 1e-4
+"""Probabilities of the exported networks differ by less from those of the run."""
+
+USE = """\
+`{name}` takes a tensor `image` (N, {n}, X, Y, Z), float32, of the preprocessed modalities {modalities}, whose sizes are
+multiples of {multiple}{absent}, and returns probabilities (N, {channels}, X, Y, Z): {classes}.
+`preprocessing.json` says what must be done before and after. `multiseg export RUN --to bundle` does that for you.
+"""
+
+
+def write_network(run: Finished, folder: Path, kind: str) -> None:
+    """Write ``model.ts`` or ``model.onnx``, ``preprocessing.json`` and a model card into a folder that does not exist.
+
+    Raises
+    ------
+    UserError
+        If a package is missing, or the networks cannot be written down so that other sizes give the same numbers.
+    """
+    if kind == "onnx" and (missing := [n for n in ("onnx", "onnxscript") if importlib.util.find_spec(n) is None]):
+        raise UserError(f"--to onnx needs the package{'s' * (len(missing) > 1)} {' and '.join(missing)} (pip install)")
+    if any("window" in m.spec for m in run.segmenter.members):
+        raise UserError(f"--to {kind}: networks that read windows cannot be written down alone; use --to bundle")
+    name = {"torchscript": "model.ts", "onnx": "model.onnx"}[kind]
+    with atomic_folder(folder) as part:
+        (_torchscript if kind == "torchscript" else _onnx)(run, part / name)
+        write_json(part / "preprocessing.json", facts(run))
+        s = run.segmenter
+        classes = "; then ".join(", ".join(["background", *m.labels]) for m in s.members)
+        absent = ", NaN for modalities that are absent" if all(m.reads_any for m in s.members) else ""
+        use = USE.format(
+            name=name, n=len(s.modalities), modalities=", ".join(s.modalities), absent=absent,
+            multiple=" x ".join(map(str, run.multiple)), channels=run.n_channels, classes=classes,
+        )  # fmt: skip
+        (part / "README.md").write_text(model_card(run, use), encoding="utf-8")
+
+
+def facts(run: Finished) -> dict[str, object]:
+    """Return what must be done to images before the networks, and to probabilities after them."""
+    s = run.segmenter
+    return {
+        "modalities": list(s.modalities),
+        "labels": list(s.labels),
+        "preprocessing": asdict(s.preprocessing),
+        "brain_from": run.shows_brain,
+        "pad": {"multiple": run.multiple, "value": s.preprocessing.outside_value, "where": "both sides"},
+        "networks": [{key: m[key] for key in ("labels", "modalities", "sees", "paints")} for m in describe(s)],
+        "after": [
+            "interpolate each probability linearly to the grid of the image",
+            "take the most probable class of each network",
+            "paint the labels of later networks over those of earlier ones",
+        ],
+    }
+
+
+def _examples(run: Finished) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return two inputs of other sizes, also along the batch."""
+    generator = torch.Generator().manual_seed(0)
+    n, multiple = len(run.segmenter.modalities), run.multiple
+    small = torch.randn(1, n, *(2 * m for m in multiple), generator=generator)
+    return small, torch.randn(2, n, *(k * m for k, m in zip((3, 2, 4), multiple, strict=True)), generator=generator)
+
+
+def _torchscript(run: Finished, path: Path) -> None:
+    small, other = _examples(run)
+    with warnings.catch_warnings(), torch.inference_mode():
+        warnings.simplefilter("ignore")  # branches on sizes, tried below; tracing has a successor that ONNX uses
+        try:
+            traced = torch.jit.trace(run.networks, small, check_trace=False)
+        except Exception as error:  # of networks from elsewhere, anything may be untraceable
+            raise UserError(f"--to torchscript: the network cannot be traced ({one_line(error)[:200]})") from None
+        try:
+            apart = max(float((traced(x) - run.networks(x)).abs().max()) for x in (small, other))
+        except RuntimeError:
+            apart = torch.inf
+        if not apart < TOLERANCE:
+            raise UserError("--to torchscript: the network depends on the size of its input; use --to bundle")
+        torch.jit.save(traced, path)
+
+
+def _onnx(run: Finished, path: Path) -> None:
+    small, _ = _examples(run)
+    dynamic = {"x": {0: "n", 2: "x", 3: "y", 4: "z"}}
+    axes = {"image": dynamic["x"], "probabilities": dynamic["x"]}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the exporter's own parts
+        try:
+            torch.onnx.export(
+                run.networks, (small,), path, input_names=["image"], output_names=["probabilities"],
+                dynamic_axes=axes, dynamo=False, opset_version=18,
+            )  # fmt: skip
+        except Exception as error:  # what networks from elsewhere do may have no counterpart
+            raise UserError(f"--to onnx: the network cannot be written ({one_line(error)[:200]})") from None
