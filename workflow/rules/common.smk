@@ -1,0 +1,20 @@
+# What the plan says, as `multiseg train PARAMS --list --json` wrote it.
+import json
+from pathlib import Path
+
+PLAN = json.loads(Path(config["plan"]).read_text(encoding="utf-8"))
+PARAMS, FOLDER, KEY, CHECKED = (PLAN[name] for name in ("params", "folder", "key", "checked"))
+MULTISEG = config.get("multiseg", ".venv/bin/multiseg")
+GPUS = int(config.get("gpus", PLAN["device"].startswith("cuda")))
+JOBS = f"{FOLDER}/jobs"  # logs, and an empty file for each job that has none of its own to show
+COHORTS = {f"{cohort['name']}-{cohort['key']}": cohort for cohort in PLAN["cohorts"]}
+NETWORKS = {network["key"]: network for network in PLAN["networks"]}
+RUNS = {Path(run["result"]).parent.name: run for run in PLAN["runs"]}
+
+
+def trained(keys):
+    return [ancient(f"{FOLDER}/networks/{key}/network.json") for key in keys]
+
+
+def prepared(names):
+    return [ancient(f"{JOBS}/prepared-{each}") for each, cohort in COHORTS.items() if cohort["name"] in names]
