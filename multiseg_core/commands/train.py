@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from ..utils.errors import UserError
@@ -22,15 +22,16 @@ def add_to(add: Add) -> None:
     sub = add(
         "train", train_command, "Make one network or run of a study, as a cluster's scheduler would start it.",
         "Runs share networks: a scheduler trains each network in a job of its own, those first that others learn from, "
-        "then evaluates each run with --later, and collects once. A study that was checked is not checked again.",
+        "then evaluates runs with --later, and collects once. A study that was checked is not checked again.",
     )  # fmt: skip
     studies.add_params(sub)
     which = sub.add_mutually_exclusive_group(required=True)
     which.add_argument(
         "--run",
+        nargs="+",
         metavar="KEY",
         help="scenario/model/seed (of a later replicate, scenario/model/replicate/seed), or the run's key: train what "
-        "it still lacks, evaluate it, and collect",
+        "it still lacks, evaluate it, and collect; of several, one after the other",
     )
     which.add_argument("--network", metavar="KEY", help="train one network; those that it learns from must be trained")
     which.add_argument("--collect", action="store_true", help="gather the metrics of all finished runs in metrics.csv")
@@ -57,7 +58,7 @@ def train_command(options: argparse.Namespace) -> None:
     elif options.network:
         _network(studies.stamped(options), options.network)
     else:
-        _run(studies.stamped(options), options.run, options.later)
+        _runs(studies.stamped(options), options.run, options.later)
 
 
 def _list(study: Study, as_json: bool) -> None:
@@ -91,19 +92,20 @@ def _network(study: Study, key: str) -> None:
     print(f"trained {network.name}: {studies.relative(network.folder)}")
 
 
-def _run(study: Study, name: str, later: bool) -> None:
+def _runs(study: Study, names: Sequence[str], later: bool) -> None:
     from ..study import evaluation, runs
     from ..study.plan import cases_of
 
-    run = study.find_run(name)
-    runs.prepare(study, cases_of([run]))
-    runs.check_volumes([run], study.store, study.params)
-    for network in (n for networks in runs.training_rounds([run]) for n in networks):
+    wanted = [study.find_run(name) for name in names]
+    runs.prepare(study, cases_of(wanted))
+    runs.check_volumes(wanted, study.store, study.params)
+    for network in (n for networks in runs.training_rounds(wanted) for n in networks):
         _train(study, network)
-    folder = evaluation.evaluate_run(run, study.store, study.params)
+    for run in wanted:
+        folder = evaluation.evaluate_run(run, study.store, study.params)
+        print(f"finished {run.name}: {folder}")
     if not later:
         runs.write_metrics(study)
-    print(f"finished {run.name}: {folder}")
 
 
 def _train(study: Study, network: NetworkPlan) -> None:

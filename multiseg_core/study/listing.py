@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from ..training import is_trained
+from ..utils.fingerprints import fingerprint
 from .check import stamp
 from .finished_runs import is_finished
 from .needs import PROGRAM_MB, Needs
+from .plan import Run
 from .study import Study
 
 
@@ -22,9 +25,10 @@ def listing(study: Study) -> dict[str, Any]:
     -------
     dict
         ``networks``: ``key, name, before`` (keys of those that must be trained earlier), ``cohorts, result`` (the file
-        that is written last), ``finished, memory_mb, minutes``. ``runs``: ``key, name, networks, cohorts, result,
-        finished, memory_mb``. ``cohorts``: ``name, key, cases``. And of the study: ``name, key, params, folder,
-        checked`` (the stamp of a check), ``threads, device``.
+        that is written last), ``finished, memory_mb, minutes``. ``runs``: ``key, name, networks, result, finished``.
+        ``evaluations``: runs to evaluate in one job, ``name, key, runs, networks, cohorts, memory_mb``. ``cohorts``:
+        ``name, key, cases``. And of the study: ``name, key, params, folder, checked`` (the stamp of a check),
+        ``threads, device``.
     """
     networks = study.networks()
     needs = Needs(study.params, networks)
@@ -60,11 +64,29 @@ def listing(study: Study) -> dict[str, Any]:
                 "key": run.key,
                 "name": run.name,
                 "networks": [network.key for network in run.networks],
-                "cohorts": sorted({case.cohort for case in (*run.test_cases, *run.validation_cases)}),
                 "result": str(run.folder / "run.json"),
                 "finished": is_finished(run),
-                "memory_mb": math.ceil(PROGRAM_MB + 1024 * study.params.inference.memory_gib),
             }
             for run in study.runs
         ],
+        "evaluations": [_evaluation(study, runs) for runs in _together(study.runs)],
+    }
+
+
+def _together(runs: Sequence[Run]) -> list[list[Run]]:
+    """Group the runs of a scenario and replicate: a job for each run would take longer to start than to work."""
+    groups: dict[tuple[str, int], list[Run]] = {}
+    for run in runs:
+        groups.setdefault((run.scenario, run.replicate), []).append(run)
+    return list(groups.values())
+
+
+def _evaluation(study: Study, runs: Sequence[Run]) -> dict[str, Any]:
+    return {
+        "name": f"{runs[0].scenario}-{runs[0].replicate}",
+        "key": fingerprint([run.key for run in runs]),
+        "runs": [run.key for run in runs],
+        "networks": list(dict.fromkeys(network.key for run in runs for network in run.networks)),
+        "cohorts": sorted({case.cohort for run in runs for case in (*run.test_cases, *run.validation_cases)}),
+        "memory_mb": PROGRAM_MB + math.ceil(1024 * study.params.inference.memory_gib),
     }

@@ -29,6 +29,9 @@ def test_the_list_has_networks_after_their_teachers(
     anatomy, lesion, pupil = plan["networks"]  # the teachers are the networks of the other run
     assert anatomy["before"] == lesion["before"] == [] and pupil["before"] == [anatomy["key"], lesion["key"]]
     assert [run["networks"] for run in plan["runs"]] == [[anatomy["key"], lesion["key"]], [pupil["key"]]]
+    (evaluation,) = plan["evaluations"]  # of one scenario and replicate
+    assert evaluation["runs"] == [run["key"] for run in plan["runs"]] and evaluation["name"] == "both-1"
+    assert evaluation["networks"] == [network["key"] for network in plan["networks"]]
     assert not any(entry["finished"] for entry in (*plan["networks"], *plan["runs"]))
     # 4 steps of at least 10 ms; the pupil's teachers also predict whole volumes, 4 GiB by default
     assert anatomy["minutes"] == round(4 * needs.STEP_S / 60, 2)
@@ -93,8 +96,7 @@ def test_jobs_of_a_scheduler_make_what_the_study_makes(
     )
     for network in (anatomy, lesion, pupil):
         assert cli.main(["train", str(file), "--network", network.key]) == 0
-    for run in study.runs:
-        assert cli.main(["train", str(file), "--run", run.key, "--later"]) == 0
+    assert cli.main(["train", str(file), "--run", *[run.key for run in study.runs], "--later"]) == 0
     assert not (study.folder / "metrics.csv").exists()
     assert cli.main(["train", str(file), "--collect"]) == 0
     assert "2 of 2 runs" in capsys.readouterr().out

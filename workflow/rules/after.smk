@@ -1,32 +1,32 @@
-# What comes after training: evaluate each run, gather the metrics once, execute the notebooks.
+# What comes after training: evaluate the runs of each scenario and replicate, gather the metrics once, execute the notebooks.
 
 
 rule evaluate:
     input:
-        lambda wildcards: trained(RUNS[wildcards.run]["networks"]),
-        lambda wildcards: prepared(RUNS[wildcards.run]["cohorts"]),
+        lambda wildcards: trained(EVALUATIONS[wildcards.evaluation]["networks"]),
+        lambda wildcards: prepared(EVALUATIONS[wildcards.evaluation]["cohorts"]),
     output:
-        f"{FOLDER}/runs/{{run}}/run.json",
+        touch(f"{JOBS}/evaluated-{{evaluation}}"),
     log:
-        f"{JOBS}/evaluate-{{run}}.log",
+        f"{JOBS}/evaluate-{{evaluation}}.log",
     conda:
         "../../environment.yml"
     threads: PLAN["threads"]
     resources:
-        mem_mb=lambda wildcards, attempt: attempt * RUNS[wildcards.run]["memory_mb"],
-        runtime=lambda wildcards, attempt: 60 * attempt,
+        mem_mb=lambda wildcards, attempt: attempt * EVALUATIONS[wildcards.evaluation]["memory_mb"],
+        runtime=lambda wildcards, attempt: attempt * (30 + 10 * len(EVALUATIONS[wildcards.evaluation]["runs"])),
         gpu=GPUS,
     params:
         multiseg=MULTISEG,
         study=PARAMS,
-        key=lambda wildcards: RUNS[wildcards.run]["key"],
+        runs=lambda wildcards: EVALUATIONS[wildcards.evaluation]["runs"],
     shell:
-        "{params.multiseg:q} train {params.study:q} --run {params.key} --later > {log:q} 2>&1"
+        "{params.multiseg:q} train {params.study:q} --run {params.runs} --later > {log:q} 2>&1"
 
 
 rule collect:
     input:
-        [ancient(f"{FOLDER}/runs/{run}/run.json") for run in RUNS],
+        [ancient(f"{JOBS}/evaluated-{evaluation}") for evaluation in EVALUATIONS],
     output:
         touch(f"{JOBS}/metrics-{KEY}"),
     log:

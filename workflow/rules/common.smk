@@ -7,9 +7,10 @@ PARAMS, FOLDER, KEY, CHECKED = (PLAN[name] for name in ("params", "folder", "key
 MULTISEG = config.get("multiseg", ".venv/bin/multiseg")
 GPUS = int(config.get("gpus", PLAN["device"].startswith("cuda")))
 JOBS = f"{FOLDER}/jobs"  # logs, and an empty file for each job that has none of its own to show
-COHORTS = {f"{cohort['name']}-{cohort['key']}": cohort for cohort in PLAN["cohorts"]}
+COHORTS, EVALUATIONS = (
+    {f"{entry['name']}-{entry['key']}": entry for entry in PLAN[kind]} for kind in ("cohorts", "evaluations")
+)
 NETWORKS = {network["key"]: network for network in PLAN["networks"]}
-RUNS = {Path(run["result"]).parent.name: run for run in PLAN["runs"]}
 
 
 def trained(keys):
