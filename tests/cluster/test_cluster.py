@@ -23,8 +23,8 @@ from ..test_training import same, weights
 SNAKEMAKE = ROOT / ".venv-cluster" / "bin" / "snakemake"
 SLURM = ROOT / "tests" / "cluster" / "slurm.sh"
 SMALL = {
-    "steps: 4": "steps: 6000",
-    "validation_every: 2": "validation_every: 50",
+    "steps: 4": "steps: 1000",
+    "validation_every: 2": "validation_every: 20",
     "[cross_entropy, selective_cross_entropy]": "[cross_entropy, selective_cross_entropy, dice]",
     "precision: float32": "precision: float32\nworkers: 1\nnotebooks: []",
 }
@@ -107,6 +107,12 @@ def require_equal(ours: Study, theirs: Study) -> None:
         assert one.key == other.key and same(weights(one), weights(other))
 
 
+def test_snakemake_finds_nothing_to_complain_of(toy_study: Callable[..., Path]) -> None:
+    study = Study(toy_study())
+    require_done(start(study, "local", "--lint"), study, "local", 120)
+    assert "in a good condition" in (study.params_file.parent / "local.log").read_text()
+
+
 def test_one_machine_gives_the_numbers_of_make_study(smoke: Study, tmp_path: Path) -> None:
     study = copy_of(smoke, tmp_path)
     require_done(start(study, "local", "--cores", "2", "metrics"), study, "local", 900)
@@ -134,7 +140,7 @@ def test_killed_jobs_go_on_from_their_checkpoints(
 
     study = Study(toy_study({**SMALL, "precision: float32": f"{SMALL['precision: float32']}\nreports_dir: killed"}))
     process = start(study, "slurm", *slurm, "metrics")
-    networks = dict(zip(("cancelled", "late", "down"), study.networks(), strict=True))
+    networks = dict(zip(("cancelled", "down", "late"), study.networks(), strict=True))
     killed: dict[str, tuple[int, str]] = {}
     down = ""
     lowest = dict.fromkeys(networks, 10**9)
@@ -151,7 +157,9 @@ def test_killed_jobs_go_on_from_their_checkpoints(
                 if fate == "cancelled":
                     subprocess.run(["scancel", job["id"]], check=True)
                 elif fate == "late":
-                    control(f"JobId={job['id']}", "TimeLimit=0:20")
+                    # a minute is the shortest limit; the job would be done by then, so its program is halted
+                    subprocess.run(["pkill", "-STOP", "-f", f"multiseg train .* --network {network.key}"], check=True)
+                    control(f"JobId={job['id']}", "TimeLimit=1")
                 else:
                     down = job["node"]
                     control(f"NodeName={down}", "State=DOWN", "Reason=test")

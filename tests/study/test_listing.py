@@ -70,7 +70,7 @@ def test_needs_of_a_step_are_those_of_the_whole_patch() -> None:
 
 
 def test_networks_of_other_libraries_are_tried_by_shapes() -> None:
-    spec = {"name": "BasicUNet", "features": [4, 4, 4, 4, 4, 4]}
+    spec = {"name": "monai.BasicUNet", "features": [4, 4, 4, 4, 4, 4]}
     kept, flops, weights = needs.step_cost(spec, 1, 2, TrainingParams(batch_size=2, patch_size=[32, 32, 32]))
     assert kept > 4 * 2 * 32**3 * 4 and flops > 0 and weights > 0
 
@@ -91,7 +91,7 @@ def test_jobs_of_a_scheduler_make_what_the_study_makes(
     assert cli.main(["check", str(file)]) == 0 and check.is_stamped(study)
     monkeypatch.setattr(check, "check_study", lambda study: pytest.fail("a job repeats the check of the whole study"))
     assert cli.main(["train", str(file), "--network", pupil.key]) == 1
-    assert f"network {pupil.key}: train {anatomy.key} (both/multi_unet_shared/0 (csf+gm+wm)) before it" in (
+    assert f"network {pupil.key}: train {anatomy.key} (both/multi_unet/0 (csf+gm+wm)) before it" in (
         capsys.readouterr().err
     )
     for network in (anatomy, lesion, pupil):
