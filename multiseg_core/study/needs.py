@@ -118,7 +118,7 @@ def step_cost(
     def count(module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
         nonlocal flops
         ends = inputs[0] if isinstance(module, nn.modules.conv._ConvTransposeNd) else output
-        flops += 2 * ends.numel() * module.weight[0].numel()
+        flops += 2 * ends.numel() * module.get_parameter("weight")[0].numel()
 
     # torch's own counter of operations takes longer to import than all of this
     for module in network.modules():

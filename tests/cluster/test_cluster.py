@@ -1,7 +1,6 @@
 """The workflow on one machine, and on a real SLURM that has two nodes: `make test-cluster`."""
 
 import contextlib
-import json
 import os
 import shutil
 import subprocess
@@ -22,8 +21,9 @@ from ..test_training import same, weights
 
 SNAKEMAKE = ROOT / ".venv-cluster" / "bin" / "snakemake"
 SLURM = ROOT / "tests" / "cluster" / "slurm.sh"
+STEPS = 1000
 SMALL = {
-    "steps: 4": "steps: 1000",
+    "steps: 4": f"steps: {STEPS}",
     "validation_every: 2": "validation_every: 20",
     "[cross_entropy, selective_cross_entropy]": "[cross_entropy, selective_cross_entropy, dice]",
     "precision: float32": "precision: float32\nworkers: 1\nnotebooks: []",
@@ -90,10 +90,12 @@ def control(*arguments: str) -> None:
 
 
 def step_of(network: NetworkPlan) -> int:
-    """The step that a network's checkpoint is at; a large number once it is trained."""
-    with contextlib.suppress(OSError, RuntimeError, EOFError):
+    """The step that a network's checkpoint is at."""
+    if (network.folder / "network.json").exists():
+        return STEPS
+    with contextlib.suppress(OSError):
         return int(torch.load(network.folder / "checkpoint.pt", weights_only=True)["step"])
-    return 10**9 if (network.folder / "network.json").exists() else 0
+    return STEPS if (network.folder / "network.json").exists() else 0
 
 
 def copy_of(smoke: Study, folder: Path) -> Study:
@@ -133,53 +135,49 @@ def test_slurm_gives_the_numbers_and_report_of_make_study(smoke: Study, tmp_path
 def test_killed_jobs_go_on_from_their_checkpoints(
     toy_study: Callable[..., Path], tmp_path: Path, slurm: list[str]
 ) -> None:
-    """One job is cancelled, one reaches its time limit, and the node of one goes down."""
+    """One job is cancelled, the node of one goes down, and one reaches its time limit."""
     whole = Study(toy_study({**SMALL, "precision: float32": f"{SMALL['precision: float32']}\nreports_dir: whole"}))
     for network in whole.networks():
         runs.train_network(network, whole.store, whole.params)
 
     study = Study(toy_study({**SMALL, "precision: float32": f"{SMALL['precision: float32']}\nreports_dir: killed"}))
-    process = start(study, "slurm", *slurm, "metrics")
-    networks = dict(zip(("cancelled", "down", "late"), study.networks(), strict=True))
-    killed: dict[str, tuple[int, str]] = {}
-    down = ""
+    # one job at a time, so that only those that are meant are killed
+    process = start(study, "slurm", *slurm, "--jobs", "1", "metrics")
+    networks = dict(zip(("CANCELLED", "NODE_FAIL", "TIMEOUT"), study.networks(), strict=True))
+    killed: dict[str, tuple[int, str]] = {}  # step of the checkpoint, and job
     lowest = dict.fromkeys(networks, 10**9)
-    deadline = time.monotonic() + 1200
+    deadline = time.monotonic() + 2400
     while process.poll() is None and time.monotonic() < deadline:
-        steps = {fate: step_of(network) for fate, network in networks.items()}
-        for job in queue():
-            for fate, network in networks.items():
-                if network.key not in job["what"] or job["state"] != "RUNNING":
-                    continue
-                if fate in killed or steps[fate] == 0:
-                    continue
-                killed[fate] = steps[fate], job["id"]
-                if fate == "cancelled":
-                    subprocess.run(["scancel", job["id"]], check=True)
-                elif fate == "late":
-                    # a minute is the shortest limit; the job would be done by then, so its program is halted
-                    subprocess.run(["pkill", "-STOP", "-f", f"multiseg train .* --network {network.key}"], check=True)
-                    control(f"JobId={job['id']}", "TimeLimit=1")
-                else:
-                    down = job["node"]
-                    control(f"NodeName={down}", "State=DOWN", "Reason=test")
-        if down and killed.keys() == networks.keys():
-            time.sleep(10)
-            control(f"NodeName={down}", "State=RESUME")
-            down = ""
-        for fate in killed:
-            lowest[fate] = min(lowest[fate], step_of(networks[fate]))
-        time.sleep(0.5)
+        for fate, network in networks.items():
+            step = step_of(network)
+            if fate in killed:
+                lowest[fate] = min(lowest[fate], step)
+            elif 0 < step < STEPS:
+                for job in queue():
+                    if network.key in job["what"] and job["state"] == "RUNNING":
+                        killed[fate] = step, job["id"]
+                        kill(job, fate, network)
+        time.sleep(0.3)
     require_done(process, study, "slurm", 1)
-    states = {
-        fate: subprocess.run(
-            ["squeue", "--noheader", "--states=all", "--format=%T", f"--jobs={job}"],
-            capture_output=True, text=True, check=True,
-        ).stdout.strip()
-        for fate, (_, job) in killed.items()
-    }  # fmt: skip
-    print(json.dumps({fate: [states[fate], step, lowest[fate]] for fate, (step, _) in killed.items()}))
-    assert states == {"cancelled": "CANCELLED", "late": "TIMEOUT", "down": "NODE_FAIL"}
+    command = ["squeue", "--noheader", "--states=all", "--format=%i %T"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    states = dict(line.split() for line in shown.splitlines())
+    print({fate: [f"killed at step {step}", f"then {lowest[fate]}"] for fate, (step, _) in killed.items()})
+    assert {fate: states[job] for fate, (_, job) in killed.items()} == {fate: fate for fate in networks}
     for (fate, network), undisturbed in zip(networks.items(), whole.networks(), strict=True):
-        assert lowest[fate] >= killed[fate][0] > 0  # nothing begins again
+        assert lowest[fate] >= killed[fate][0]  # nothing begins again
         assert same(weights(network), weights(undisturbed))
+
+
+def kill(job: dict[str, str], fate: str, network: NetworkPlan) -> None:
+    """Let a running job of SLURM come to an end of some kind."""
+    if fate == "CANCELLED":
+        subprocess.run(["scancel", job["id"]], check=True)
+    elif fate == "NODE_FAIL":
+        control(f"NodeName={job['node']}", "State=DOWN", "Reason=test")
+        time.sleep(5)
+        control(f"NodeName={job['node']}", "State=RESUME")
+    else:
+        # a minute is the shortest limit; the job would be done by then, so its program is halted
+        subprocess.run(["pkill", "-STOP", "-f", f"multiseg train .* --network {network.key}"], check=True)
+        control(f"JobId={job['id']}", "TimeLimit=1")
