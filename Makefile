@@ -20,12 +20,14 @@ INSTALLED := $(VENV)/.installed
 study: $(INSTALLED)
 	@$(BIN)/multiseg study "$(PARAMS)"
 
-# The plan lies where the nodes of a cluster can read it; SNAKEMAKE is for options, such as SNAKEMAKE="--dry-run".
+# The plan lies where the nodes of a cluster can read it. GPUS=1 gives each network a GPU where params say device: auto;
+# SNAKEMAKE is for options, such as SNAKEMAKE="--dry-run"; BIN is the folder of another installation of multiseg.
 study-cluster: $(INSTALLED) cluster-setup
 	@mkdir -p build/plans
 	@$(BIN)/multiseg train "$(PARAMS)" --list --json > "build/plans/$$(basename "$(PARAMS)" .yaml).json"
 	@$(CLUSTER)/bin/snakemake --snakefile workflow/Snakefile --profile workflow/profiles/$(PROFILE) $(SNAKEMAKE) \
-		--config plan="build/plans/$$(basename "$(PARAMS)" .yaml).json" multiseg="$(abspath $(BIN))/multiseg"
+		--config plan="build/plans/$$(basename "$(PARAMS)" .yaml).json" multiseg="$(abspath $(BIN))/multiseg" \
+		$(if $(GPUS),gpus=$(GPUS))
 
 cluster-setup: $(CLUSTER)/.installed
 

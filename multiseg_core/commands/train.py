@@ -73,7 +73,9 @@ def _list(study: Study, as_json: bool) -> None:
 
 def _collect(study: Study) -> None:
     from ..study import finished_runs, runs
+    from ..utils.files import remove_leftovers
 
+    remove_leftovers(study.folder)
     runs.write_metrics(study)
     finished = sum(finished_runs.is_finished(run) for run in study.runs)
     print(f"{finished} of {len(study.runs)} runs: {studies.relative(study.folder / 'metrics.csv')}")

@@ -26,9 +26,9 @@ def listing(study: Study) -> dict[str, Any]:
     dict
         ``networks``: ``key, name, before`` (keys of those that must be trained earlier), ``cohorts, result`` (the file
         that is written last), ``finished, memory_mb, minutes``. ``runs``: ``key, name, networks, result, finished``.
-        ``evaluations``: runs to evaluate in one job, ``name, key, runs, networks, cohorts, memory_mb``. ``cohorts``:
-        ``name, key, cases``. And of the study: ``name, key, params, folder, checked`` (the stamp of a check),
-        ``threads, device``.
+        ``evaluations`` (runs to evaluate in one job): ``name, key, runs, finished, networks, cohorts, memory_mb``.
+        ``cohorts``: ``name, key, cases``. And of the study: ``name, key, params, folder, checked`` (the stamp of a
+        check), ``threads, device``.
     """
     networks = study.networks()
     needs = Needs(study.params, networks)
@@ -86,6 +86,7 @@ def _evaluation(study: Study, runs: Sequence[Run]) -> dict[str, Any]:
         "name": f"{runs[0].scenario}-{runs[0].replicate}",
         "key": fingerprint([run.key for run in runs]),
         "runs": [run.key for run in runs],
+        "finished": all(is_finished(run) for run in runs),
         "networks": list(dict.fromkeys(network.key for run in runs for network in run.networks)),
         "cohorts": sorted({case.cohort for run in runs for case in (*run.test_cases, *run.validation_cases)}),
         "memory_mb": PROGRAM_MB + math.ceil(1024 * study.params.inference.memory_gib),

@@ -26,7 +26,7 @@ rule evaluate:
 
 rule collect:
     input:
-        [ancient(f"{JOBS}/evaluated-{evaluation}") for evaluation in EVALUATIONS],
+        [ancient(f"{JOBS}/evaluated-{each}") for each, entry in EVALUATIONS.items() if not entry["finished"]],
     output:
         touch(f"{JOBS}/metrics-{KEY}"),
     log:

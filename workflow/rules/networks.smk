@@ -1,5 +1,4 @@
-# The training: a job per network. Its checkpoint is no output, for Snakemake removes the outputs of a job that fails, and
-# the next attempt goes on from the checkpoint.
+# The training: a job per network. One that was killed goes on from its checkpoint at the next attempt.
 
 
 rule network:
@@ -7,7 +6,7 @@ rule network:
         ancient(f"{JOBS}/rehearsed-{KEY}"),
         lambda wildcards: trained(NETWORKS[wildcards.key]["before"]),
     output:
-        f"{FOLDER}/networks/{{key}}/network.json",
+        touch(f"{JOBS}/trained-{{key}}"),
     log:
         f"{JOBS}/network-{{key}}.log",
     conda:
