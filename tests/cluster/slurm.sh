@@ -3,9 +3,10 @@
 #   slurm.sh start FOLDER     write the configuration to FOLDER and start munged, slurmctld and two slurmd
 #   slurm.sh node FOLDER N    start node N (1 or 2) again
 #   slurm.sh stop FOLDER      stop what was started
-# Clients find it by SLURM_CONF=FOLDER/slurm.conf. Exit status 77 where SLURM is not there and cannot be installed.
+# Its configuration is linked from /etc/slurm, as Snakemake's plugin takes SLURM_CONF away from what its jobs start. Exit status
+# 77 where SLURM cannot be installed or started, or where this machine is part of a cluster already.
 set -euo pipefail
-action=$1 folder=$(mkdir -p "$2" && cd "$2" && pwd) host=$(hostname -s)
+action=$1 folder=$(mkdir -p "$2" && cd "$2" && pwd) host=$(hostname -s) linked=/etc/slurm/slurm.conf
 export PATH=$PATH:/usr/sbin:/sbin SLURM_CONF=$folder/slurm.conf
 
 install() {
@@ -61,6 +62,9 @@ case $action in
 start)
   install
   configure
+  # a link to a SLURM that does not answer was left by a test that was killed
+  if [ -e "$linked" ] && { [ ! -L "$linked" ] || SLURM_CONF=$linked timeout 5 scontrol ping | grep -q UP; }; then exit 77; fi
+  ln -sfn "$SLURM_CONF" "$linked" 2>/dev/null || exit 77
   : >"$folder/pids"
   munged --foreground --force --num-threads 2 --key-file "$folder/munge.key" --socket "$folder/munge.socket" \
     --pid-file "$folder/munged.pid" --seed-file "$folder/munge.seed" --log-file "$folder/munged.log" \
@@ -82,5 +86,6 @@ node) node "$3" ;;
 stop)
   scancel --quiet --state=RUNNING --state=PENDING --user="$(id -un)" || true
   while read -r pid; do kill "$pid" 2>/dev/null || true; done <"$folder/pids"
+  if [ "$(readlink "$linked")" = "$SLURM_CONF" ]; then rm "$linked"; fi
   ;;
 esac

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from multiseg_core.study import runs
+from multiseg_core.study.evaluation import evaluate_run
 from multiseg_core.study.plan import NetworkPlan
 from multiseg_core.study.study import Study
 
@@ -21,7 +22,7 @@ from ..test_training import same, weights
 
 SNAKEMAKE = ROOT / ".venv-cluster" / "bin" / "snakemake"
 SLURM = ROOT / "tests" / "cluster" / "slurm.sh"
-STEPS = 1000
+STEPS = 600
 SMALL = {
     "steps: 4": f"steps: {STEPS}",
     "validation_every: 2": "validation_every: 20",
@@ -139,6 +140,9 @@ def test_killed_jobs_go_on_from_their_checkpoints(
     whole = Study(toy_study({**SMALL, "precision: float32": f"{SMALL['precision: float32']}\nreports_dir: whole"}))
     for network in whole.networks():
         runs.train_network(network, whole.store, whole.params)
+    for run in whole.runs:
+        evaluate_run(run, whole.store, whole.params)
+    runs.write_metrics(whole)
 
     study = Study(toy_study({**SMALL, "precision: float32": f"{SMALL['precision: float32']}\nreports_dir: killed"}))
     # one job at a time, so that only those that are meant are killed
@@ -164,9 +168,8 @@ def test_killed_jobs_go_on_from_their_checkpoints(
     states = dict(line.split() for line in shown.splitlines())
     print({fate: [f"killed at step {step}", f"then {lowest[fate]}"] for fate, (step, _) in killed.items()})
     assert {fate: states[job] for fate, (_, job) in killed.items()} == {fate: fate for fate in networks}
-    for (fate, network), undisturbed in zip(networks.items(), whole.networks(), strict=True):
-        assert lowest[fate] >= killed[fate][0]  # nothing begins again
-        assert same(weights(network), weights(undisturbed))
+    assert all(lowest[fate] >= step for fate, (step, _) in killed.items())  # nothing begins again
+    require_equal(study, whole)
 
 
 def kill(job: dict[str, str], fate: str, network: NetworkPlan) -> None:
