@@ -86,6 +86,8 @@ node) node "$3" ;;
 stop)
   scancel --quiet --state=RUNNING --state=PENDING --user="$(id -un)" || true
   while read -r pid; do kill "$pid" 2>/dev/null || true; done <"$folder/pids"
+  sleep 3 # a slurmd waits for its jobs
+  while read -r pid; do kill -9 "$pid" 2>/dev/null || true; done <"$folder/pids"
   if [ "$(readlink "$linked")" = "$SLURM_CONF" ]; then rm "$linked"; fi
   ;;
 esac
