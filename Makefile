@@ -1,6 +1,8 @@
 # make study   set up what is missing, run the study, render its report (PARAMS=params/other.yaml for another)
 # make test    set up what is missing, check format, lint and types, run pytest and nbval
 # make check   format, lint and types alone
+# make study-cluster PROFILE=slurm   the same, a job per network on a cluster (PROFILE=local on one machine); workflow/README.md
+# make test-cluster  the workflow on this machine and on a SLURM that it starts (some minutes)
 # make lab     open JupyterLab on the notebooks
 # make campaign  try to break it: a hundred kills, full disks, odd names (half an hour or more; CAMPAIGN_KILLS=10 for fewer)
 # make bench   compare with other libraries, side by side (NAMES="losses step" for some; about half an hour for all)
@@ -8,13 +10,33 @@
 PYTHON ?= python3
 VENV ?= .venv
 PARAMS ?= params/quick.yaml
+PROFILE ?= slurm
+CLUSTER ?= .venv-cluster
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: study test check campaign lab bench references setup
+.PHONY: study study-cluster cluster-setup test test-cluster check campaign lab bench references setup
 
 study: $(INSTALLED)
 	@$(BIN)/multiseg study "$(PARAMS)"
+
+# The plan lies where the nodes of a cluster can read it. GPUS=1 gives each network a GPU where params say device: auto;
+# SNAKEMAKE is for options, such as SNAKEMAKE="--dry-run"; BIN is the folder of another installation of multiseg.
+study-cluster: $(INSTALLED) cluster-setup
+	@mkdir -p build/plans
+	@$(BIN)/multiseg train "$(PARAMS)" --list --json > "build/plans/$$(basename "$(PARAMS)" .yaml).json"
+	@$(CLUSTER)/bin/snakemake --snakefile workflow/Snakefile --profile workflow/profiles/$(PROFILE) $(SNAKEMAKE) \
+		--config plan="build/plans/$$(basename "$(PARAMS)" .yaml).json" multiseg="$(abspath $(BIN))/multiseg" \
+		$(if $(GPUS),gpus=$(GPUS))
+
+cluster-setup: $(CLUSTER)/.installed
+
+# Snakemake and nilearn want different versions of packaging, so each has its environment.
+$(CLUSTER)/.installed: requirements-cluster.lock
+	@echo "installing into $(CLUSTER)"
+	@$(PYTHON) -m venv $(CLUSTER)
+	@$(CLUSTER)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-cluster.lock
+	@touch $@
 
 test: check
 	$(BIN)/python -m pytest -p no:nbval
@@ -27,6 +49,9 @@ check: $(INSTALLED)
 
 campaign: $(INSTALLED)
 	$(BIN)/python -m pytest -p no:nbval -m campaign -s tests/campaign
+
+test-cluster: $(INSTALLED) cluster-setup
+	$(BIN)/python -m pytest -p no:nbval -m cluster -s tests/cluster
 
 lab: $(INSTALLED)
 	$(BIN)/jupyter lab notebooks

@@ -10,13 +10,10 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from .commands import export, init, predict
-from .utils.errors import UserError, is_full_disk, one_line
-
-if TYPE_CHECKING:
-    from .study.study import Study
+from .commands import export, init, predict, studies, train
+from .utils.errors import UserError, is_full_disk, one_line, suggest
 
 COMPARE_HELP = """
 
@@ -94,25 +91,25 @@ def build_parser() -> argparse.ArgumentParser:
     sub = add(
         "study", study_command, "Run a whole study: check, prepare, train, execute the notebooks, render the report."
     )
-    _add_params(sub)
+    studies.add_params(sub)
     sub.add_argument("--notebooks", type=Path, help="folder of the notebooks (default: the project's)")
+    part = sub.add_mutually_exclusive_group()
+    part.add_argument(
+        "--rehearse", action="store_true", help="only what comes before training: prepare, and rehearse the report"
+    )
+    part.add_argument(
+        "--report", action="store_true", help="only what comes after training: collect, notebooks, and the index"
+    )
     sub = add("check", check_command, "Look for everything wrong with a study's input, before any training.")
-    _add_params(sub)
+    studies.add_params(sub)
     sub = add(
         "prepare", prepare_command, "Preprocess the cases of a study into its store, ahead of training.",
         "Cases are prepared in parallel; each is stored whole or not at all, so that the command can be stopped at any "
         "time and goes on where it was when it is called again.",
     )  # fmt: skip
-    _add_params(sub)
-    sub = add("train", train_command, "Train and evaluate one run, as a cluster scheduler would start it.")
-    _add_params(sub)
-    which = sub.add_mutually_exclusive_group(required=True)
-    which.add_argument(
-        "--run",
-        metavar="KEY",
-        help="scenario/model/seed (of a later replicate, scenario/model/replicate/seed), or the run's key",
-    )
-    which.add_argument("--list", action="store_true", help="list the runs with their keys and states")
+    studies.add_params(sub)
+    sub.add_argument("--cohort", metavar="NAME", help="only the cases of one cohort (in parts: COHORT.LABELS)")
+    train.add_to(add)
     predict.add_to(add)
     export.add_to(add)
     sub = add(
@@ -152,16 +149,6 @@ def _positive(text: str) -> float:
     return value
 
 
-def _add_params(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("params", type=Path, metavar="PARAMS", help="a params file, such as params/quick.yaml")
-
-
-def _load(options: argparse.Namespace) -> Study:
-    from .study.study import Study
-
-    return Study(options.params)
-
-
 def _notebooks_folder(options: argparse.Namespace) -> Path:
     return getattr(options, "notebooks", None) or Path(__file__).resolve().parent.parent / "notebooks"
 
@@ -172,9 +159,9 @@ def _notebooks_folder(options: argparse.Namespace) -> Path:
 def check_command(options: argparse.Namespace) -> None:
     """``multiseg check``: print a table of the cohorts, warnings and errors."""
     from .reporting.notebooks import planned_notebooks
-    from .study.check import check_study
+    from .study.check import check_study, put_stamp
 
-    study = _load(options)
+    study = studies.load(options)
     findings = check_study(study)
     try:
         planned_notebooks(study, _notebooks_folder(options))
@@ -197,30 +184,27 @@ def check_command(options: argparse.Namespace) -> None:
         print(f"warning: {line}", file=sys.stderr)
     if findings.errors:
         raise UserError("\n".join(findings.errors))
+    put_stamp(study, findings)
     print("no errors")
-
-
-def _checked(options: argparse.Namespace, to_write: bool) -> Study:
-    """Load a study and check it, and that its folder can be written to if need be; print its warnings."""
-    from .study.check import require_sound
-
-    study = _load(options)
-    if to_write:
-        study.require_writable()
-    for line in require_sound(study).warnings:
-        print(f"warning: {line}", file=sys.stderr)
-    return study
 
 
 def prepare_command(options: argparse.Namespace) -> None:
     """``multiseg prepare``: build the store."""
     from .study.runs import prepare
 
-    study = _checked(options, to_write=True)
-    folders = [study.store.path(case, study.cohorts[case.cohort]) for case in study.needed_cases()]
+    if options.cohort is None:
+        study = studies.checked(options, to_write=True)
+        cases = study.needed_cases()
+    else:
+        study = studies.stamped(options)
+        if options.cohort not in study.cohorts:
+            known = suggest(options.cohort, study.cohorts)
+            raise UserError(f"{study.params_file}: no cohort '{options.cohort}'{known}")
+        cases = study.prepared_cases(options.cohort)
+    folders = [study.store.path(case, study.cohorts[case.cohort]) for case in cases]
     missing = [folder for folder in folders if not folder.exists()]
     started = time.monotonic()
-    prepare(study)
+    prepare(study, cases)
     minutes = (time.monotonic() - started) / 60
     print(f"{len(missing)} cases prepared, {len(folders) - len(missing)} were there: {study.store.folder}")
     if missing:
@@ -228,47 +212,27 @@ def prepare_command(options: argparse.Namespace) -> None:
         print(f"{megabytes:.1f} MB written in {minutes:.1f} min, {len(missing) / minutes:.1f} cases/min")
 
 
-def train_command(options: argparse.Namespace) -> None:
-    """``multiseg train``: make one run, in this process."""
-    from .study import evaluation, finished_runs, runs
-    from .study.plan import cases_of
-    from .utils.workers import progress_bar
-
-    if options.list:
-        study = _load(options)
-        for run in study.runs:
-            print(f"{run.key}  {run.name}  {finished_runs.state(run)}  {_relative(run.folder)}")
-        return
-    study = _checked(options, to_write=True)  # this also lets the process open as many files as it may
-    run = study.find_run(options.run)
-    runs.prepare(study, cases_of([run]))
-    runs.check_volumes([run], study.store, study.params)
-    for network in (n for networks in runs.training_rounds([run]) for n in networks):
-        bar = progress_bar(f"training {network.name}", 1.0)
-
-        def report(fraction: float, text: str, bar=bar) -> None:  # type: ignore[no-untyped-def]
-            bar.set_postfix_str(text, refresh=False)
-            bar.update(fraction - bar.n)
-
-        with bar:
-            runs.train_network(network, study.store, study.params, report)
-    folder = evaluation.evaluate_run(run, study.store, study.params)
-    runs.write_metrics(study)
-    print(f"finished {run.name}: {folder}")
-
-
 def study_command(options: argparse.Namespace) -> None:
     """``multiseg study``: everything, from the params file to the report."""
     from .reporting import notebooks, pages, rehearsal, summary
-    from .study import runs
+    from .study import finished_runs, runs
     from .utils.compute import default_workers
 
     started = time.monotonic()
-    study = _load(options)
+    study = studies.load(options)
     plan = notebooks.planned_notebooks(study, _notebooks_folder(options))
     _say(f"study {study.name}: {len(study.params.scenarios)} scenarios, {len(plan)} notebooks")
-    study = _checked(options, to_write=True)
-    rehearsal.rehearse(study, plan, default_workers(study.params.workers, study.params.threads))
+    in_parts = options.rehearse or options.report  # by jobs that come after one that checks
+    study = studies.stamped(options) if in_parts else studies.checked(options, to_write=True)
+    if not options.report:
+        rehearsal.rehearse(study, plan, default_workers(study.params.workers, study.params.threads))
+    if options.rehearse:
+        runs.check_volumes(study.runs, study.store, study.params)
+        _say("the report is rehearsed, and nothing trained")
+        return
+    missing = [run.name for run in study.runs if not finished_runs.is_finished(run)]
+    if options.report and missing:
+        raise UserError(f"{study.params_file}: {len(missing)} runs are not finished, such as {missing[0]}")
     runs.finish_runs(study)
     for number, (notebook, output, parameters) in enumerate(plan, start=1):
         key = notebooks.notebook_key(study, notebook, parameters)
@@ -289,7 +253,7 @@ def study_command(options: argparse.Namespace) -> None:
     for sentence in summary.findings(study):
         print(sentence)
     print(f"done in {(time.monotonic() - started) / 60:.1f} min")
-    print(f"report: {_relative(index)}")
+    print(f"report: {studies.relative(index)}")
 
 
 def compare_command(options: argparse.Namespace) -> None:
@@ -314,19 +278,11 @@ def compare_command(options: argparse.Namespace) -> None:
         print(f"warning: {line}", file=sys.stderr)
     print(comparison.as_text(found), end="")
     if options.out:
-        print(f"\nwritten: {_relative(comparison.write(found, options.out))}")
+        print(f"\nwritten: {studies.relative(comparison.write(found, options.out))}")
 
 
 def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
-
-
-def _relative(path: Path) -> Path:
-    """Return a path relative to the working folder where that is shorter to read."""
-    try:
-        return path.resolve().relative_to(Path.cwd())
-    except ValueError:
-        return path
 
 
 def entry() -> None:

@@ -46,6 +46,17 @@ def test_peers_are_pinned_beside_the_lock() -> None:
     assert not peers.keys() & lock().keys()  # nothing that the study uses may change
 
 
+def test_the_cluster_has_an_environment_of_its_own() -> None:
+    lines = (ROOT / "requirements-cluster.lock").read_text().splitlines()
+    pins = dict(line.split("==") for line in lines if not line.startswith("#"))
+    assert pins["snakemake"] == "9.27.1" and pins["snakemake-executor-plugin-slurm"] == "2.8.0"
+    assert "torch" not in pins  # it calls multiseg, and computes nothing
+    rules = [
+        path.read_text() for path in (ROOT / "workflow").rglob("*") if path.name == "Snakefile" or path.suffix == ".smk"
+    ]
+    assert len(rules) >= 4 and not any(re.search(r"^\s*(run|script):", text, re.MULTILINE) for text in rules)
+
+
 def test_package_holds_the_files_that_it_reads() -> None:
     patterns = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
     package = ROOT / "multiseg_core"

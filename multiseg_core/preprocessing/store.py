@@ -216,9 +216,9 @@ class Store:
         self.folder = folder
         self.params = params
 
-    def key(self, case: Case, cohort: Cohort) -> str:
-        """Return the fingerprint of everything that shapes a stored case: its content, labels and code maps."""
-        facts: list[Any] = [self.content(case, cohort)]
+    def key(self, case: Case, cohort: Cohort, content: str | None = None) -> str:
+        """Return the fingerprint of everything that shapes a stored case: its `content`, labels and code maps."""
+        facts: list[Any] = [self.content(case, cohort) if content is None else content]
         maps = [cohort.code_map]
         if cohort.complete_map is not None and case.complete_labels is not None:
             facts.append(self.complete_content(case))

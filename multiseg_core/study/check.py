@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -280,8 +281,28 @@ def _summary(study: Study, inspected: Inspected, errors: Sequence[str]) -> pd.Da
 
 
 def require_sound(study: Study) -> CheckResult:
-    """Check a study and raise `UserError` with all errors, one a line, if there are any."""
+    """Check a study and raise `UserError` with all errors, one a line, if there are any; stamp it if there are none."""
     findings = check_study(study)
     if findings.errors:
         raise UserError("\n".join(findings.errors))
+    put_stamp(study, findings)
     return findings
+
+
+def put_stamp(study: Study, findings: CheckResult) -> None:
+    """Remember that a study was found without errors."""
+    with contextlib.suppress(OSError):  # a folder that only others may write to
+        write_json(stamp(study), {"warnings": findings.warnings})
+
+
+def stamp(study: Study) -> Path:
+    """Return the file that says of a study, as it is now, that it was checked; the jobs of a cluster look for it."""
+    return study.folder / "store" / "checked" / f"study-{study.key}.json"
+
+
+def is_stamped(study: Study) -> bool:
+    """Whether a study was checked, and neither its params nor its files have changed since."""
+    try:
+        return stamp(study).exists()
+    except OSError:  # a file is gone; a check will tell which
+        return False

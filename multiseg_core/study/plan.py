@@ -7,7 +7,7 @@ network is a fingerprint of everything that can change its numbers: data, settin
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -220,6 +220,7 @@ class Planner:
     store: Store
     folder: Path
     replicates: Sequence[Mapping[str, Scenario]] = ()
+    _contents: dict[tuple[str, str], str] = field(default_factory=dict)  # of cases by cohort and name: runs share them
 
     def run(self, scenario: Scenario, name: str, seed: int) -> Run:
         """Plan a run of the model called `name`, with its networks. Reads the cases' files to fingerprint them."""
@@ -239,7 +240,7 @@ class Planner:
                 "run": [title],
                 "networks": [(n.key, n.labels) for n in networks],
                 "cases": [
-                    (case.cohort, case.name, self.store.key(case, cohorts[case.cohort]))
+                    (case.cohort, case.name, self._case_key(case, cohorts[case.cohort]))
                     for case in [*scenario.test_cases, *scenario.validation_cases]
                 ],
                 "space": scenario.labels,
@@ -250,6 +251,15 @@ class Planner:
         folder = self.folder / "runs" / f"{title.replace('/', '-')}-{key}"
         cases = scenario.test_cases, scenario.validation_cases
         return Run(key, scenario.name, name, replicate, seed, networks, scenario.labels, *cases, cohorts, folder, asks)
+
+    def _content(self, case: Case, cohort: Cohort) -> str:
+        place = case.cohort, case.name
+        if place not in self._contents:
+            self._contents[place] = self.store.content(case, cohort)
+        return self._contents[place]
+
+    def _case_key(self, case: Case, cohort: Cohort) -> str:
+        return self.store.key(case, cohort, self._content(case, cohort))
 
     def _teachers(self, scenario: Scenario, seed: int) -> tuple[NetworkPlan, ...]:
         """Return a network per task, all with the scenario's modalities, for they must read the others' cases."""
@@ -355,8 +365,7 @@ class Planner:
         for planned in network.cohorts:
             rows = space.lookup(planned.sets, naive=model.targets == "naive")
             parts = [
-                [self.store.content(case, planned.cohort) for case in part]
-                for part in (planned.train, planned.validation)
+                [self._content(case, planned.cohort) for case in part] for part in (planned.train, planned.validation)
             ]
             if model.targets == "complete" and planned.cohort.complete_map is not None:
                 truth = planned.cohort.complete_map

@@ -25,12 +25,13 @@ from ..pretraining import PretrainingTrainer
 from ..recipe import MIRRORED, mirror_likeness
 from ..samplers import SamplingCohort, make_sampler
 from ..training import Trainer, is_trained
-from ..utils.compute import Compute, default_workers
+from ..utils.compute import Compute, default_workers, visible_gpus
 from ..utils.files import remove_leftovers, write_table
 from ..utils.workers import Job, Report, no_report, run_jobs
 from . import finished_runs
 from .evaluation import evaluate_run
 from .finished_runs import is_finished
+from .needs import Needs
 from .network_shapes import try_volumes
 from .plan import NetworkPlan, PlannedCohort, Run, cases_of, networks_of
 from .pseudo_labels import complete_case, completed_folder
@@ -265,16 +266,22 @@ def finish_runs(study: Study, runs: Sequence[Run] | None = None) -> None:
         study.check_networks()
         remove_leftovers(study.folder)
         params, store = study.params, study.store
-        on = Compute.resolve(params.device, params.precision).device.type
-        workers = default_workers(params.workers, params.threads, on)
         prepare(study, cases_of(missing))
         check_volumes(missing, store, params)
         for networks in training_rounds(missing):
             jobs = [Job(n.name, train_network, (n, store, params)) for n in networks]
-            run_jobs(jobs, "training networks", workers)
+            run_jobs(jobs, "training networks", *_places(params, networks))
         jobs = [Job(run.name, evaluate_run, (run, store, params)) for run in missing]
-        run_jobs(jobs, "evaluating runs", workers)
+        run_jobs(jobs, "evaluating runs", *_places(params))
     write_metrics(study)
+
+
+def _places(params: Params, networks: Sequence[NetworkPlan] = ()) -> tuple[int, list[str]]:
+    """Return how many processes train networks, or evaluate runs, at a time, and the GPUs that they take in turn."""
+    on = Compute.resolve(params.device, params.precision).device.type
+    gpus, needs = visible_gpus(params.device), Needs(params)
+    need = max(map(needs.tensors_gib, networks), default=params.inference.memory_gib) if gpus else 0.0
+    return default_workers(params.workers, params.threads, on, len(gpus), need), gpus
 
 
 def write_metrics(study: Study) -> None:

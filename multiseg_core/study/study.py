@@ -19,6 +19,7 @@ from ..params_files import load_params
 from ..preprocessing.store import Store, StoredCase
 from ..utils.errors import UserError, suggest
 from ..utils.files import located
+from ..utils.fingerprints import fingerprint
 from .automatic import decide
 from .plan import NetworkPlan, Planner, Run, continued, networks_of
 from .scenarios import Scenario
@@ -305,6 +306,11 @@ class Study:
             if cohort.name not in used or (case.cohort, case.name) in needed
         ]
 
+    def prepared_cases(self, cohort: str | None = None) -> list[Case]:
+        """Return every case that the study prepares, of all cohorts or of one: to train and test on, and to explore."""
+        cases = {(case.cohort, case.name): case for case in (*self.needed_cases(), *self.explored_cases())}
+        return [case for case in cases.values() if cohort is None or case.cohort == cohort]
+
     def open(self, case: Case) -> StoredCase:
         """Open a prepared case. Raises `UserError` if it is not prepared."""
         return self.store.open(case, self.cohorts[case.cohort])
@@ -336,6 +342,23 @@ class Study:
                 return run
         known = [run.name for run in self.runs]
         raise UserError(f"{self.params_file}: no run '{name}'{suggest(name, known)}; runs are {', '.join(known)}")
+
+    def find_network(self, key: str) -> NetworkPlan:
+        """Return a network by its key. Raises `UserError` if there is none."""
+        for network in self.networks():
+            if network.key == key:
+                return network
+        raise UserError(f"{self.params_file}: no network '{key}'; multiseg train PARAMS --list --json tells their keys")
+
+    @functools.cached_property
+    def key(self) -> str:
+        """Fingerprint of all that the study makes."""
+        return fingerprint([[run.key for run in self.runs], [self.cohort_key(name) for name in self.cohorts]])
+
+    def cohort_key(self, cohort: str) -> str:
+        """Return the fingerprint of the prepared cases of a cohort."""
+        made = self.cohorts[cohort]
+        return fingerprint([self.store.key(case, made) for case in self.prepared_cases(cohort)])
 
     def networks(self, runs: Sequence[Run] | None = None) -> list[NetworkPlan]:
         """Return the networks that some runs need (default: all), each once, in an order to train them."""

@@ -9,7 +9,6 @@ does. What is called through an object counts because its class is named where i
 from __future__ import annotations
 
 import ast
-import copy
 import functools
 import hashlib
 import json
@@ -88,11 +87,9 @@ def needed(package: Path, roots: Sequence[str], source: str) -> dict[str, str]:
         if name in m.imports:
             todo.append(m.imports[name])
             continue
-        nodes = [*m.definitions.get(name, ()), *m.definitions.get("", ())]
-        found[f"{module}.{name}"] = "".join(map(_dump, nodes))
-        for node in nodes:
-            todo += m.named(node, package)
-            found.update({str(file.relative_to(package)): file_fingerprint(file) for file in m.files_named(node)})
+        found[f"{module}.{name}"], places, files = _definition(package, module, name)
+        found.update(files)
+        todo += places
     return found
 
 
@@ -148,6 +145,16 @@ class _Module:
 
 
 @functools.cache
+def _definition(package: Path, module: str, name: str) -> tuple[str, list[tuple[str, str]], dict[str, str]]:
+    """Return the code of a definition, the definitions that it names, and the files, with their hashes."""
+    m = _read(package, module)
+    nodes = [*m.definitions.get(name, ()), *m.definitions.get("", ())]
+    places = [place for node in nodes for place in m.named(node, package)]
+    files = {str(f.relative_to(package)): file_fingerprint(f) for node in nodes for f in m.files_named(node)}
+    return "".join(map(_dump, nodes)), places, files
+
+
+@functools.cache
 def _read(package: Path, module: str) -> _Module:
     path = package.joinpath(*module.split("."))
     file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
@@ -185,8 +192,7 @@ def _imports(node: ast.AST, inside: str) -> dict[str, tuple[str, str]]:
 
 
 def _dump(node: ast.AST) -> str:
-    """Return code without comments, docstrings and layout."""
-    node = copy.deepcopy(node)
+    """Return code without comments, docstrings and layout. Takes the docstrings out of the tree that it is given."""
     for n in ast.walk(node):
         if isinstance(body := getattr(n, "body", None), list):
             texts = [s for s in body if isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant)]

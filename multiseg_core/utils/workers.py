@@ -99,10 +99,14 @@ def allow_open_files() -> int:
     return 2**16 if soft == resource.RLIM_INFINITY else soft
 
 
-def _start_worker(channel: Any, parent: int) -> None:
-    """Set up a worker: remember the queue, and die with the parent rather than work on for nobody."""
+def _start_worker(channel: Any, parent: int, turn: Any, gpus: Sequence[str]) -> None:
+    """Set up a worker: remember the queue, take a GPU, and die with the parent rather than work on for nobody."""
     global _channel
     _channel = channel
+    if gpus:  # before torch looks for them
+        with turn.get_lock():
+            os.environ["CUDA_VISIBLE_DEVICES"] = gpus[turn.value % len(gpus)]
+            turn.value += 1
     allow_open_files()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent answers Ctrl-C and ends the workers
 
@@ -127,7 +131,7 @@ def _run_job(index: int, job: Job) -> Any:
     return job.function(*job.arguments, report)
 
 
-def run_jobs(jobs: Sequence[Job], title: str, n_workers: int) -> list[Any]:
+def run_jobs(jobs: Sequence[Job], title: str, n_workers: int, gpus: Sequence[str] = ()) -> list[Any]:
     """Run jobs in worker processes and return their results in order.
 
     Parameters
@@ -138,6 +142,8 @@ def run_jobs(jobs: Sequence[Job], title: str, n_workers: int) -> list[Any]:
         Heading of the progress bar.
     n_workers
         Processes at a time.
+    gpus
+        What the processes see, one GPU each, in turn; see `compute.visible_gpus`.
 
     Raises
     ------
@@ -152,7 +158,10 @@ def run_jobs(jobs: Sequence[Job], title: str, n_workers: int) -> list[Any]:
     text = [""] * len(jobs)
     bar = progress_bar(title, len(jobs))
     pool = concurrent.futures.ProcessPoolExecutor(
-        min(n_workers, len(jobs)), mp_context=context, initializer=_start_worker, initargs=(channel, os.getpid())
+        min(n_workers, len(jobs)),
+        mp_context=context,
+        initializer=_start_worker,
+        initargs=(channel, os.getpid(), context.Value("i", 0), tuple(gpus)),
     )
 
     def show() -> None:

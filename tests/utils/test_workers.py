@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import torch
 
 from multiseg_core.study import runs
 from multiseg_core.study.study import Study
+from multiseg_core.utils.compute import default_workers, visible_gpus
 from multiseg_core.utils.errors import UserError
 from multiseg_core.utils.workers import Job, Report, run_jobs
 
@@ -20,6 +22,11 @@ from ..test_training import same, weights
 def double(x: int, report: Report) -> int:
     report(0.5, "half")
     return 2 * x
+
+
+def visible(wait_s: float, report: Report) -> str:
+    time.sleep(wait_s)
+    return os.environ["CUDA_VISIBLE_DEVICES"]
 
 
 def fail(report: Report) -> None:
@@ -35,6 +42,39 @@ def die(report: Report) -> None:
 def test_results_come_back_in_order() -> None:
     assert run_jobs([Job(str(x), double, (x,)) for x in range(5)], "doubling", 2) == [0, 2, 4, 6, 8]
     assert run_jobs([], "nothing", 2) == []
+
+
+def test_workers_take_the_gpus_in_turn() -> None:
+    """Every worker took the first GPU, so that the others of a machine were idle."""
+    jobs = [Job(str(x), visible, (0.5,)) for x in range(2)]
+    assert sorted(run_jobs(jobs, "looking", 2, ["3", "5"])) == ["3", "5"]
+
+
+def fake_gpus(monkeypatch: pytest.MonkeyPatch, n: int, gib: float, cores: int = 64) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: n > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: n)
+    properties = types.SimpleNamespace(total_memory=int(gib * 2**30))
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda number: properties)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(cores)), raising=False)
+
+
+def test_all_gpus_of_a_machine_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    fake_gpus(monkeypatch, 4, 24)
+    assert visible_gpus("auto") == visible_gpus("cuda") == ["0", "1", "2", "3"]
+    assert visible_gpus("cpu") == visible_gpus("cuda:1") == []  # that one, and no other
+    assert default_workers(None, 1, "cuda", 4, 18.5) == 4  # 18.5 + 1.5 GiB of .9 x 24: one on each
+    assert default_workers(None, 1, "cuda", 4, 5.5) == 12  # 7 GiB each: three
+    assert default_workers(None, 1, "cuda", 4, 0.1) == 16  # no more than four, however small
+    assert default_workers(None, 1, "cuda", 4, 100) == 4  # let it try
+    assert default_workers(None, 8, "cuda", 4, 0.1) == 8  # 64 cores, 8 a training
+    assert default_workers(3, 1, "cuda", 4, 0.1) == 3
+    assert default_workers(None, 1, "cuda") == 1
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-a1, GPU-b2")
+    fake_gpus(monkeypatch, 2, 24)
+    assert visible_gpus("auto") == ["GPU-a1", "GPU-b2"]
+    fake_gpus(monkeypatch, 0, 0)
+    assert visible_gpus("auto") == []
 
 
 def test_errors_of_a_job_reach_the_caller() -> None:

@@ -1,0 +1,64 @@
+# What comes before training: check once, prepare the cases of each cohort, rehearse the report.
+
+
+rule check:
+    output:
+        CHECKED,
+    log:
+        f"{JOBS}/check.log",
+    conda:
+        "../../environment.yml"
+    threads: 2
+    resources:
+        mem_mb=8000,
+        runtime=lambda wildcards, attempt: 60 * attempt,
+        gpu=GPUS,
+    params:
+        multiseg=MULTISEG,
+        study=PARAMS,
+    shell:
+        "{params.multiseg:q} check {params.study:q} > {log:q} 2>&1"
+
+
+rule prepare:
+    input:
+        ancient(CHECKED),
+    output:
+        touch(f"{JOBS}/prepared-{{cohort}}"),
+    log:
+        f"{JOBS}/prepare-{{cohort}}.log",
+    conda:
+        "../../environment.yml"
+    threads: 2
+    resources:
+        mem_mb=8000,
+        runtime=lambda wildcards, attempt: attempt * (30 + 5 * COHORTS[wildcards.cohort]["cases"]),
+    params:
+        multiseg=MULTISEG,
+        study=PARAMS,
+        name=lambda wildcards: COHORTS[wildcards.cohort]["name"],
+    shell:
+        "{params.multiseg:q} prepare {params.study:q} --cohort {params.name:q} > {log:q} 2>&1"
+
+
+# the cells of the notebooks on random results: what would end the report after all the training ends here
+rule rehearse:
+    input:
+        ancient(CHECKED),
+        prepared([cohort["name"] for cohort in PLAN["cohorts"]]),
+    output:
+        touch(f"{JOBS}/rehearsed-{KEY}"),
+    log:
+        f"{JOBS}/rehearse.log",
+    conda:
+        "../../environment.yml"
+    threads: 2
+    resources:
+        mem_mb=8000,
+        runtime=lambda wildcards, attempt: 60 * attempt,
+        gpu=GPUS,
+    params:
+        multiseg=MULTISEG,
+        study=PARAMS,
+    shell:
+        "{params.multiseg:q} study {params.study:q} --rehearse > {log:q} 2>&1"
