@@ -95,7 +95,7 @@ def test_plain_encoder_and_decoder() -> None:
     x = torch.rand(1, 2, 8, 12)
     assert network(x).shape == (1, 3, 8, 12) and network.size_divisor == 4
     assert not torch.equal(network(x), network(x)) and torch.equal(network.eval()(x), network(x))
-    assert build_network({"name": "encoder_decoder"}, 1, 2)(torch.rand(1, 1, 8, 8, 8)).shape == (1, 2, 8, 8, 8)
+    assert build_network({"name": "encoder_decoder"}, 1, 2)(torch.rand(2, 1, 8, 8, 8)).shape == (2, 2, 8, 8, 8)
     for options in ({"levels": 1}, {"dropout": 1}, {"spatial_dims": 4}, {"base_filters": 0}):
         with pytest.raises(UserError, match="^network: encoder_decoder"):
             EncoderDecoder(1, 2, **options)
