@@ -1,7 +1,7 @@
 # make study   set up what is missing, run the study, render its report (PARAMS=params/other.yaml for another)
 # make test    set up what is missing, check format, lint and types, run pytest and nbval
 # make check   format, lint and types alone
-# make lab     open JupyterLab on the notebooks
+# make lab     open JupyterLab on a start page
 # make campaign  try to break it: a hundred kills, full disks, odd names (half an hour or more; CAMPAIGN_KILLS=10 for fewer)
 # make bench   compare with other libraries, side by side (NAMES="losses step" for some; about half an hour for all)
 
@@ -29,7 +29,10 @@ campaign: $(INSTALLED)
 	$(BIN)/python -m pytest -p no:nbval -m campaign -s tests/campaign
 
 lab: $(INSTALLED)
-	$(BIN)/jupyter lab notebooks
+	@mkdir -p $(VENV)/share/jupyter/lab/settings
+	@echo '{"@jupyterlab/docmanager-extension:plugin": {"defaultViewers": {"markdown": "Markdown Preview"}}}' \
+		> $(VENV)/share/jupyter/lab/settings/overrides.json
+	$(BIN)/jupyter lab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks/START.md
 
 bench: $(INSTALLED) $(VENV)/.bench
 	$(BIN)/python -m benchmarks $(NAMES)
@@ -42,6 +45,7 @@ $(VENV)/.bench: requirements-bench.lock $(INSTALLED)
 # the executed notebooks that nbval compares with, and the schema; look at the differences before you commit them
 references: $(INSTALLED)
 	$(BIN)/python -m multiseg_core.params_files > params/schema.json
+	$(BIN)/python -m multiseg_core.reporting.reference docs/reference
 	$(BIN)/python tests/notebooks/make_references.py
 
 setup: $(INSTALLED)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import shlex
 import signal
 import sys
 import time
@@ -58,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"multiseg: error: {FULL_DISK}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("multiseg: interrupted; run the command again to go on: finished work is kept", file=sys.stderr)
+        print(f"multiseg: interrupted; finished work is kept. To go on: {_this_command(options)}", file=sys.stderr)
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -70,6 +71,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"multiseg: error: {FULL_DISK if is_full_disk(error) else what}", file=sys.stderr)
         return 1
     return 0
+
+
+def _this_command(options: argparse.Namespace) -> str:
+    """Return what to type to run a command again."""
+    if options.command is study_command and not options.notebooks:
+        return f"make study PARAMS={shlex.quote(str(options.params))}"
+    return shlex.join(["multiseg", *sys.argv[1:]])
 
 
 FULL_DISK = "No space left on the disk; free some and run the command again: finished work is kept"
@@ -297,7 +305,7 @@ def train_command(options: argparse.Namespace) -> None:
 
 def study_command(options: argparse.Namespace) -> None:
     """``multiseg study``: everything, from the params file to the report."""
-    from .reporting import notebooks, pages, rehearsal, summary
+    from .reporting import notebooks, pages, progress, rehearsal, summary
     from .study import runs
     from .utils.compute import default_workers
 
@@ -306,8 +314,10 @@ def study_command(options: argparse.Namespace) -> None:
     plan = notebooks.planned_notebooks(study, _notebooks_folder(options))
     _say(f"study {study.name}: {len(study.params.scenarios)} scenarios, {len(plan)} notebooks")
     study = _checked(options, to_write=True)
-    rehearsal.rehearse(study, plan, default_workers(study.params.workers, study.params.threads))
-    runs.finish_runs(study)
+    outputs = [output for _, output, _ in plan]
+    with progress.followed(study, outputs, _say):
+        rehearsal.rehearse(study, plan, default_workers(study.params.workers, study.params.threads))
+        runs.finish_runs(study)
     for number, (notebook, output, parameters) in enumerate(plan, start=1):
         key = notebooks.notebook_key(study, notebook, parameters)
         if notebooks.is_rendered(study, output, key):
@@ -318,7 +328,7 @@ def study_command(options: argparse.Namespace) -> None:
         notebooks.execute_notebook(notebook, executed, parameters)
         pages.render_notebook(executed, study.folder / f"{output}.html")
         notebooks.mark_rendered(study, output, key)
-    index = pages.write_index(study, [output for _, output, _ in plan])
+    index = pages.write_index(study, outputs)
     for line in summary.warnings(study):
         print(f"warning: {line}", file=sys.stderr)
     print()

@@ -352,8 +352,10 @@ class Params:
     base: Text | None = None
     """Another params file, relative to this one, that says all that this one does not. Mappings are joined key by key,
     but an entry that names another ``source`` or ``name`` begins anew, and null removes a cohort, scenario or model."""
-    figure_language: Literal["en", "es"] = "en"
-    """Language of the texts inside figures: ``en``, or ``es`` for the thesis's Spanish."""
+    language: Literal["en", "es"] = "en"
+    """Language of figures, their captions, and tables: ``en``, or ``es`` for the thesis's Spanish."""
+    label_titles: dict[Text, Text] = field(default_factory=dict)
+    """What labels are called in reports, such as ``{gm: "Grey matter"}``; others are known, or keep their names."""
     models: dict[
         Annotated[Name, _must(lambda v: v != SINGLE_TASK, "'{0}' is not a name of a model: figures need it")], Model
     ] = field(default_factory=dict)

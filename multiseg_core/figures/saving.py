@@ -22,7 +22,7 @@ SHOWN_DPI = 96
 
 
 def save(figure: Figure, table: pd.DataFrame, folder: Path, name: str, alt: str = "", caption: str = "") -> None:
-    """Write ``name.png`` and ``name.csv``, the table that the figure was drawn from. Equal figures are equal files.
+    """Write ``name.png``, ``.svg`` and ``.csv``, the table that it was drawn from. Equal figures are equal files.
 
     The PNG carries its caption and alternative text, as ``Title`` and ``Description``; `read_texts` reads them.
     """
@@ -32,6 +32,8 @@ def save(figure: Figure, table: pd.DataFrame, folder: Path, name: str, alt: str 
     texts = {"Software": None, "Title": caption or None, "Description": alt or None}
     with atomic_path(folder / f"{name}.png") as part:
         figure.savefig(part, format="png", metadata=texts)
+    with atomic_path(folder / f"{name}.svg") as part, plt.rc_context({"svg.hashsalt": name}):
+        figure.savefig(part, format="svg", metadata={"Date": None, "Title": caption, "Description": alt})
     with atomic_path(folder / f"{name}.csv") as part:
         table.to_csv(part, index=False)
 

@@ -160,7 +160,7 @@ def write(comparison: Comparison, folder: Path) -> Path:
 
 def _page(comparison: Comparison, picture: Path) -> str:
     parts = [
-        {"heading": TITLES[name], "table": table_files.html_table(shown(table), name), "note": NOTES[name]}
+        {"heading": TITLES[name], "table": table_files.html_table(shown(table)), "note": NOTES[name]}
         for name, table in comparison.tables.items()
     ]
     drawn = base64.b64encode(picture.read_bytes()).decode()

@@ -130,7 +130,7 @@ def _stage(params_file: Path) -> Any:
     from ..figures.style import use_style
 
     def start(variables: Any, *parameters: str) -> Study:
-        use_style(study.params.figure_language, study.models)
+        notebook_setup.use_study_style(study)
         plt.rcParams["savefig.dpi"] = DRAFT_DPI
         return study
 

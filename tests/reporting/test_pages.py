@@ -12,7 +12,7 @@ from multiseg_core.study.study import Study
 from ..browsing import look_at
 from ..conftest import ROOT
 
-WIDTHS = (400, 1400)
+WIDTHS = (400, 1300)
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 LEDGER = """finding,endpoint,scenario,thesis,ours,low,high,margin,verdict,claim,measure,replicates
 2,any,every,0.73,0.5,0.4,31.44,,holds,The naive model fails,"Dice of ours minus naive, where that is least",4
@@ -234,6 +234,8 @@ def test_the_browser_sees_what_is_wrong(tmp_path: Path) -> None:
         "wide": '<div style="width: 900px">x</div>',
         "folded": '<details><div style="width: 900px">x</div></details>',
         "error": "<script>nothing_of_this_name()</script>",
+        "cut": '<div style="width: 900px; overflow: hidden"><p style="width: 1400px">a long line</p></div>',
+        "scrolled": '<div style="overflow: auto"><p style="width: 1400px">a long line</p></div>',
         "request": '<script src="https://example.org/a.js"></script>',
     }
     for name, body in bodies.items():
@@ -245,9 +247,10 @@ def test_the_browser_sees_what_is_wrong(tmp_path: Path) -> None:
         return sum(all(word in fault for word in words) for fault in faults)
 
     assert seen("good.html") == 0
-    assert seen("broken.html at 400: image not shown: b") == 1 and seen("missing.html at 1400: image not shown: m") == 1
-    assert seen("wide.html at 400: page is") == 1 and seen("wide.html at 1400") == 0
+    assert seen("broken.html at 400: image not shown: b") == 1 and seen("missing.html at 1300: image not shown: m") == 1
+    assert seen("wide.html at 400: page is") == 1 and seen("wide.html at 1300") == 0
     assert seen("folded.html at 400: page is") == 1
+    assert seen("cut.html at 1300: text is cut: a long line") == 1 and seen("scrolled.html") == 0
     assert seen("CONSOLE", "nothing_of_this_name") == 2
     assert seen("request.html at 400: requested: https://example.org/a.js") == 1
     assert seen("missing.html at 400: requested: file:") == 1
