@@ -42,7 +42,8 @@ _PAGE = """
   const [opacity, ...places] = root.querySelectorAll("input");
   const start = () => {{
     const brain = brainsprite({{
-      canvas: "{id}-3d", sprite: "{id}-image", nbSlice: {slices}, crosshair: true, colorCrosshair: "#ffffff",
+      canvas: "{id}-3d", sprite: "{id}-image", nbSlice: {slices}, crosshair: true,
+      colorCrosshair: "rgba(255, 255, 255, 0.45)",
       overlay: {{sprite: "{id}-over", nbSlice: {slices}, opacity: 0.6}}, numSlice: {middle},
       onclick: () => "XYZ".split("").forEach((axis, k) => {{ places[k].value = brain.numSlice[axis]; }}),
     }});

@@ -130,7 +130,7 @@ COLUMNS: Mapping[str, Both] = {
 
 ENDPOINTS: Mapping[str, Both] = {
     "anatomy": ("anatomy", "anatomía"),
-    "lesion": ("lesion", "lesión"),
+    "lesion": ("lesions", "lesiones"),
     "any": ("any", "alguno"),
     "all labels": ("all labels", "todas las etiquetas"),
     "parameters": ("parameters", "parámetros"),

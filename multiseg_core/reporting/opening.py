@@ -21,6 +21,16 @@ _WHO = {
 """Role -> its model in plain words, the first to begin a sentence."""
 
 
+_CLAIMS = {
+    "2": "that taking the undrawn for background fails at one task or another",
+    "4": "that one network is as good as separate ones",
+    "11": "that it is as good as one that learned from complete labels",
+}
+"""Number of a primary contrast -> its claim in plain words."""
+
+_WORDS = {"holds": "is shown", "does not hold": "is refuted", "inconclusive": "is still open"}
+
+
 def opening(study: Study) -> list[str]:
     """Return what was done, what came out, and what is settled, a sentence each, as far as a study can tell."""
     sentences = [_what_was_done(study), _what_came_out(study), _what_is_settled(study)]
@@ -87,7 +97,7 @@ def _what_is_settled(study: Study) -> str:
             f"{runs} cannot tell luck from difference, so nothing is settled yet: it takes {LEAST_REPLICATES} "
             "repetitions with other subjects at least (`replicates` in the params file)."
         )
-    return f"What {n} repetitions with other subjects say: {'; '.join(verdicts)}."
+    return f"After {n} repetitions with other subjects, {'; '.join(verdicts)}."
 
 
 def _verdicts(path: Path) -> list[str]:
@@ -98,13 +108,14 @@ def _verdicts(path: Path) -> list[str]:
     found = []
     for contrast in PRIMARY:
         rows = table[(table["finding"] == contrast.number) & (table["scenario"] == EVERY)]
+        by_word: dict[str, list[str]] = {}
+        for row in rows.itertuples():
+            by_word.setdefault(_WORDS[str(row.verdict)], []).append(endpoint_title(str(row.endpoint)))
         said = [
-            row.verdict if row.endpoint == "any" else f"{row.verdict} for {endpoint_title(str(row.endpoint))}"
-            for row in rows.itertuples()
+            word if len(by_word) == 1 else f"{word} for {_listed(endpoints)}" for word, endpoints in by_word.items()
         ]
         if said:
-            claim = rows["claim"].iloc[0]
-            found.append(f"“{claim}” {_listed(said)}".replace("inconclusive", "is still open"))
+            found.append(f"{_CLAIMS[contrast.number]} {_listed(said)}")
     return found
 
 

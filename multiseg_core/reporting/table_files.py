@@ -133,7 +133,7 @@ def html_table(texts: pd.DataFrame, fold: bool = True) -> str:
             bodies.append(head + _lines(lines))
     else:
         bodies.append(_lines(rows))
-    has_names = _has_names(shown.iloc[:, 1:]) if _has_names(texts) or len(kinds) < 2 else False
+    has_names = _has_names(texts)
     parts = [f'<table class="data{"" if has_names else " facts"}">\n', _html_head(shown, kinds) if has_names else ""]
     parts += [f"<tbody>\n{body}</tbody>\n" for body in bodies]
     table = f'<div class="scroll">{"".join(parts)}</table></div>\n'

@@ -66,7 +66,7 @@ def test_answers_are_the_numbers_in_words(study: Study) -> None:
     first, second, third = answers
     assert first.startswith("Selective cross-entropy: the highest mean Dice, 0.715 over 2 endpoints. Selective cross")
     assert first.endswith("is never more than 0.050 behind the best at any task.")
-    assert "the oracle. anatomy wmh: anatomy -0.010 (-0.010 to -0.010), lesion -0.040" in second
+    assert "the oracle. anatomy wmh: anatomy -0.010 (-0.010 to -0.010), lesions -0.040" in second
     assert "learn from the data of one task alone. anatomy wmh: anatomy +0.010 (+0.010 to +0.010)" in third
 
 

@@ -33,9 +33,9 @@ def test_three_sentences_say_what_was_done_found_and_settled(
     assert first.endswith("they were tested on 2 other cases.")
     assert second == (
         "One network that is told what each data set leaves undrawn reached an overlap with the true labels (Dice, 1 "
-        "is perfect) of 0.82 for anatomy and 0.61 for lesion; separate networks, one for each task, reached 0.81 for "
-        "anatomy and 0.62 for lesion; one network that takes all that is undrawn for background reached 0.70 for "
-        "anatomy and 0.66 for lesion."
+        "is perfect) of 0.82 for anatomy and 0.61 for lesions; separate networks, one for each task, reached 0.81 for "
+        "anatomy and 0.62 for lesions; one network that takes all that is undrawn for background reached 0.70 for "
+        "anatomy and 0.66 for lesions."
     )
     monkeypatch.setattr(study, "folder", tmp_path)
     (tmp_path / "tables").mkdir()
@@ -44,8 +44,8 @@ def test_three_sentences_say_what_was_done_found_and_settled(
     assert third.startswith("A single run cannot tell luck from difference")
     monkeypatch.setattr(study, "params", type("P", (), {**vars(study.params), "replicates": 4}))
     assert opening._what_is_settled(study) == (
-        "What 4 repetitions with other subjects say: “The naive model fails at one task or another” holds; “One "
-        "selective network is as good” holds for anatomy and is still open for lesion."
+        "After 4 repetitions with other subjects, that taking the undrawn for background fails at one task or another "
+        "is shown; that one network is as good as separate ones is shown for anatomy and is still open for lesions."
     )
 
 
