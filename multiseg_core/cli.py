@@ -318,16 +318,16 @@ def study_command(options: argparse.Namespace) -> None:
     with progress.followed(study, outputs, _say):
         rehearsal.rehearse(study, plan, default_workers(study.params.workers, study.params.threads))
         runs.finish_runs(study)
-    for number, (notebook, output, parameters) in enumerate(plan, start=1):
-        key = notebooks.notebook_key(study, notebook, parameters)
-        if notebooks.is_rendered(study, output, key):
-            _say(f"notebook {number}/{len(plan)} {output}: up to date")
-            continue
-        _say(f"notebook {number}/{len(plan)} {output}: executing")
-        executed = study.folder / "notebooks" / f"{output}.ipynb"
-        notebooks.execute_notebook(notebook, executed, parameters)
-        pages.render_notebook(executed, study.folder / f"{output}.html")
-        notebooks.mark_rendered(study, output, key)
+        for number, (notebook, output, parameters) in enumerate(plan, start=1):
+            key = notebooks.notebook_key(study, notebook, parameters)
+            if notebooks.is_rendered(study, output, key):
+                _say(f"notebook {number}/{len(plan)} {output}: up to date")
+                continue
+            _say(f"notebook {number}/{len(plan)} {output}: executing")
+            executed = study.folder / "notebooks" / f"{output}.ipynb"
+            notebooks.execute_notebook(notebook, executed, parameters)
+            pages.render_notebook(executed, study.folder / f"{output}.html")
+            notebooks.mark_rendered(study, output, key)
     index = pages.write_index(study, outputs)
     for line in summary.warnings(study):
         print(f"warning: {line}", file=sys.stderr)

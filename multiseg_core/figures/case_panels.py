@@ -123,7 +123,7 @@ def case_panel(
         for axes, axis in zip(line, (2, 1, 0), strict=True):
             show_plane(axes, case, modality, axis, places[axis], errors)
             axes.set_title(say(PLANES[axis]), fontsize=9.5)
-        line[0].set_title(f"{say(rank)}: {case.name}, Dice {dice:.2f}\n{say(PLANES[2])}", fontsize=9.5)
+        line[0].set_title(f"{say(rank)}: {case.name}, {say('Dice')} {dice:.2f}\n{say(PLANES[2])}", fontsize=9.5)
         rows.append(
             {
                 "model": model, "label": label, "rank": rank, "case": case.name, "dice": dice,

@@ -134,7 +134,7 @@ def _background(case: StoredCase, modality: str) -> str:
 
 def _sprite(numbers: np.ndarray, colours: Sequence[tuple[float, float, float]]) -> str:
     """Return class numbers as an image with a palette; 0 is transparent."""
-    picture = Image.fromarray(_mosaic(numbers.astype(np.uint8)), mode="P")
+    picture = Image.fromarray(_mosaic(numbers.astype(np.uint8)))
     picture.putpalette([0, 0, 0, *(round(255 * v) for colour in colours for v in colour)])
     return _uri(picture, "PNG", transparency=0, optimize=True)
 

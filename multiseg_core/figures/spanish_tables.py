@@ -151,6 +151,7 @@ VALUES: Mapping[str, Both] = {
 TEXTS: Mapping[str, str] = {
     # pages
     "All {n} rows": "Las {n} filas",
+    "This study has none.": "Este estudio no tiene.",
     "Thesis figure {n}.": "Figura {n} de la tesis.",
     # captions
     "Dice on the test cases, by label and model. Boxes span the quartiles, points are cases.": (

@@ -22,6 +22,7 @@ from ..figures.names import endpoint_title, phrase, scenario_title
 from ..figures.result_charts import dice_boxes
 from ..figures.saving import DPI, SHOWN_DPI, read_texts
 from ..figures.slices import prediction_panel
+from ..figures.zoomed import dice_zoomed
 from ..params_files import params_files
 from ..study.study import Study
 from ..thesis.findings import BY_CONSTRUCTION, EVERY
@@ -30,7 +31,7 @@ from . import notebook_setup, opening, show_figure, summary, tables
 from .interval_bars import interval_bar
 from .table_files import TEMPLATES, html_table, number, render, rounded
 
-MAIN_FIGURES: tuple[FigureKind[..., Any], ...] = (dice_boxes, prediction_panel)
+MAIN_FIGURES: tuple[FigureKind[..., Any], ...] = (dice_boxes, dice_zoomed, prediction_panel)
 """What the index shows of every scenario."""
 
 LEDGER_NOTEBOOK = "04_statistical_comparison"

@@ -135,7 +135,11 @@ def _distinct(trained: Sequence[Mapping[str, Any]], what: Callable[[Mapping[str,
 def results_table(study: Study) -> pd.DataFrame:
     """Return the mean Dice by scenario, model and label in the first replicate, best mean first within a scenario."""
     table = summaries.mean_dice(finished_runs.metrics(study).query("replicate == 1")).reset_index()
-    table = table.sort_values(["scenario", "mean"], ascending=[True, False], kind="stable")
+    scenarios = list(study.params.scenarios)
+    table = table.sort_values("mean", ascending=False, kind="stable")
+    table = table.sort_values(
+        "scenario", key=lambda names: names.map(scenarios.index), kind="stable", ignore_index=True
+    )
     order = [label for label in study.labels if label in table.columns]
     return table[["scenario", "model", *order, "mean"]]
 

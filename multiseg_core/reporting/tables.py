@@ -86,6 +86,8 @@ class Shown:
         self.texts = table_files.rounded(table)
 
     def _repr_html_(self) -> str:
+        if self.texts.empty:
+            return f"<p>{phrase('This study has none.')}</p>\n"
         return table_files.html_table(self.texts)
 
     def __repr__(self) -> str:

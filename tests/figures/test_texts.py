@@ -55,7 +55,7 @@ def test_every_kind_of_figure_is_looked_at() -> None:
 
     from . import test_spanish
 
-    text = inspect.getsource(test_spanish.draw_everything)
+    text = inspect.getsource(test_spanish.every_figure)
     others = {"patch_draws"}  # needs a sampler; its only texts are names of cohorts
     assert {kind.__name__ for kind in all_kinds()} - others == {
         k.__name__ for k in all_kinds() if f".{k.__name__}(" in text

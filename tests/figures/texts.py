@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure, FigureBase
 from matplotlib.text import Text
 
@@ -32,8 +33,9 @@ def drawn_texts(figure: FigureBase) -> list[Text]:
 
 def faults(figure: Figure) -> list[str]:
     """Return a line for every two texts that lie over each other, and every text that is cut."""
-    figure.canvas.draw()
-    renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
+    canvas = FigureCanvasAgg(figure)  # a closed figure has lost its own
+    canvas.draw()
+    renderer = canvas.get_renderer()
     texts = drawn_texts(figure)
     boxes = {id(t): t.get_window_extent(renderer) for t in texts}
     allowed = ALLOWED * figure.dpi / 72
@@ -45,7 +47,8 @@ def faults(figure: Figure) -> list[str]:
         if min(wide, high) > allowed and not _side_by_side(a, b, figure.dpi):
             found.append(f"{a.get_text()!r} over {b.get_text()!r}")
     for text in texts:
-        if text.get_clip_on() and text.axes is not None and text in text.axes.texts:
+        clipped = text.get_clip_on() and (text.get_clip_box() is not None or text.get_clip_path() is not None)
+        if clipped and text.axes is not None and text in text.axes.texts:
             box, inside = boxes[id(text)], text.axes.get_window_extent(renderer)
             if box.x0 < inside.x0 - allowed or box.x1 > inside.x1 + allowed:
                 found.append(f"{text.get_text()!r} is cut")

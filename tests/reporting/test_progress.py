@@ -54,6 +54,8 @@ def test_the_estimate_counts_what_is_left(fresh: Study, monkeypatch: pytest.Monk
     assert left == (n, 6 * n, 2.0) and left.minutes == pytest.approx(6 * n / 2 / 60)
     assert str(estimate.Estimate(3, 7200, 1.0)).startswith("3 networks to train: about 2.0 hours on this machine (7200")
     runs.prepare(fresh, fresh.needed_cases())
-    runs.train_network(fresh.networks()[0], fresh.store, fresh.params)
+    told: list[str] = []
+    runs.train_network(fresh.networks()[0], fresh.store, fresh.params, lambda fraction, text: told.append(text))
+    assert told[1] == "step 1/6" and re.fullmatch(r"step 6/6, [\d.]+/s", told[-1])
     assert estimate.estimate(fresh.networks(), fresh.params) == (n - 1, 6 * (n - 1), 2.0)
     assert estimate.estimate([], fresh.params) is None
