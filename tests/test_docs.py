@@ -85,7 +85,7 @@ def test_params_in_the_documentation_are_valid(page: Path, tmp_path: Path) -> No
         load_params(file)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name)
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "notebooks" / "START.md"], ids=name)
 def test_links_lead_to_files(page: Path) -> None:
     for address in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
         if not address.startswith("http"):

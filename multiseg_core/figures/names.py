@@ -138,8 +138,8 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
         levels = [_read(index.get_level_values(i), index.names[i]) for i in range(index.nlevels)]
         shown.index = pd.MultiIndex.from_arrays(levels, names=[_heading(n) for n in index.names])
     elif not isinstance(index, pd.RangeIndex):
-        known = index.name in _OF_COLUMN
-        values = _read(index, index.name) if known else [column_title(v) if isinstance(v, str) else v for v in index]
+        # of a table of facts the index holds headings
+        values = _read(index, index.name) if index.name else [_heading(v) for v in index]
         shown.index = pd.Index(values, name=_heading(index.name))
     columns = table.columns
     if columns.nlevels > 1:

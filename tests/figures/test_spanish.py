@@ -35,6 +35,7 @@ from multiseg_core.study.study import Study
 from multiseg_core.thesis import reported
 
 from .test_kinds import all_kinds
+from .texts import faults
 
 LABELS = [*style.LABEL_NAMES]
 MODELS = [*ALL_MODELS]
@@ -160,8 +161,12 @@ def test_no_english_is_left_in_spanish_figures(smoke: Study) -> None:
     english = {
         e.replace("\n", " ") for e, s in [*spanish.SPANISH.items(), *TITLES] if e != s and "{" not in e and e != " or "
     }
-    found = [text.replace("\n", " ") for figure in draw_everything(smoke) for text in texts(figure)]
+    found, wrong = [], []
+    for figure in draw_everything(smoke):
+        found += [text.replace("\n", " ") for text in texts(figure)]
+        wrong += faults(figure)  # drawn here already; `test_texts` looks at the English ones
     assert english & set(found) == set()
+    assert wrong == []
     for text in ("Entropía cruzada selectiva", "Edema", "Mono-tarea", "Modelo Naive", "Edema o Tumor", "paso"):
         assert text in found
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import matplotlib.pyplot as plt
-import pytest
 
 from multiseg_core.figures import style
 from multiseg_core.study.study import Study
@@ -13,13 +10,6 @@ from multiseg_core.study.study import Study
 from .test_kinds import all_kinds
 from .test_spanish import draw_everything
 from .texts import faults
-
-
-@pytest.fixture(params=["en", "es"])
-def language(request: pytest.FixtureRequest) -> Iterator[str]:
-    style.use_style(request.param, scenarios={"s": "Anatomy (Cohort A) and lesions (Cohort B), tested on Cohort C"})
-    yield request.param
-    style.use_style()
 
 
 def test_the_overlap_of_texts_is_seen() -> None:
@@ -40,12 +30,15 @@ def test_the_overlap_of_texts_is_seen() -> None:
     assert len(faults(figure)) == 1
 
 
-def test_no_text_of_a_figure_overlaps(smoke: Study, language: str) -> None:
+def test_no_text_of_a_figure_overlaps(smoke: Study) -> None:
+    """In English; `test_spanish` looks at the Spanish ones."""
+    style.use_style(scenarios={"s": "Anatomy (Cohort A) and lesions (Cohort B), tested on Cohort C"})
     found = {}
     for figure in draw_everything(smoke):
         if lines := faults(figure):
             found[figure.get_label() or f"figure {figure.number}"] = lines
         plt.close(figure)
+    style.use_style()
     assert found == {}
 
 

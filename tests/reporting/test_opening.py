@@ -28,6 +28,7 @@ def test_three_sentences_say_what_was_done_found_and_settled(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(finished_runs, "metrics", lambda _: metrics())
+    monkeypatch.setattr(study, "folder", tmp_path)
     first, second = opening.opening(study)
     assert "networks learned from 2 sets of simulated images" in first and "CSF, GM, WM and WMH" in first
     assert first.endswith("they were tested on 2 other cases.")
@@ -37,7 +38,6 @@ def test_three_sentences_say_what_was_done_found_and_settled(
         "anatomy and 0.62 for lesions; one network that takes all that is undrawn for background reached 0.70 for "
         "anatomy and 0.66 for lesions."
     )
-    monkeypatch.setattr(study, "folder", tmp_path)
     (tmp_path / "tables").mkdir()
     (tmp_path / "tables" / "ledger.csv").write_text(LEDGER)
     third = opening.opening(study)[2]
