@@ -135,8 +135,8 @@ def write(comparison: Comparison, folder: Path) -> Path:
     """Write a comparison to a folder and return the path of its page.
 
     ``means``, ``differences``, ``ranks`` and ``subjects_needed``, each as ``.csv`` (all digits) and ``.tex`` (rounded;
-    needs the package booktabs); the differences drawn in ``forest.png`` and ``.svg``, with ``forest.csv``; and ``comparison.html``,
-    one page with everything that needs no network.
+    needs the package booktabs); the differences drawn in ``forest.png`` and ``.svg``, with ``forest.csv``; and
+    ``comparison.html``, one page with everything that needs no network.
     """
     import matplotlib.pyplot as plt
 
