@@ -17,6 +17,9 @@ from ..utils.files import atomic_path
 DPI = 200
 """Of saved figures."""
 
+DRAFT_DPI = 30
+"""Of figures that nobody looks at, as in a rehearsal; they have no SVG."""
+
 SHOWN_DPI = 96
 """At which notebooks show them: what browsers take for an inch."""
 
@@ -29,13 +32,15 @@ def save(figure: Figure, table: pd.DataFrame, folder: Path, name: str, alt: str 
     for text in figure.findobj(Text):  # a dollar in a name begins no formula; the numbers of axes may be formulas
         assert isinstance(text, Text)
         text.set_parse_math("$" not in text.get_text() or "\\mathdefault" in text.get_text())
+    with atomic_path(folder / f"{name}.csv") as part:
+        table.to_csv(part, index=False)
     texts = {"Software": None, "Title": caption or None, "Description": alt or None}
     with atomic_path(folder / f"{name}.png") as part:
         figure.savefig(part, format="png", metadata=texts)
+    if plt.rcParams["savefig.dpi"] == DRAFT_DPI:
+        return
     with atomic_path(folder / f"{name}.svg") as part, plt.rc_context({"svg.hashsalt": name}):
         figure.savefig(part, format="svg", metadata={"Date": None, "Title": caption, "Description": alt})
-    with atomic_path(folder / f"{name}.csv") as part:
-        table.to_csv(part, index=False)
 
 
 def read_texts(path: Path) -> tuple[str, str]:

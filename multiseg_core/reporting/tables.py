@@ -154,13 +154,18 @@ def example_predictions(study: Study, scenario: str) -> tuple[StoredCase, dict[s
     return study.open(case), predictions
 
 
+MOST_LABELS = 8
+"""A page has room for the cases of so many labels."""
+
+
 def ranked_cases(study: Study, scenario: str, label: str, model: str) -> list[RankedCase]:
     """Return the worst, the median and the best test case of a label with a model's predictions.
 
-    Of the first replicate and seed; fewer for fewer cases with a Dice, none for a model that does not run.
+    Of the first replicate and seed; fewer for fewer cases with a Dice, none for a model that does not run, nor for
+    labels beyond the first `MOST_LABELS` of the scenario.
     """
     run = next((r for r in _first_seed(study, scenario) if r.model == model), None)
-    if run is None:
+    if run is None or label not in run.labels[:MOST_LABELS]:
         return []
     rows = finished_runs.read_metrics(run.folder / "metrics.csv")
     rows = rows[(rows["label"] == label) & rows["dice"].notna()].sort_values(["dice", "case"], kind="stable")
