@@ -3,7 +3,7 @@
 # make check   format, lint and types alone
 # make study-cluster PROFILE=slurm   the same, a job per network on a cluster (PROFILE=local on one machine); workflow/README.md
 # make test-cluster  the workflow on this machine and on a SLURM that it starts (some minutes)
-# make lab     open JupyterLab on the notebooks
+# make lab     open JupyterLab on a start page
 # make campaign  try to break it: a hundred kills, full disks, odd names (half an hour or more; CAMPAIGN_KILLS=10 for fewer)
 # make bench   compare with other libraries, side by side (NAMES="losses step" for some; about half an hour for all)
 
@@ -54,7 +54,10 @@ test-cluster: $(INSTALLED) cluster-setup
 	$(BIN)/python -m pytest -p no:nbval -m cluster -s tests/cluster
 
 lab: $(INSTALLED)
-	$(BIN)/jupyter lab notebooks
+	@mkdir -p $(VENV)/share/jupyter/lab/settings
+	@echo '{"@jupyterlab/docmanager-extension:plugin": {"defaultViewers": {"markdown": "Markdown Preview"}}, "@jupyterlab/apputils-extension:notification": {"fetchNews": "false"}}' \
+		> $(VENV)/share/jupyter/lab/settings/overrides.json
+	$(BIN)/jupyter lab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks/START.md
 
 bench: $(INSTALLED) $(VENV)/.bench
 	$(BIN)/python -m benchmarks $(NAMES)
@@ -67,6 +70,7 @@ $(VENV)/.bench: requirements-bench.lock $(INSTALLED)
 # the executed notebooks that nbval compares with, and the schema; look at the differences before you commit them
 references: $(INSTALLED)
 	$(BIN)/python -m multiseg_core.params_files > params/schema.json
+	$(BIN)/python -m multiseg_core.reporting.reference docs/reference
 	$(BIN)/python tests/notebooks/make_references.py
 
 setup: $(INSTALLED)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import shlex
 import signal
 import sys
 import time
@@ -55,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"multiseg: error: {FULL_DISK}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("multiseg: interrupted; run the command again to go on: finished work is kept", file=sys.stderr)
+        print(f"multiseg: interrupted; finished work is kept. To go on: {_this_command(options)}", file=sys.stderr)
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -67,6 +68,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"multiseg: error: {FULL_DISK if is_full_disk(error) else what}", file=sys.stderr)
         return 1
     return 0
+
+
+def _this_command(options: argparse.Namespace) -> str:
+    """Return what to type to run a command again."""
+    if options.command is study_command and not options.notebooks:
+        return f"make study PARAMS={shlex.quote(str(options.params))}"
+    return shlex.join(["multiseg", *sys.argv[1:]])
 
 
 FULL_DISK = "No space left on the disk; free some and run the command again: finished work is kept"
@@ -214,7 +222,7 @@ def prepare_command(options: argparse.Namespace) -> None:
 
 def study_command(options: argparse.Namespace) -> None:
     """``multiseg study``: everything, from the params file to the report."""
-    from .reporting import notebooks, pages, rehearsal, summary
+    from .reporting import notebooks, pages, progress, rehearsal, summary
     from .study import finished_runs, runs
     from .utils.compute import default_workers
 
@@ -224,27 +232,29 @@ def study_command(options: argparse.Namespace) -> None:
     _say(f"study {study.name}: {len(study.params.scenarios)} scenarios, {len(plan)} notebooks")
     in_parts = options.rehearse or options.report  # by jobs that come after one that checks
     study = studies.stamped(options) if in_parts else studies.checked(options, to_write=True)
-    if not options.report:
-        rehearsal.rehearse(study, plan, default_workers(study.params.workers, study.params.threads))
-    if options.rehearse:
-        runs.check_volumes(study.runs, study.store, study.params)
-        _say("the report is rehearsed, and nothing trained")
-        return
+    outputs = [output for _, output, _ in plan]
     missing = [run.name for run in study.runs if not finished_runs.is_finished(run)]
     if options.report and missing:
         raise UserError(f"{study.params_file}: {len(missing)} runs are not finished, such as {missing[0]}")
-    runs.finish_runs(study)
-    for number, (notebook, output, parameters) in enumerate(plan, start=1):
-        key = notebooks.notebook_key(study, notebook, parameters)
-        if notebooks.is_rendered(study, output, key):
-            _say(f"notebook {number}/{len(plan)} {output}: up to date")
-            continue
-        _say(f"notebook {number}/{len(plan)} {output}: executing")
-        executed = study.folder / "notebooks" / f"{output}.ipynb"
-        notebooks.execute_notebook(notebook, executed, parameters)
-        pages.render_notebook(executed, study.folder / f"{output}.html")
-        notebooks.mark_rendered(study, output, key)
-    index = pages.write_index(study, [output for _, output, _ in plan])
+    with progress.followed(study, outputs, _say):
+        if not options.report:
+            rehearsal.rehearse(study, plan, default_workers(study.params.workers, study.params.threads))
+        if options.rehearse:
+            runs.check_volumes(study.runs, study.store, study.params)
+            _say("the report is rehearsed, and nothing trained")
+            return
+        runs.finish_runs(study)
+        for number, (notebook, output, parameters) in enumerate(plan, start=1):
+            key = notebooks.notebook_key(study, notebook, parameters)
+            if notebooks.is_rendered(study, output, key):
+                _say(f"notebook {number}/{len(plan)} {output}: up to date")
+                continue
+            _say(f"notebook {number}/{len(plan)} {output}: executing")
+            executed = study.folder / "notebooks" / f"{output}.ipynb"
+            notebooks.execute_notebook(notebook, executed, parameters)
+            pages.render_notebook(executed, study.folder / f"{output}.html")
+            notebooks.mark_rendered(study, output, key)
+    index = pages.write_index(study, outputs)
     for line in summary.warnings(study):
         print(f"warning: {line}", file=sys.stderr)
     print()

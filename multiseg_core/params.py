@@ -361,8 +361,10 @@ class Params:
     but an entry that names another ``source`` or ``name`` begins anew, and null removes a cohort, scenario or model.
     Or a list of files, to make one study of several: each brings its cohorts, scenarios and models, and of all else,
     which concerns a whole study, they must say the same, or this file says what holds."""
-    figure_language: Literal["en", "es"] = "en"
-    """Language of the texts inside figures: ``en``, or ``es`` for the thesis's Spanish."""
+    language: Literal["en", "es"] = "en"
+    """Language of figures, their captions, and tables: ``en``, or ``es`` for the thesis's Spanish."""
+    label_titles: dict[Text, Text] = field(default_factory=dict)
+    """What labels are called in reports, such as ``{gm: "Grey matter"}``; others are known, or keep their names."""
     models: dict[
         Annotated[Name, _must(lambda v: v != SINGLE_TASK, "'{0}' is not a name of a model: figures need it")], Model
     ] = field(default_factory=dict)

@@ -43,6 +43,20 @@ async function look(address, width) {
   const wide = page.documentElement.scrollWidth;
   if (frame.contentWindow.innerWidth !== width) faults.push(`frame of ${frame.contentWindow.innerWidth}`);
   if (wide > page.documentElement.clientWidth) faults.push(`page is ${wide} wide`);
+  // text that neither the page nor a box that scrolls can show
+  const view = frame.contentWindow;
+  for (const element of page.body.querySelectorAll("*")) {
+    if (![...element.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim())) continue;
+    let scrolls = false, hidden = false;
+    for (let box = element; box && box !== page.documentElement; box = box.parentElement) {
+      const overflow = view.getComputedStyle(box).overflowX;
+      scrolls ||= overflow === "auto" || overflow === "scroll";
+      hidden ||= overflow === "hidden" && box.scrollWidth > box.clientWidth + 1 && box.clientWidth > 1;
+    }
+    const box = element.getBoundingClientRect();
+    if (box.width && !scrolls && (hidden || box.right > page.documentElement.clientWidth + 1 || box.left < -1))
+      faults.push(`text is cut: ${element.textContent.trim().slice(0, 40)}`);
+  }
   // the browser keeps no record of requests for files, so the elements that ask for them count too
   const asked = [...page.querySelectorAll("[src], link[href]")].map((element) => element.src || element.href);
   const requests = frame.contentWindow.performance.getEntriesByType("resource").map((entry) => entry.name);
@@ -67,7 +81,7 @@ def look_at(pages: Sequence[Path], widths: Sequence[int], folder: Path) -> tuple
     -------
     tuple
         How many images were looked at, and a line for each fault: an image that is not shown, a page wider than its
-        window, a request, whether it failed or not, a message on the console.
+        window, a request, whether it failed or not, a text that is cut, a message on the console.
     """
     browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if browser is None:

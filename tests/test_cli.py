@@ -306,3 +306,19 @@ cli.entry()
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 130 and "went on" not in done.stdout
     assert done.stderr.startswith("multiseg: interrupted") and "Traceback" not in done.stderr
+
+
+def test_an_interrupted_study_says_how_to_go_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_load", interrupt)
+    assert cli.main(["study", "params/my own.yaml"]) == 130
+    assert capsys.readouterr().err == (
+        "multiseg: interrupted; finished work is kept. To go on: make study PARAMS='params/my own.yaml'\n"
+    )
+    monkeypatch.setattr(sys, "argv", ["multiseg", "prepare", "params/quick.yaml"])
+    assert cli.main(sys.argv[1:]) == 130
+    assert capsys.readouterr().err.endswith("To go on: multiseg prepare params/quick.yaml\n")

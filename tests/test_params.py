@@ -50,7 +50,8 @@ def test_numbers_that_yaml_reads_as_text(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (MINIMAL + "figure_language: ess\n", r"figure_language: 'ess' is not one of en, es \(did you mean 'es'\?\)"),
+        (MINIMAL + "language: ess\n", r"language: 'ess' is not one of en, es \(did you mean 'es'\?\)"),
+        (MINIMAL + "figure_language: es\n", r"p.yaml: unknown key 'figure_language' \(did you mean 'language'\?\)"),
         (MINIMAL + "sedes: [1]\n", r"p.yaml: unknown key 'sedes' \(did you mean 'seeds'\?\)"),
         (
             MINIMAL + "training: {step: 3}\n",

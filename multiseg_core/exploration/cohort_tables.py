@@ -43,7 +43,7 @@ def cohort_table(study: Study, explored: Explored) -> pd.DataFrame:
                 "cases": len(cases),
                 "role": " and ".join(["training"] * (name in trained) + ["test"] * (name in tested)) or "not used",
                 "modalities": ", ".join(cohort.modalities),
-                "labels": ", ".join(cohort.code_map.annotates),
+                "labels": ", ".join(map(label_name, cohort.code_map.annotates)),
                 "background means": describe_set(cohort.code_map.sets[0], study.labels),
                 "voxel (mm)": "; ".join(
                     " x ".join(f"{v:g}" for v in size) for size in np.unique(sizes.round(2), axis=0)

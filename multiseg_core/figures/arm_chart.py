@@ -10,15 +10,18 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
 from .kinds import figure_kind
-from .spanish import SPANISH, say
-from .style import drawn_name, model_styles, plain
+from .names import endpoint_title, model_title, plain, short_scenario
+from .spanish import say
+from .style import model_styles
 
 
 def _reading(table: pd.DataFrame) -> str:
     parts = []
     for (scenario, endpoint), part in table.reset_index().groupby(["scenario", "endpoint"], sort=False):
         best = part.loc[part["difference"].idxmax()]
-        parts.append(f"{scenario} {endpoint}: best {plain(str(best['model']))} {best['difference']:+.3f}")
+        parts.append(
+            f"{short_scenario(str(scenario))}, {endpoint}: best {plain(str(best['model']))} {best['difference']:+.3f}"
+        )
     return "; ".join(parts) + "."
 
 
@@ -89,13 +92,12 @@ def arms_figure(table: pd.DataFrame, reference: str) -> tuple[Figure, pd.DataFra
             axes.axvline(0, color="0.4", lw=1)
             axes.set_xlim(-reach, reach)
             axes.xaxis.set_major_locator(MaxNLocator(5))  # labels of narrow panels would run into each other
-            names = [drawn_name(m).replace("\n", " ") for m in models]
+            names = [model_title(m) for m in models]
             axes.set_yticks(range(len(models)), names if axes is line[0] else [""] * len(models), fontsize=9.5)
             axes.set_ylim(len(models) - 0.5, -0.5)
             axes.grid(axis="x")
-            name = say(endpoint) if endpoint in SPANISH else str(endpoint)
-            place = f"{scenario.replace('_', ' ')}: " if len(scenarios) > 1 else ""
-            axes.set_title(f"{place}{name}", fontsize=10)
+            place = f"{short_scenario(scenario)}\n" if len(scenarios) > 1 and axes is line[0] else ""
+            axes.set_title(f"{place}{endpoint_title(str(endpoint))}", fontsize=10)
     for axes in grid[-1]:
         axes.set_xlabel(say("difference of Dice"), fontsize=10)
     return figure, shown.reset_index()

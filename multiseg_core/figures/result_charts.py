@@ -17,8 +17,9 @@ from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter
 
 from ..models import SELECTIVE, SINGLE_TASK
 from .kinds import figure_kind, listed
+from .names import LABEL_NAMES, drawn_name, plain, short_scenario
 from .spanish import say
-from .style import LABEL_NAMES, ModelStyle, drawn_name, model_patch, model_styles, plain
+from .style import ModelStyle, model_patch, model_styles
 
 REFERENCE = SELECTIVE
 """The model that all others are compared with where there are too many pairs to draw."""
@@ -40,7 +41,8 @@ def _best_and_worst(means: pd.Series) -> str:
     return f"Highest mean: {plain(str(best))}, {means[best]:.3f}; lowest: {plain(str(worst))}, {means[worst]:.3f}."
 
 
-def _dice(table: pd.DataFrame) -> str:
+def describe_dice(table: pd.DataFrame) -> str:
+    """Return which model has the highest mean Dice, and which the lowest."""
     models = table[table["model"] != SINGLE_TASK]
     return _best_and_worst(models.groupby("model", sort=False)["dice"].mean())
 
@@ -48,7 +50,7 @@ def _dice(table: pd.DataFrame) -> str:
 @figure_kind(
     "dice",
     "Dice on the test cases, by label and model. Boxes span the quartiles, points are cases.",
-    _dice,
+    describe_dice,
     thesis=(17, 20, 23, 26, 29, 34),
 )
 def dice_boxes(metrics: pd.DataFrame, labels: Sequence[str]) -> Figure:
@@ -114,7 +116,8 @@ def _model_legend(figure: Figure, styles: Mapping[str, ModelStyle]) -> None:
 # -- means and differences -----------------------------------------------------------------------------------------
 
 
-def _significance(table: pd.DataFrame) -> str:
+def describe_significance(table: pd.DataFrame) -> str:
+    """Return how many pairs differ, and which do not."""
     alike = [f"{plain(r.model_a)} and {plain(r.model_b)}" for r in table[~table["significant"]].itertuples()]
     text = f"{len(table) - len(alike)} of {len(table)} pairs differ significantly"
     return f"{text}; not so {', '.join(alike)}." if 0 < len(alike) < 6 else f"{text}."
@@ -123,7 +126,7 @@ def _significance(table: pd.DataFrame) -> str:
 @figure_kind(
     "significance",
     "Mean Dice of every model. Bars join models that do not differ significantly in the thesis's test.",
-    _significance,
+    describe_significance,
     thesis=(19, 22, 24, 27, 30, 35),
 )
 def significance_axis(tests: pd.DataFrame, summary: pd.Series) -> Figure | None:
@@ -194,21 +197,23 @@ def _joined(order: Sequence[str], different: set[frozenset[str]]) -> list[tuple[
     return [(order[a], order[b]) for a, b in runs]
 
 
-def _differences(table: pd.DataFrame) -> str:
+def describe_differences(table: pd.DataFrame) -> str:
+    """Return the largest difference, and how many pairs differ."""
     known = table[table["difference"].notna()]
     if known.empty:
         return ""
     top = known.loc[known["difference"].abs().idxmax()]
     return (
         f"Largest difference: {plain(top['model_a'])} minus {plain(top['model_b'])}, {top['difference']:+.3f} "
-        f"({top['scenario']}). {int(known['significant'].sum())} of {len(known)} pairs differ significantly."
+        f"({short_scenario(str(top['scenario']))}). {int(known['significant'].sum())} of {len(known)} pairs differ "
+        "significantly."
     )
 
 
 @figure_kind(
     "differences",
     "Mean differences between models, with 95 % intervals that hold together for all pairs of a scenario.",
-    _differences,
+    describe_differences,
 )
 def difference_intervals(comparison: pd.DataFrame, value: str = "dice") -> Figure:
     """Draw the mean difference of pairs of models with its interval, a panel per scenario (a forest plot).
@@ -241,7 +246,7 @@ def difference_intervals(comparison: pd.DataFrame, value: str = "dice") -> Figur
         axes.set_ylim(len(part) - 0.5, -0.5)  # the first pair on top
         axes.grid(axis="x")
         if len(parts) > 1:
-            axes.set_title(scenario.replace("_", " "), fontsize=10)
+            axes.set_title(short_scenario(scenario), fontsize=10)
     what = say("difference of mean {value}, 95 % interval", value=value.replace("_", " "))
     notes = [say("(filled: the interval excludes 0)")]
     if sum(heights) < len(shown):
@@ -302,7 +307,7 @@ def recognition_figure(shares: pd.DataFrame) -> Figure | None:
         axes.set_ylim(len(models) - 0.5, -0.5)
         axes.grid(axis="x")
         if len(parts) > 1:
-            axes.set_title(scenario.replace("_", " "), fontsize=10)
+            axes.set_title(short_scenario(scenario), fontsize=10)
     grid[-1, 0].set_xlim(left=0)
     what = say("tissue labelled on other cohorts' images / on own images")
     grid[-1, 0].set_xlabel(what, fontsize=10)

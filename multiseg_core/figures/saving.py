@@ -17,23 +17,30 @@ from ..utils.files import atomic_path
 DPI = 200
 """Of saved figures."""
 
+DRAFT_DPI = 30
+"""Of figures that nobody looks at, as in a rehearsal; they have no SVG."""
+
 SHOWN_DPI = 96
 """At which notebooks show them: what browsers take for an inch."""
 
 
 def save(figure: Figure, table: pd.DataFrame, folder: Path, name: str, alt: str = "", caption: str = "") -> None:
-    """Write ``name.png`` and ``name.csv``, the table that the figure was drawn from. Equal figures are equal files.
+    """Write ``name.png``, ``.svg`` and ``.csv``, the table that it was drawn from. Equal figures are equal files.
 
     The PNG carries its caption and alternative text, as ``Title`` and ``Description``; `read_texts` reads them.
     """
     for text in figure.findobj(Text):  # a dollar in a name begins no formula; the numbers of axes may be formulas
         assert isinstance(text, Text)
         text.set_parse_math("$" not in text.get_text() or "\\mathdefault" in text.get_text())
+    with atomic_path(folder / f"{name}.csv") as part:
+        table.to_csv(part, index=False)
     texts = {"Software": None, "Title": caption or None, "Description": alt or None}
     with atomic_path(folder / f"{name}.png") as part:
         figure.savefig(part, format="png", metadata=texts)
-    with atomic_path(folder / f"{name}.csv") as part:
-        table.to_csv(part, index=False)
+    if plt.rcParams["savefig.dpi"] == DRAFT_DPI:
+        return
+    with atomic_path(folder / f"{name}.svg") as part, plt.rc_context({"svg.hashsalt": name}):
+        figure.savefig(part, format="svg", metadata={"Date": None, "Title": caption, "Description": alt})
 
 
 def read_texts(path: Path) -> tuple[str, str]:

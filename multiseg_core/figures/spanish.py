@@ -1,6 +1,6 @@
 """The texts inside figures, in English and in the thesis's Spanish.
 
-Figure code writes English phrases and passes them through `say`; the params file's ``figure_language`` says in which
+Figure code writes English phrases and passes them through `say`; the params file's ``language`` says in which
 language they are drawn. Terms are the thesis's own where it has one: it keeps *ground truth* and the English
 abbreviations of tissues.
 """
@@ -22,14 +22,29 @@ SPANISH: Mapping[str, str] = {
     "naive model": "Modelo Naive",
     "together": "combinadas",
     "{percent:.0f} % of the slice": "{percent:.0f} % del corte",
+    # cases
+    "worst": "peor",
+    "median": "mediana",
+    "best": "mejor",
+    "axial": "axial",
+    "coronal": "coronal",
+    "sagittal": "sagital",
+    "right": "correcto",
+    "missed (false negative)": "omitido (falso negativo)",
+    "invented (false positive)": "inventado (falso positivo)",
+    "errors": "errores",
+    "over the image": "sobre la imagen",
+    "opacity": "opacidad",
+    "left to right": "de izquierda a derecha",
+    "back to front": "de atrás hacia adelante",
+    "bottom to top": "de abajo hacia arriba",
+    "case {name}, {modality}; {size:.1f} MB of this page": "caso {name}, {modality}; {size:.1f} MB de esta página",
     # results
     "mean Dice over images and labels": "media del coeficiente de Dice sobre imágenes y etiquetas",
     "difference of mean {value}, 95 % interval": "diferencia de medias de {value}, intervalo del 95 %",
     "(filled: the interval excludes 0)": "(relleno: el intervalo excluye el 0)",
     "only pairs with {model}; the table has all": "sólo pares con {model}; la tabla tiene todos",
     "difference of Dice": "diferencia de Dice",
-    "anatomy": "anatomía",
-    "lesion": "lesión",
     "step": "paso",
     "loss": "función de costo",
     "training": "entrenamiento",

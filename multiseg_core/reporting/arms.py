@@ -7,12 +7,13 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from ..figures.names import endpoint_title, model_title, short_scenario
 from ..models import ORACLE, SELECTIVE
 from ..networks import build_network, count_parameters
 from ..statistics.replicates import Estimate, replicate_means
 from ..study import finished_runs
 from ..study.study import Study
-from ..thesis.findings import SAME_INPUTS, endpoints, model_in_role
+from ..thesis.findings import SAME_INPUTS, endpoints, margin, model_in_role
 
 AGAINST: Mapping[str, str] = {"oracle": ORACLE, "separate": SAME_INPUTS, "selective CE": SELECTIVE}
 """What each model is compared with -> its role. Separate networks see the same images as the others."""
@@ -60,6 +61,20 @@ def arm_table(study: Study, metrics: pd.DataFrame) -> pd.DataFrame:
                 rows.append(row)
     # an interval of replicates that agree is a point, whatever the last digits say
     return pd.DataFrame(rows, columns=None if rows else [*KEYS, "replicates", "dice"]).round(6).set_index(KEYS)
+
+
+def beside_separate(study: Study, table: pd.DataFrame) -> pd.DataFrame:
+    """Return `arm_table` for `figures.endpoint_chart`, with ``reference`` and ``margin``.
+
+    The reference is the Dice of separate networks with the same inputs, NaN without such.
+    """
+    shown = table.reset_index()[[*KEYS, *(c for c in ("dice", "low", "high") if c in table)]]
+    references = []
+    for row in shown.itertuples():
+        other = model_in_role(study, study.scenario(str(row.scenario)), SAME_INPUTS)
+        place = (row.scenario, row.endpoint, other)
+        references.append(float(table.loc[place, "dice"]) if place in table.index else np.nan)
+    return shown.assign(reference=references, margin=[margin(str(e)) for e in shown["endpoint"]])
 
 
 def with_intervals(table: pd.DataFrame) -> pd.DataFrame:
@@ -121,12 +136,12 @@ def answers(study: Study, table: pd.DataFrame) -> pd.Series:
     safest = str(order["behind"].idxmin())
     n = len(table.reset_index()[["scenario", "endpoint"]].drop_duplicates())
     first = (
-        f"{_name(study, best)}: the highest mean Dice, {order['mean'].iloc[0]:.3f} over {n} endpoints"
-        + (f"; {_listed(study, close)} within {CLOSE}" if close else "")
+        f"{model_title(best)}: the highest mean Dice, {order['mean'].iloc[0]:.3f} over {n} endpoints"
+        + (f"; {_listed(close)} within {CLOSE}" if close else "")
         + (
             ". It is the best at every task."
             if order.loc[best, "behind"] == 0
-            else f". {_name(study, safest)} is never more than {order.loc[safest, 'behind']:.3f} behind the best at "
+            else f". {model_title(safest)} is never more than {order.loc[safest, 'behind']:.3f} behind the best at "
             "any task."
         )
     )
@@ -134,36 +149,33 @@ def answers(study: Study, table: pd.DataFrame) -> pd.Series:
     return pd.Series(
         {
             "Which loss should I use?": first,
-            "What do I lose against complete labels?": _against(study, best, rows, "oracle", "the oracle"),
+            "What do I lose against complete labels?": _against(best, rows, "oracle", "the oracle"),
             "What does one more data set bring?": _against(
-                study, best, rows, "separate", "networks that each learn from the data of one task alone"
+                best, rows, "separate", "networks that each learn from the data of one task alone"
             ),
         },
         name="answer",
     )
 
 
-def _against(study: Study, model: str, rows: pd.DataFrame, other: str, words: str) -> str:
+def _against(model: str, rows: pd.DataFrame, other: str, words: str) -> str:
     known = rows[rows[other].notna()] if other in rows else rows[:0]
     if known.empty:
         return f"This study does not say: none of its scenarios has {words}."
-    parts = []
+    by_scenario: dict[str, list[str]] = {}
     for (scenario, endpoint), row in known.iterrows():
         low, high = row[f"{other} low"], row[f"{other} high"]
         interval = f" ({low:+.3f} to {high:+.3f})" if np.isfinite(low) else ""
-        parts.append(f"{scenario} {endpoint} {row[other]:+.3f}{interval}")
+        by_scenario.setdefault(str(scenario), []).append(f"{endpoint_title(str(endpoint))} {row[other]:+.3f}{interval}")
+    parts = [f"{short_scenario(scenario)}: {', '.join(found)}" for scenario, found in by_scenario.items()]
     lacking = known[f"{other} low"].isna()
     none = "No intervals: they take" if lacking.all() else "Not all have intervals, which take"
     end = f" {none} three replicates."
-    return f"{_name(study, model)}, against {words}: {'; '.join(parts)}.{end if lacking.any() else ''}"
+    return f"{model_title(model)}, against {words}. {'; '.join(parts)}.{end if lacking.any() else ''}"
 
 
-def _name(study: Study, model: str) -> str:
-    return study.models[model].title.replace("\n", " ")
-
-
-def _listed(study: Study, models: list[str]) -> str:
-    names = [_name(study, m) for m in models]
+def _listed(models: list[str]) -> str:
+    names = [model_title(m) for m in models]
     return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else names[0]
 
 

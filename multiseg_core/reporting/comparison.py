@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from ..figures.names import readable
 from ..statistics import model_comparison
 from ..statistics.results_csv import ABSENT
 from ..utils.files import atomic_path
@@ -22,13 +23,13 @@ TITLES = {
     "subjects_needed": "Subjects needed to see each difference (paired t test, two-sided 0.05, power 0.8)",
 }
 NOTES = {
-    "means": "low and high: 95 % bootstrap interval over subjects and seeds. Columns of labels are means over rows.",
-    "differences": "low and high: 95 % intervals that hold together for all pairs of the scenario; significant: the "
-    "interval excludes 0. effect: Cohen's d_z with its 95 % interval. p: Wilcoxon's signed-rank test over subjects; "
-    "p_holm: corrected over the pairs of the scenario.",
+    "means": "From and to: 95 % bootstrap interval over subjects and seeds. Columns of labels are means over rows.",
+    "differences": "From and to: 95 % intervals that hold together for all pairs of the scenario; differ: the "
+    "interval excludes 0. Effect: Cohen's d_z with its 95 % interval. p: Wilcoxon's signed-rank test over subjects; "
+    "p (Holm): corrected over the pairs of the scenario.",
     "non_inferiority": "By the intervals of the differences: holds if all of it lies above minus the margin.",
     "ranks": "Only what all models have counts; rank 1 is the best mean over subjects.",
-    "subjects_needed": "subjects_needed: for a test of this pair alone; subjects_needed_corrected: for the strictest "
+    "subjects_needed": "Subjects needed: for a test of this pair alone; corrected: for the strictest "
     "step of Holm's correction over the pairs of the scenario. Both take the observed effect for the true one.",
 }
 
@@ -134,8 +135,8 @@ def write(comparison: Comparison, folder: Path) -> Path:
     """Write a comparison to a folder and return the path of its page.
 
     ``means``, ``differences``, ``ranks`` and ``subjects_needed``, each as ``.csv`` (all digits) and ``.tex`` (rounded;
-    needs the package booktabs); the differences drawn in ``forest.png``, with ``forest.csv``; and ``comparison.html``,
-    one page with everything that needs no network.
+    needs the package booktabs); the differences drawn in ``forest.png`` and ``.svg``, with ``forest.csv``; and
+    ``comparison.html``, one page with everything that needs no network.
     """
     import matplotlib.pyplot as plt
 
@@ -146,7 +147,7 @@ def write(comparison: Comparison, folder: Path) -> Path:
             table.to_csv(part, index=False)
         with atomic_path(folder / f"{name}.tex") as part:
             caption = f"{_title(name, comparison)}. {NOTES[name]}"
-            part.write_text(table_files.latex_table(shown(table), caption, name), encoding="utf-8")
+            part.write_text(table_files.latex_table(readable(shown(table)), caption, name), encoding="utf-8")
     style.use_style()
     figure = result_charts.difference_intervals(comparison.tables["differences"], comparison.value)
     drawn = ["scenario", "model_a", "model_b", "difference", "low", "high", "significant"]
@@ -160,7 +161,7 @@ def write(comparison: Comparison, folder: Path) -> Path:
 
 def _page(comparison: Comparison, picture: Path) -> str:
     parts = [
-        {"heading": TITLES[name], "table": table_files.html_table(shown(table), name), "note": NOTES[name]}
+        {"heading": TITLES[name], "table": table_files.html_table(shown(table)), "note": NOTES[name]}
         for name, table in comparison.tables.items()
     ]
     drawn = base64.b64encode(picture.read_bytes()).decode()

@@ -13,6 +13,12 @@ from ..utils.errors import UserError, suggest
 from .table_files import number
 
 
+def use_study_style(study: Study) -> None:
+    """Set the look of figures, and the names that figures and tables use, as a study asks for."""
+    scenarios = {name: s.title for name, s in study.params.scenarios.items() if s.title}
+    use_style(study.params.language, study.models, scenarios, study.params.label_titles)
+
+
 def start_notebook(variables: MutableMapping[str, Any], *parameters: str) -> Study:
     """Begin a notebook: check its parameters, set the style of figures, load the study.
 
@@ -38,7 +44,7 @@ def start_notebook(variables: MutableMapping[str, Any], *parameters: str) -> Stu
             raise UserError(f"unknown notebook parameter '{name}'{suggest(name, parameters)}")
     study = Study(variables["params_file"])
     variables["_started"] = True
-    use_style(study.params.figure_language, study.models)
+    use_study_style(study)
     pd.set_option("display.max_colwidth", None, "display.max_columns", None, "display.max_rows", None)
     pd.set_option("display.float_format", number)
     return study

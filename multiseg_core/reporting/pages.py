@@ -5,30 +5,33 @@ from __future__ import annotations
 import base64
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import nbconvert
 import nbformat
 import pandas as pd
+from markupsafe import Markup
 from PIL import Image
 from traitlets.config import Config
 
-from ..cohorts.layouts.label_styles import label_name
+from ..figures.endpoint_chart import endpoint_figure
 from ..figures.kinds import FigureKind
+from ..figures.names import endpoint_title, phrase, scenario_title
 from ..figures.result_charts import dice_boxes
 from ..figures.saving import DPI, SHOWN_DPI, read_texts
 from ..figures.slices import prediction_panel
-from ..figures.style import plain
+from ..figures.zoomed import dice_zoomed
 from ..params_files import params_files
 from ..study.study import Study
 from ..thesis.findings import BY_CONSTRUCTION, EVERY
 from ..utils.files import atomic_path
-from . import show_figure, summary, tables
-from .table_files import TEMPLATES, number, render
+from . import notebook_setup, opening, show_figure, summary, tables
+from .interval_bars import interval_bar
+from .table_files import TEMPLATES, html_table, number, render, rounded
 
-MAIN_FIGURES: tuple[FigureKind[..., Any], ...] = (dice_boxes, prediction_panel)
+MAIN_FIGURES: tuple[FigureKind[..., Any], ...] = (dice_boxes, dice_zoomed, prediction_panel)
 """What the index shows of every scenario."""
 
 LEDGER_NOTEBOOK = "04_statistical_comparison"
@@ -55,7 +58,11 @@ def render_notebook(executed: Path, target: Path) -> None:
     files = [(os.path.relpath(executed, target.parent), "this notebook with its results")]
     if (target.parent / "metrics.csv").exists():
         files.append(("metrics.csv", "the numbers behind it"))
-    resources = {"metadata": {"name": notebook_title(executed)}, "report_files": files}
+    parts = {name: (TEMPLATES / name).read_text(encoding="utf-8") for name in ("look.css", "sort.js")}
+    resources = {
+        "metadata": {"name": notebook_title(executed)}, "report_files": files, "look": parts["look.css"],
+        "sort": parts["sort.js"],
+    }  # fmt: skip
     body, _ = exporter.from_notebook_node(nbformat.read(executed, as_version=4), resources=resources)
     with atomic_path(target) as part:
         part.write_text(_with_contents(body), encoding="utf-8")
@@ -94,23 +101,26 @@ def write_index(study: Study, notebooks: Sequence[str]) -> Path:
     The answers, the ledger, the main figures and results of each scenario, links to the pages of `notebooks` (names
     without ending) and to the tables, and provenance.
     """
+    notebook_setup.use_study_style(study)
     results = summary.results_table(study)
-    titles = {name: s.title or name for name, s in study.params.scenarios.items()}
+    titles = {name: scenario_title(name) for name in study.params.scenarios}
     page = render(
         "index.html.j2",
         title=study.params.title or f"multiseg: {study.name}",
         params_name=study.params_file.name,
         ledger_page=LEDGER_NOTEBOOK if LEDGER_NOTEBOOK in notebooks else None,
         answers_page=ANSWERS_NOTEBOOK if ANSWERS_NOTEBOOK in notebooks else None,
+        opening=opening.opening(study),
+        main=_figure(study, endpoint_figure.name),
         answers=_answers(study.folder / "tables" / "answers.csv"),
         ledger=_ledger_rows(study.folder / "tables" / "ledger.csv"),
-        source="thesis" if LEDGER_NOTEBOOK in notebooks else "source",
-        scenarios=[_scenario(study, name, results, notebooks) for name in study.params.scenarios],
-        labels=[label_name(name) for name in study.labels if name in results.columns],
+        source="Thesis" if LEDGER_NOTEBOOK in notebooks else "Source",
+        scenarios=[_scenario(study, name, notebooks) for name in study.params.scenarios],
+        results=_html(results),
         notebooks=[(name, notebook_title(study.folder / "notebooks" / f"{name}.ipynb", titles)) for name in notebooks],
         tables=_saved_tables(study.folder / "tables", titles),
         warnings=summary.warnings(study),
-        provenance=list(summary.provenance_table(study)[""].items()),
+        provenance=_html(summary.provenance_table(study)),
         params_texts=[(file.name, file.read_text(encoding="utf-8")) for file in params_files(study.params_file)],
     )
     path = study.folder / "index.html"
@@ -134,15 +144,17 @@ def _ledger_rows(path: Path) -> list[dict[str, str]]:
     apart = table["verdict"] == BY_CONSTRUCTION  # shows that the study does what it says, and nothing else
     for row in pd.concat([table[~apart], table[apart]]).to_dict("records"):
         known = not pd.isna(row["low"])
+        bar = interval_bar(row["ours"], row["low"], row["high"], row["margin"], _threshold(row))
         rows.append(
             {
                 "finding": row["finding"],
                 "claim": row["claim"],
-                "endpoint": row["endpoint"],
+                "endpoint": endpoint_title(row["endpoint"]),
                 "measure": row["measure"] + ("" if pd.isna(row["margin"]) else f"; margin {number(row['margin'])}"),
                 "thesis": _cell(row["thesis"]),
                 "ours": _cell(row["ours"]),
                 "interval": f"{_cell(row['low'])} to {_cell(row['high'])}" if known else "",
+                "bar": Markup(bar),
                 "verdict": row["verdict"],
                 "note": f"replicates: {row['replicates']}" if row["verdict"] == "inconclusive" else "",
             }
@@ -150,39 +162,53 @@ def _ledger_rows(path: Path) -> list[dict[str, str]]:
     return rows
 
 
+def _threshold(row: Mapping[Hashable, Any]) -> float:
+    """Return where the line of a finding's interval stands: 1 for ratios and shares, 0 for differences."""
+    return 1.0 if re.match("share|volume|parameters", str(row["measure"])) else 0.0
+
+
 def _cell(value: float) -> str:
     return "–" if pd.isna(value) else number(value)
 
 
-def _scenario(study: Study, name: str, results: pd.DataFrame, notebooks: Sequence[str]) -> dict[str, object]:
+def _html(table: pd.DataFrame) -> str:
+    return html_table(rounded(table), fold=False)
+
+
+def _scenario(study: Study, name: str, notebooks: Sequence[str]) -> dict[str, object]:
     """Return what the index says of a scenario."""
     s = study.params.scenarios[name]
-    part = results[results["scenario"] == name].drop(columns="scenario").set_index("model")
-    part.index = pd.Index([plain(model) for model in part.index])
     sentence = summary.findings_by_scenario(study).get(name, "")
     return {
-        "title": s.title or name,
+        "title": scenario_title(name),
         "sentence": sentence[:1].upper() + sentence[1:],
         "page": next((page for page in (f"{s.notebook}-{name}", s.notebook) if page in notebooks), None),
-        "rows": [(model, [_cell(v) for v in row]) for model, row in zip(part.index, part.to_numpy(), strict=True)],
         "figures": _main_figures(study, name),
     }
 
 
 def _main_figures(study: Study, scenario: str) -> list[dict[str, str]]:
-    """Return the box plot and the slice panel of a scenario as data URIs, with captions and alternative texts."""
-    shown = []
-    for kind in MAIN_FIGURES:
-        name = show_figure.file_name(show_figure.figure_number(study, scenario, kind), scenario, kind.name)
-        path = study.folder / "figures" / f"{name}.png"
-        if path.exists():
-            with Image.open(path) as image:
-                width = round(image.width * SHOWN_DPI / DPI)
-            uri = f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
-            caption, alt = read_texts(path)
-            csv = f"figures/{path.stem}.csv"
-            shown.append({"uri": uri, "caption": caption, "alt": alt, "csv": csv, "width": str(width)})
-    return shown
+    """Return the main figures of a scenario as data URIs, with captions and alternative texts."""
+    names = [
+        show_figure.file_name(show_figure.figure_number(study, scenario, kind), scenario, kind.name)
+        for kind in MAIN_FIGURES
+    ]
+    return [figure for figure in (_figure(study, name) for name in names) if figure]
+
+
+def _figure(study: Study, name: str) -> dict[str, str] | None:
+    """Return a saved figure as a data URI, with its caption and alternative text; None if it is not there."""
+    path = study.folder / "figures" / f"{name}.png"
+    if not path.exists():
+        return None
+    with Image.open(path) as image:
+        width = round(image.width * SHOWN_DPI / DPI)
+    uri = f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
+    caption, alt = read_texts(path)
+    stem = f"figures/{path.stem}"
+    return {
+        "uri": uri, "caption": caption, "alt": alt, "csv": f"{stem}.csv", "svg": f"{stem}.svg", "width": str(width)
+    }  # fmt: skip
 
 
 def _saved_tables(folder: Path, titles: Mapping[str, str]) -> list[dict[str, object]]:
@@ -190,7 +216,7 @@ def _saved_tables(folder: Path, titles: Mapping[str, str]) -> list[dict[str, obj
     groups: list[dict[str, object]] = []
     places = {"": "The whole study", **{f"{name}_": title for name, title in titles.items()}}
     for prefix, title in places.items():
-        names = [(f"{prefix}{kind}", text) for kind, text in tables.TITLES.items()]
+        names = [(f"{prefix}{kind}", phrase(text)) for kind, text in tables.TITLES.items()]
         found = [(name, text) for name, text in names if (folder / f"{name}.html").exists()]
         if found:
             groups.append({"title": title, "tables": found})

@@ -36,9 +36,6 @@ from . import notebook_setup, notebooks, pages, summary
 Plan = Sequence[tuple[Path, str, Mapping[str, str]]]
 """As `notebooks.planned_notebooks` returns it."""
 
-DRAFT_DPI = 30
-"""Of figures that nobody looks at."""
-
 
 def rehearse(study: Study, plan: Plan, n_workers: int) -> None:
     """Rehearse a study's report, unless it was done, or nothing is left to train.
@@ -127,10 +124,11 @@ def _stage(params_file: Path) -> Any:
     matplotlib.use("agg")
     import matplotlib.pyplot as plt
 
+    from ..figures.saving import DRAFT_DPI
     from ..figures.style import use_style
 
     def start(variables: Any, *parameters: str) -> Study:
-        use_style(study.params.figure_language, study.models)
+        notebook_setup.use_study_style(study)
         plt.rcParams["savefig.dpi"] = DRAFT_DPI
         return study
 

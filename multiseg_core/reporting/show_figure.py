@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from ..figures import saving
 from ..figures.kinds import FigureKind
+from ..figures.names import phrase
 from ..study.study import Study
 from ..thesis import reported
 from ..utils.fingerprints import fingerprint
@@ -51,11 +52,11 @@ class Page:
         number = figure_number(self.study, self.scenario, kind) if number is None else number
         text = caption or kind.caption
         alt = kind.describe(table, text)
-        shown = text if number is None else f"Thesis figure {number}. {text}"
+        shown = phrase(text) if number is None else f"{phrase('Thesis figure {n}.', n=number)} {phrase(text)}"
         file = file_name(number, self.scenario, name or kind.name)
         saving.show(figure, table, self.study.folder / "figures", file, alt, shown)
 
-    def table(self, name: str, table: pd.DataFrame) -> pd.DataFrame:
+    def table(self, name: str, table: pd.DataFrame) -> tables.Shown:
         """Save a table in ``tables`` under one of `tables.TITLES`, and return it, so that a cell can end with it."""
         full = name if self.scenario is None else f"{self.scenario}_{name}"
         return tables.save(table, self.study.folder / "tables", full)

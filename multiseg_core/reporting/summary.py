@@ -8,6 +8,8 @@ from typing import Any
 
 import pandas as pd
 
+from ..cohorts.layouts.label_styles import label_name
+from ..figures.names import plain
 from ..models import NAIVE, SELECTIVE, SEPARATE
 from ..statistics import summaries
 from ..statistics.replicates import replicate_means
@@ -110,9 +112,11 @@ def collapsed_runs(study: Study) -> list[str]:
         means = table.groupby("label", sort=False)[["dice", "volume_true_ml", "volume_pred_ml"]].mean()
         for label, dice, true, predicted in means.itertuples():
             if true > 0 and predicted > PAINTED * true:
-                found.setdefault(run.name, []).append(f"predicts {predicted / true:.0f} times the volume of {label}")
+                found.setdefault(run.name, []).append(
+                    f"predicts {predicted / true:.0f} times the volume of {label_name(label)}"
+                )
             elif true > 0 and dice < LOST_DICE:
-                found.setdefault(run.name, []).append(f"has lost {label} (Dice {dice:.2f})")
+                found.setdefault(run.name, []).append(f"has lost {label_name(label)} (Dice {dice:.2f})")
     return [
         f"on its validation images, {run} {' and '.join(faults)}"
         + ("; inference.clip_to_brain keeps predictions inside the brain" if "times" in "".join(faults) else "")
@@ -131,7 +135,11 @@ def _distinct(trained: Sequence[Mapping[str, Any]], what: Callable[[Mapping[str,
 def results_table(study: Study) -> pd.DataFrame:
     """Return the mean Dice by scenario, model and label in the first replicate, best mean first within a scenario."""
     table = summaries.mean_dice(finished_runs.metrics(study).query("replicate == 1")).reset_index()
-    table = table.sort_values(["scenario", "mean"], ascending=[True, False], kind="stable")
+    scenarios = list(study.params.scenarios)
+    table = table.sort_values("mean", ascending=False, kind="stable")
+    table = table.sort_values(
+        "scenario", key=lambda names: names.map(scenarios.index), kind="stable", ignore_index=True
+    )
     order = [label for label in study.labels if label in table.columns]
     return table[["scenario", "model", *order, "mean"]]
 
@@ -151,6 +159,18 @@ def findings_by_scenario(study: Study) -> dict[str, str]:
         if SELECTIVE in set(part["model"]):
             sentences[name] = f"mean Dice of {'; '.join(texts)}."
     return sentences
+
+
+def scenario_in_short(study: Study, scenario: str) -> str:
+    """Return what a scenario shows, for the top of its notebook: the sentence above, or the best and worst model."""
+    if text := findings_by_scenario(study).get(scenario):
+        return text[:1].upper() + text[1:]
+    table = results_table(study).query("scenario == @scenario")
+    best, worst = table.iloc[0], table.iloc[-1]
+    return (
+        f"Highest mean Dice: {plain(best['model'])}, {best['mean']:.3f}; lowest: {plain(worst['model'])}, "
+        f"{worst['mean']:.3f}."
+    )
 
 
 def findings(study: Study) -> list[str]:

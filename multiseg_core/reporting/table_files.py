@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable
+import itertools
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import jinja2
 import numpy as np
 import pandas as pd
 from pandas.io.formats.style import Styler
 
+from ..figures import names
+
 LONG_TEXT = 40
 """A column with longer texts than this, in characters, is broken into lines."""
+
+LONG_TABLE = 14
+"""A table of more rows than this is folded."""
+
+MISSING = "–"
+"""Stands for what does not exist."""
+
+SCENARIO = "scenario"
+"""The column by which rows are grouped."""
 
 P_VALUES = ("p", "p_holm", "p_corrected")
 """Columns of p values, which say "<0.001" where they are smaller."""
@@ -28,7 +40,7 @@ def number(value: float) -> str:
     return f"{value:.3f}" if abs(value) >= 0.001 or value == 0 else f"{value:.1e}"
 
 
-def rounded(table: pd.DataFrame, missing: str = "–") -> pd.DataFrame:
+def rounded(table: pd.DataFrame, missing: str = MISSING) -> pd.DataFrame:
     """Return a table as texts for readers.
 
     Numbers by `number`, but whole ones without decimals where a column counts something; *yes* and *no*; `missing` for
@@ -96,19 +108,98 @@ def render(template: str, **values: object) -> str:
     return environment.get_template(template).render(**values)
 
 
-def html_table(texts: pd.DataFrame, name: str) -> str:
-    """Return a table of texts as HTML that scrolls where it is too wide. Columns of words are aligned to the left.
+def html_table(texts: pd.DataFrame, fold: bool = True) -> str:
+    """Return a table of texts as HTML for the pages of a report, which style it and let it be sorted.
 
-    `name` tells the tables of a page apart: letters, digits, underscores.
+    Names become readable (`figures.names`). Rows of several scenarios stand in groups below their titles; a scenario
+    that all rows share is left out, and so are columns without any value. Columns of words are aligned to the left. A
+    table that is too wide scrolls, and one of more than `LONG_TABLE` rows is folded, unless `fold` is false.
     """
-    words = {True: "text-align: left; min-width: 14em", False: "text-align: left; white-space: nowrap"}
-    styles: Any = [
-        {"selector": f".col{i}", "props": words[column.str.len().max() > LONG_TEXT]}
-        for i, (_, column) in enumerate(texts.items())
-        if _is_words(column)
-    ]
-    styler = _styler(texts, html.escape).set_uuid(name).set_table_styles(styles)
-    return f'<div class="scroll">{styler.to_html(sparse_index=True)}</div>\n'
+    texts = texts.loc[:, [not (len(c) and (c == MISSING).all()) for _, c in texts.items()]]
+    scenarios = _scenarios_of(texts)
+    several = scenarios is not None and scenarios.nunique() > 1
+    shown = names.readable(_without_scenario(texts))
+    if not _only_counts_rows(shown):
+        shown = shown.reset_index(names=[name or "" for name in shown.index.names], allow_duplicates=True)
+    kinds = [_kind(column.astype(str)) for _, column in shown.items()]
+    rows = ["".join(_cell(str(v), kind, k) for k, (v, kind) in enumerate(zip(row, kinds, strict=True)))
+            for row in shown.itertuples(index=False, name=None)]  # fmt: skip
+    bodies = []
+    if several and scenarios is not None:
+        for scenario in dict.fromkeys(scenarios):
+            title = html.escape(names.scenario_title(str(scenario)))
+            lines = [row for row, s in zip(rows, scenarios, strict=True) if s == scenario]
+            head = f'<tr class="group"><th colspan="{len(kinds)}" scope="rowgroup"><span>{title}</span></th></tr>\n'
+            bodies.append(head + _lines(lines))
+    else:
+        bodies.append(_lines(rows))
+    has_names = _has_names(texts)
+    parts = [f'<table class="data{"" if has_names else " facts"}">\n', _html_head(shown, kinds) if has_names else ""]
+    parts += [f"<tbody>\n{body}</tbody>\n" for body in bodies]
+    table = f'<div class="scroll">{"".join(parts)}</table></div>\n'
+    if fold and len(rows) > LONG_TABLE:
+        return (
+            f'<details class="rows"><summary>{names.phrase("All {n} rows", n=len(rows))}</summary>\n{table}</details>\n'
+        )
+    return table
+
+
+def _scenarios_of(texts: pd.DataFrame) -> pd.Series | None:
+    """Return the column or the level of the index that holds scenarios, if there is one beside other things."""
+    if not len(texts):
+        return None
+    if SCENARIO in texts.index.names and texts.index.nlevels > 1:
+        return pd.Series(texts.index.get_level_values(SCENARIO))
+    if texts.columns.nlevels == 1 and list(texts.columns).count(SCENARIO) == 1 and len(texts.columns) > 1:
+        return texts[SCENARIO].reset_index(drop=True)
+    return None
+
+
+def _without_scenario(texts: pd.DataFrame) -> pd.DataFrame:
+    if _scenarios_of(texts) is None:
+        return texts
+    return texts.droplevel(SCENARIO) if SCENARIO in texts.index.names else texts.drop(columns=SCENARIO)
+
+
+def _kind(column: pd.Series) -> str:
+    """Return the class of a column's cells: ``t`` for words, ``t long`` for texts, or nothing."""
+    if not _is_words(column):
+        return ""
+    return "t long" if column.str.len().max() > LONG_TEXT else "t"
+
+
+def _cell(text: str, kind: str, place: int) -> str:
+    if place == 0:
+        return f'<th scope="row" class="{kind or "t"}">{html.escape(text)}</th>'
+    if text == MISSING:
+        return f'<td class="{f"{kind} none".strip()}">{text}</td>'
+    shown = html.escape(re.sub(r"^-(?=[\d.])", "−", text))  # a minus, not a hyphen
+    return f'<td class="{kind}">{shown}</td>' if kind else f"<td>{shown}</td>"
+
+
+def _lines(rows: Sequence[str]) -> str:
+    return "".join(f"<tr>{row}</tr>\n" for row in rows)
+
+
+def _html_head(shown: pd.DataFrame, kinds: Sequence[str]) -> str:
+    heads = [c if isinstance(c, tuple) else (c,) for c in shown.columns]
+    lines = []
+    for level in range(len(heads[0])):
+        cells = []
+        above = [head[: level + 1] for head in heads]
+        for group, members in itertools.groupby(range(len(heads)), above.__getitem__):
+            span = list(members)
+            if level + 1 < len(heads[0]):
+                name = html.escape(str(group[-1])) if any(heads[span[0]][level + 1 :]) else ""
+                cells.append(f'<th scope="colgroup" colspan="{len(span)}">{name}</th>' if name else "<td></td>")
+                continue
+            for k in span:
+                # of columns without a second level the heading stands below, beside the others
+                text = str(heads[k][-1] or heads[k][0])
+                kind = kinds[k].split()[0] if kinds[k] else ("t" if k == 0 else "")
+                cells.append(f'<th scope="col"{f" class={kind!r}" if kind else ""}>{html.escape(text)}</th>')
+        lines.append("".join(cells))
+    return f"<thead>\n{_lines(lines)}</thead>\n".replace("class='t'", 'class="t"')
 
 
 def _styler(texts: pd.DataFrame, escape: Callable[[str], str]) -> Styler:

@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ..figures.case_panels import RankedCase
+from ..figures.names import label_title, phrase, readable, scenario_title
 from ..labels import BACKGROUND
-from ..models import NAIVE
+from ..models import NAIVE, SELECTIVE
 from ..preprocessing.store import StoredCase
 from ..study import finished_runs
 from ..study.plan import Run
@@ -46,6 +48,7 @@ TITLES: Mapping[str, str] = {
     "cohorts": "Cohorts",
     "cohort_volumes": "Volumes of the drawn labels by cohort",
     "spacing": "What the voxels of the store cost each label",
+    "glossary": "What the models of this study are",
     "divergences": "Jensen-Shannon divergence (nats) of T1 between cohorts",
 }
 """Tables that notebooks save -> their titles, in the order in which reports list them."""
@@ -56,7 +59,7 @@ def scenario_table(study: Study, scenario: str) -> pd.DataFrame:
     s = study.scenario(scenario)
     training = [
         f"{c.name} ({len(train)} training, {len(validation)} validation cases): "
-        + (", ".join(c.code_map.annotates) or "no labels")
+        + (", ".join(map(label_title, c.code_map.annotates)) or "no labels")
         for c in s.train
         for train, validation in [s.split(c.name)]
     ]
@@ -71,7 +74,7 @@ def scenario_table(study: Study, scenario: str) -> pd.DataFrame:
         "training cohorts": "; ".join(training),
         "test cohort": f"{s.test_name} ({len(s.test_cases)} {kind})",
         "modalities": seen,
-        "classes": ", ".join((BACKGROUND, *s.labels)),
+        "classes": ", ".join((BACKGROUND, *map(label_title, s.labels))),
         "network": ", ".join(f"{k} {v}" for k, v in study.params.network.items()),
         "training": f"{t.steps} steps of {t.batch_size} patches of {' x '.join(map(str, t.patch_size))} voxels",
         "spacing": "native" if spacing is None else f"{' x '.join(f'{s:g}' for s in np.atleast_1d(spacing))} mm",
@@ -79,7 +82,24 @@ def scenario_table(study: Study, scenario: str) -> pd.DataFrame:
     return pd.DataFrame({"": rows.values()}, index=list(rows))
 
 
-def save(table: pd.DataFrame, folder: Path, name: str) -> pd.DataFrame:
+class Shown:
+    """A table as a notebook shows it: readable names, rounded, in pages sortable."""
+
+    def __init__(self, table: pd.DataFrame) -> None:
+        self.table = table
+        self.texts = table_files.rounded(table)
+
+    def _repr_html_(self) -> str:
+        if self.texts.empty:
+            return f"<p>{phrase('This study has none.')}</p>\n"
+        return table_files.html_table(self.texts)
+
+    def __repr__(self) -> str:
+        shown = readable(self.texts)
+        return shown.to_string(index=not isinstance(shown.index, pd.RangeIndex))
+
+
+def save(table: pd.DataFrame, folder: Path, name: str) -> Shown:
     """Write a table for programs, browsers and papers, and return it, so that a cell can end with showing it.
 
     ``name.csv`` holds all digits, with one row of column names and the index as columns; ``name.html`` is a small page;
@@ -95,25 +115,25 @@ def save(table: pd.DataFrame, folder: Path, name: str) -> pd.DataFrame:
         One of `TITLES`, or a scenario, an underscore and one of `TITLES`; others get their name as a title.
     """
     if table.columns.empty:
-        return table
+        return Shown(table)
     files.write_table(folder / f"{name}.csv", table_files.flat(table))
     texts, heading = table_files.rounded(table), title(name)
-    parts = [{"table": table_files.html_table(texts, name)}]
+    parts = [{"table": table_files.html_table(texts, fold=False)}]
     page = table_files.render("table.html.j2", title=heading, warnings=[], parts=parts, stem=name)
     with atomic_path(folder / f"{name}.html") as part:
         part.write_text(page, encoding="utf-8")
     with atomic_path(folder / f"{name}.tex") as part:
-        part.write_text(table_files.latex_table(texts, heading, name.replace("_", "-")), encoding="utf-8")
-    return table
+        part.write_text(table_files.latex_table(readable(texts), heading, name.replace("_", "-")), encoding="utf-8")
+    return Shown(table)
 
 
 def title(name: str) -> str:
     """Return the title of a saved table, with the scenario that its name begins with."""
     for kind, text in TITLES.items():
         if name == kind:
-            return text
+            return phrase(text)
         if name.endswith(f"_{kind}"):
-            return f"{text} ({name.removesuffix(f'_{kind}')})"
+            return f"{phrase(text)}: {scenario_title(name.removesuffix(f'_{kind}'))}"
     return name.replace("_", " ")
 
 
@@ -136,6 +156,38 @@ def example_predictions(study: Study, scenario: str) -> tuple[StoredCase, dict[s
     case = next(c for c in cases if (c.cohort, c.name) == (cases[0].cohort, typical))
     predictions = {run.model: finished_runs.prediction(run, case) for run in _first_seed(study, scenario)}
     return study.open(case), predictions
+
+
+MOST_LABELS = 8
+"""A page has room for the cases of so many labels."""
+
+
+def ranked_cases(study: Study, scenario: str, label: str, model: str) -> list[RankedCase]:
+    """Return the worst, the median and the best test case of a label with a model's predictions.
+
+    Of the first replicate and seed; fewer for fewer cases with a Dice, none for a model that does not run, nor for
+    labels beyond the first `MOST_LABELS` of the scenario.
+    """
+    run = next((r for r in _first_seed(study, scenario) if r.model == model), None)
+    if run is None or label not in run.labels[:MOST_LABELS]:
+        return []
+    rows = finished_runs.read_metrics(run.folder / "metrics.csv")
+    rows = rows[(rows["label"] == label) & rows["dice"].notna()].sort_values(["dice", "case"], kind="stable")
+    cases = {(case.cohort, case.name): case for case in run.test_cases}
+    places = dict(zip(("worst", "median", "best"), (0, (len(rows) - 1) // 2, len(rows) - 1), strict=True))
+    found: dict[int, RankedCase] = {}
+    for rank, at in places.items() if len(rows) else ():
+        row = rows.iloc[at]
+        case = cases[row["cohort"], row["case"]]
+        if at not in found:
+            found[at] = RankedCase(rank, study.open(case), finished_runs.prediction(run, case), float(row["dice"]))
+    return list(found.values())
+
+
+def shown_model(study: Study, scenario: str) -> str:
+    """Return the model whose errors are looked at: the selective one, or else the first."""
+    models = study.scenario(scenario).models
+    return SELECTIVE if SELECTIVE in models else models[0]
 
 
 def naive_examples(study: Study, scenario: str) -> tuple[list[StoredCase], list[np.ndarray]] | None:

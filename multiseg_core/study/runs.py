@@ -6,6 +6,7 @@ Every product is made once, and made whole: a second call finds it, a killed one
 from __future__ import annotations
 
 import graphlib
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,7 @@ from ..utils.files import remove_leftovers, write_table
 from ..utils.workers import Job, Report, no_report, run_jobs
 from . import finished_runs
 from .evaluation import evaluate_run
+from .events import Events
 from .finished_runs import is_finished
 from .needs import Needs
 from .network_shapes import try_volumes
@@ -90,7 +92,17 @@ def train_network(network: NetworkPlan, store: Store, params: Params, report: Re
         compute = Compute.resolve(params.device, params.precision)
         complete_labels(network, store, params, compute, report)
         trainer = make_trainer(network, store, params, compute)
-        trainer.run(lambda step, steps, loss: report(step / steps, f"step {step}/{steps}"))
+        events, begun = Events(network.folder), [0.0, 0.0]
+
+        def tell(step: int, steps: int, loss: float) -> None:
+            if not begun[1]:  # where it goes on, after an interruption
+                begun[:] = step, time.perf_counter()
+            rate = (step - begun[0]) / max(time.perf_counter() - begun[1], 1e-9)
+            report(step / steps, f"step {step}/{steps}" + (f", {rate:.1f}/s" if step > begun[0] else ""))
+            events.add(step, loss, trainer.history)
+
+        trainer.run(tell)
+        events.close()
     return network.folder
 
 

@@ -13,12 +13,29 @@ from matplotlib.text import Text
 
 from multiseg_core.cohorts.layouts.label_styles import LABEL_STYLES
 from multiseg_core.exploration import cohort_tables
-from multiseg_core.figures import arm_chart, cohort_charts, result_charts, slices, spanish, style
+from multiseg_core.figures import (
+    arm_chart,
+    case_panels,
+    case_viewer,
+    cohort_charts,
+    endpoint_chart,
+    pair_matrix,
+    result_charts,
+    slices,
+    spanish,
+    spanish_tables,
+    style,
+    zoomed,
+)
 from multiseg_core.models import MODELS as ALL_MODELS
 from multiseg_core.models import SINGLE_TASK_MODEL
+from multiseg_core.reporting import tables
 from multiseg_core.statistics import model_comparison, thesis_test
 from multiseg_core.study.study import Study
 from multiseg_core.thesis import reported
+
+from .test_kinds import all_kinds
+from .texts import faults
 
 LABELS = [*style.LABEL_NAMES]
 MODELS = [*ALL_MODELS]
@@ -38,7 +55,13 @@ def in_spanish() -> Iterator[None]:
 
 
 def draw_everything(study: Study) -> Iterator[Figure]:
-    """Draw every figure of the study, with all models and labels."""
+    """Draw every figure of the study, with all models and labels, one at a time."""
+    for figure in every_figure(study):
+        yield figure
+        plt.close("all")
+
+
+def every_figure(study: Study) -> Iterator[Figure]:
     rng = np.random.default_rng(0)
     metrics = pd.DataFrame(
         [
@@ -50,7 +73,18 @@ def draw_everything(study: Study) -> Iterator[Figure]:
     single = pd.DataFrame({"model": style.SINGLE_TASK, "label": LABELS, "dice": 0.5})
     yield result_charts.dice_boxes(pd.concat([single, metrics]), LABELS)
     yield result_charts.significance_axis(thesis_test.thesis_test(metrics), metrics.groupby("model")["dice"].mean())
-    yield result_charts.difference_intervals(model_comparison.paired_comparison(metrics, resamples=20))
+    pairs = model_comparison.paired_comparison(metrics, resamples=20)
+    yield result_charts.difference_intervals(pairs)
+    matrix = pair_matrix.difference_matrix(pairs)
+    assert matrix is not None
+    yield matrix
+    better = metrics.assign(dice=metrics["dice"].where(metrics["model"] == MODELS[0], 0.7 + metrics["dice"] / 10))
+    zoom = zoomed.dice_zoomed(better, LABELS)
+    means = better.groupby("model")["dice"].mean()
+    axis = zoomed.significance_zoomed(thesis_test.thesis_test(better), means.where(means.index != MODELS[0], 0.2))
+    assert zoom is not None and axis is not None
+    yield zoom
+    yield axis
     recognised = result_charts.recognition_figure(pd.DataFrame({"scenario": "s", "model": list(MODELS), "share": 0.5}))
     assert recognised is not None
     yield recognised
@@ -67,12 +101,23 @@ def draw_everything(study: Study) -> Iterator[Figure]:
     )
     assert drawn is not None
     yield drawn[0]
+    rows = [(s, e, m, 0.8 - k / 50, 0.75 - k / 50, 0.85 - k / 50) for s in ("s", "t") for e in ("anatomy", "lesion")
+            for k, m in enumerate(MODELS)]  # fmt: skip
+    endpoints = pd.DataFrame(rows, columns=[*names[:2], "model", "dice", "low", "high"])
+    everything = endpoint_chart.endpoint_figure(endpoints.assign(reference=0.78, margin=0.02))
+    assert everything is not None
+    yield everything
     losses = {"network": 0, "seed": 0, "step": 1, "training_loss": 1.0, "validation_loss": 1.0}
     yield result_charts.training_curves(pd.DataFrame([{"model": model, **losses} for model in MODELS]))
 
     explored = cohort_tables.open_cases(study)
     case = explored["mrbrains18"][0]
     nothing = np.zeros(case.target.shape, dtype=np.uint8)
+    ranked = [case_panels.RankedCase(rank, case, nothing, 0.5) for rank in ("worst", "median", "best")]
+    cases = case_panels.case_panel(ranked, LABELS, "wmh", "FLAIR", "dice")
+    assert cases is not None
+    yield cases[0]
+    case_viewer.case_viewer(case, {"dice": nothing}, LABELS, "FLAIR")
     yield slices.prediction_panel(case, dict.fromkeys(MODELS, nothing), LABELS, "FLAIR")[0]
     yield slices.naive_panel([case], [nothing], LABELS, "FLAIR")[0]
     yield cohort_charts.divergence_figure(*reported.divergences_beside_thesis(study.cohorts, explored))[0]
@@ -97,7 +142,10 @@ def test_nothing_is_drawn_that_was_not_translated(smoke: Study, monkeypatch: pyt
     """With translations in brackets, what stands outside of them are names of cohorts and modalities, and numbers."""
     monkeypatch.setattr(spanish, "SPANISH", {english: f"[[{text}]]" for english, text in spanish.SPANISH.items()})
     names = {*smoke.cohorts, *(m for c in smoke.cohorts.values() for m in c.modalities)}
-    names |= {word for _, text in TITLES for word in re.findall(r"[A-Za-z]\w*", text)}
+    names |= {"s", "t", "mrbrains18_01"}  # scenarios, a case
+    names |= {
+        word for _, text in [*TITLES, *spanish_tables.ENDPOINTS.values()] for word in re.findall(r"[A-Za-z]\w*", text)
+    }
     left, drawn = set(), 0
     for figure in draw_everything(smoke):
         for text in texts(figure):
@@ -113,8 +161,12 @@ def test_no_english_is_left_in_spanish_figures(smoke: Study) -> None:
     english = {
         e.replace("\n", " ") for e, s in [*spanish.SPANISH.items(), *TITLES] if e != s and "{" not in e and e != " or "
     }
-    found = [text.replace("\n", " ") for figure in draw_everything(smoke) for text in texts(figure)]
+    found, wrong = [], []
+    for figure in draw_everything(smoke):
+        found += [text.replace("\n", " ") for text in texts(figure)]
+        wrong += faults(figure)  # drawn here already; `test_texts` looks at the English ones
     assert english & set(found) == set()
+    assert wrong == []
     for text in ("Entropía cruzada selectiva", "Edema", "Mono-tarea", "Modelo Naive", "Edema o Tumor", "paso"):
         assert text in found
 
@@ -133,8 +185,12 @@ def test_every_phrase_is_drawn(smoke: Study, monkeypatch: pytest.MonkeyPatch) ->
     assert set(spanish.SPANISH) - asked == set()
 
 
+def test_captions_and_titles_have_translations() -> None:
+    assert {kind.caption for kind in all_kinds()} | set(tables.TITLES.values()) <= set(spanish_tables.TEXTS)
+
+
 def test_translations_hold_the_same_values() -> None:
-    for english, text in spanish.SPANISH.items():
+    for english, text in [*spanish.SPANISH.items(), *spanish_tables.TEXTS.items()]:
         assert re.findall(r"{(\w+)", english) == re.findall(r"{(\w+)", text), english
 
 

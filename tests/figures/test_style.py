@@ -1,4 +1,5 @@
 import itertools
+import re
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -26,6 +27,8 @@ def test_equal_figures_are_equal_files(tmp_path: Path) -> None:
     for name in ("a", "b"):
         saving.save(line(), table, tmp_path, name, "A line − rising", "A caption.")
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    vector = (tmp_path / "a.svg").read_text()
+    assert "<svg" in vector and "A caption." in vector and not re.search(r"\d\d:\d\d", vector)  # no time
     assert (tmp_path / "a.csv").read_text() == "x\n1\n2\n"
     assert saving.read_texts(tmp_path / "a.png") == ("A caption.", "A line − rising")
     saving.save(line(), table, tmp_path, "c")

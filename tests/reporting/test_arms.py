@@ -66,8 +66,8 @@ def test_answers_are_the_numbers_in_words(study: Study) -> None:
     first, second, third = answers
     assert first.startswith("Selective cross-entropy: the highest mean Dice, 0.715 over 2 endpoints. Selective cross")
     assert first.endswith("is never more than 0.050 behind the best at any task.")
-    assert "anatomy_wmh anatomy -0.010 (-0.010 to -0.010); anatomy_wmh lesion -0.040" in second
-    assert "learn from the data of one task alone: anatomy_wmh anatomy +0.010 (+0.010 to +0.010)" in third
+    assert "the oracle. anatomy wmh: anatomy -0.010 (-0.010 to -0.010), lesions -0.040" in second
+    assert "learn from the data of one task alone. anatomy wmh: anatomy +0.010 (+0.010 to +0.010)" in third
 
 
 def test_without_roles_it_says_so(study: Study) -> None:
@@ -85,7 +85,7 @@ def test_the_chart_shows_what_has_the_reference(study: Study) -> None:
     assert drawn is not None
     figure, shown = drawn
     assert len(figure.axes) == 2 and set(shown["model"]) == set(DICE) - {"oracle"}
-    assert "anatomy_wmh anatomy: best selective cross-entropy -0.010" in arm_chart.arms_figure.describe(shown).lower()
+    assert "anatomy wmh, anatomy: best selective cross-entropy -0.010" in arm_chart.arms_figure.describe(shown).lower()
     assert arm_chart.arms_figure(table.assign(oracle=np.nan), "oracle") is None
     # a failure is an arrow, and the others keep their room
     failed = table.copy()

@@ -100,19 +100,25 @@ def test_command_writes_tables_a_page_and_a_figure(file: Path, capsys: pytest.Ca
     assert cli.main(["compare", str(file), "--out", str(out)]) == 0
     assert capsys.readouterr().out.endswith("comparison.html\n")
     names = [f"{name}.{end}" for name in comparison.TITLES if name != "non_inferiority" for end in ("csv", "tex")]
-    assert {path.name for path in out.iterdir()} == {*names, "comparison.html", "forest.png", "forest.csv"}
+    assert {path.name for path in out.iterdir()} == {
+        *names,
+        "comparison.html",
+        "forest.png",
+        "forest.svg",
+        "forest.csv",
+    }
     expected = comparison.compare(results_csv.read_results(file)).tables["differences"]
     pd.testing.assert_frame_equal(pd.read_csv(out / "differences.csv"), expected)
     drawn = pd.read_csv(out / "forest.csv")
     assert drawn["low"].tolist() == expected["low"].tolist()
     latex = (out / "differences.tex").read_text()
     assert (
-        r"our\_\textless{}b\textgreater{}\&model" in latex
+        r"our \textless{}b\textgreater{}\&model" in latex
         and r"95 \% intervals that hold" in latex
-        and r"p\_holm" in latex
+        and r"p (Holm)" in latex
     )
     page = (out / "comparison.html").read_text()
-    assert "our_&lt;b&gt;&amp;model" in page and "<b>" not in page
+    assert "our &lt;b&gt;&amp;model" in page and "<b>" not in page
     assert not re.search(r"https?://", page) and "data:image/png;base64," in page
     before = {path.name: path.read_bytes() for path in out.iterdir()}
     assert cli.main(["compare", str(file), "--out", str(out)]) == 0

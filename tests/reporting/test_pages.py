@@ -12,7 +12,11 @@ from multiseg_core.study.study import Study
 from ..browsing import look_at
 from ..conftest import ROOT
 
-WIDTHS = (400, 1400)
+WIDTHS = (400, 1300)
+N_FIGURES = 11
+"""In notebook 02 of the smoke study, whose models are all near each other."""
+
+LARGEST_PAGE = 8e6
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 LEDGER = """finding,endpoint,scenario,thesis,ours,low,high,margin,verdict,claim,measure,replicates
 2,any,every,0.73,0.5,0.4,31.44,,holds,The naive model fails,"Dice of ours minus naive, where that is least",4
@@ -130,9 +134,9 @@ def test_every_link_of_a_page_leads_to_a_file_or_a_place(report: Path) -> None:
 def test_index_shows_results_figures_and_links(report: Path, smoke: Study) -> None:
     text = report.read_text(encoding="utf-8")
     images = re.findall(r'<img src="data:image/png[^>]*alt="([^"]+)"', text)
-    assert len(images) == text.count("<img") == 2
+    assert len(images) == text.count("<img") == 3
     assert images[0].startswith("Dice on the test cases, by label and model.") and "Highest mean: " in images[0]
-    assert "Labelled voxels: ground truth " in images[1] and "Selective cross-entropy " in images[1]
+    assert "Labelled voxels: ground truth " in images[2] and "Selective cross-entropy " in images[2]
     assert "<figcaption>Thesis figure 26. Dice on the test cases" in text
     assert 'href="02_anatomy_wmh.html"' in text and "02 Anatomy and white matter hyperintensities" in text
     assert 'href="tables/anatomy_wmh_beside_thesis.tex"' in text
@@ -163,10 +167,11 @@ def test_ledger_rows_are_texts(tmp_path: Path) -> None:
     path.write_text(LEDGER, encoding="utf-8")
     first, second = pages._ledger_rows(path)  # scenario by scenario in the notebook only
     assert (first["thesis"], first["ours"], first["interval"], first["note"]) == ("0.730", "0.500", "0.400 to 31.4", "")
+    assert second.pop("bar").startswith('<svg class="interval" role="img" aria-label="95 % interval -0.080 to 0.060')
     assert second == {
         "finding": "4",
         "claim": "One network is as good",
-        "endpoint": "lesion",
+        "endpoint": "lesions",
         "measure": "Dice of ours minus theirs; margin 0.050",
         "thesis": "–",
         "ours": "-0.010",
@@ -187,15 +192,15 @@ def test_results_of_many_scenarios_keep_all_columns(
     finally:
         monkeypatch.undo()
         pages.write_index(smoke, ["02_anatomy_wmh"])
-    assert '<tr><th scope="row">Dice</th><td>0.500</td><td>0.250</td><td>0.400</td></tr>' in text
-    assert '<tr><th scope="row">Oracle</th><td>0.500</td><td class="none">–</td><td>0.500</td></tr>' in text
+    assert '<tr><th scope="row" class="t">Dice</th><td>0.500</td><td>0.250</td><td>0.400</td></tr>' in text
+    assert '<tr><th scope="row" class="t">Oracle</th><td>0.500</td><td class="none">–</td><td>0.500</td></tr>' in text
 
 
 def test_every_figure_of_a_notebook_has_an_alt_text_of_its_own(report: Path) -> None:
     page = (report.parent / "02_anatomy_wmh.html").read_text(encoding="utf-8")
-    images = re.findall(r"<img [^>]*>", page)
-    assert len(images) == 6 and DEFAULT_ALT not in page
-    assert len({re.search(r'alt="([^"]{60,})"', image)[1] for image in images}) == 6
+    images = [image for image in re.findall(r"<img [^>]*>", page) if 'id="case-' not in image]  # the viewer's
+    assert len(images) == N_FIGURES and DEFAULT_ALT not in page
+    assert len({re.search(r'alt="([^"]{60,})"', image)[1] for image in images}) == N_FIGURES
     assert all(re.search(r'width="\d+"', image) for image in images)
     assert page.count("<em>Thesis figure 2") == 3  # captions of 26, 27 and 28
 
@@ -204,11 +209,11 @@ def test_figures_and_tables_are_saved(report: Path) -> None:
     figures = {path.stem for path in (report.parent / "figures").glob("*.png")}
     assert figures == {
         "anatomy_wmh_patches", "anatomy_wmh_training", "26_anatomy_wmh_dice", "27_anatomy_wmh_significance",
-        "28_anatomy_wmh_panel",
-        "anatomy_wmh_naive",
+        "28_anatomy_wmh_panel", "anatomy_wmh_naive", "anatomy_wmh_dice_zoomed", "anatomy_wmh_cases_csf",
+        "anatomy_wmh_cases_gm", "anatomy_wmh_cases_wm", "anatomy_wmh_cases_wmh",
     }  # fmt: skip
-    csv = {path.stem for path in (report.parent / "figures").glob("*.csv")}
-    assert csv == figures  # tables that are no figures are elsewhere
+    for ending in ("csv", "svg"):  # tables that are no figures are elsewhere
+        assert {path.stem for path in (report.parent / "figures").glob(f"*.{ending}")} == figures
     names = ("scenario", "mean_dice", "beside_thesis", "surface_distances", "lesions", "predicted_volumes")
     files = {path.name for path in (report.parent / "tables").iterdir()}
     saved = {f"anatomy_wmh_{name}.{ending}" for name in names for ending in ("csv", "html", "tex")}
@@ -222,7 +227,8 @@ def test_pages_open_in_a_browser_without_network(report: Path, tmp_path: Path) -
     pages = [report, report.parent / "02_anatomy_wmh.html", *sorted((report.parent / "tables").glob("*.html"))]
     n_images, faults = look_at(pages, WIDTHS, tmp_path)
     assert faults == []
-    assert n_images == 2 * (2 + 6)
+    assert n_images == 2 * (3 + N_FIGURES + 2)  # two belong to the viewer
+    assert all(page.stat().st_size < LARGEST_PAGE for page in pages)
 
 
 def test_the_browser_sees_what_is_wrong(tmp_path: Path) -> None:
@@ -234,6 +240,8 @@ def test_the_browser_sees_what_is_wrong(tmp_path: Path) -> None:
         "wide": '<div style="width: 900px">x</div>',
         "folded": '<details><div style="width: 900px">x</div></details>',
         "error": "<script>nothing_of_this_name()</script>",
+        "cut": '<div style="width: 900px; overflow: hidden"><p style="width: 1400px">a long line</p></div>',
+        "scrolled": '<div style="overflow: auto"><p style="width: 1400px">a long line</p></div>',
         "request": '<script src="https://example.org/a.js"></script>',
     }
     for name, body in bodies.items():
@@ -245,9 +253,10 @@ def test_the_browser_sees_what_is_wrong(tmp_path: Path) -> None:
         return sum(all(word in fault for word in words) for fault in faults)
 
     assert seen("good.html") == 0
-    assert seen("broken.html at 400: image not shown: b") == 1 and seen("missing.html at 1400: image not shown: m") == 1
-    assert seen("wide.html at 400: page is") == 1 and seen("wide.html at 1400") == 0
+    assert seen("broken.html at 400: image not shown: b") == 1 and seen("missing.html at 1300: image not shown: m") == 1
+    assert seen("wide.html at 400: page is") == 1 and seen("wide.html at 1300") == 0
     assert seen("folded.html at 400: page is") == 1
+    assert seen("cut.html at 1300: text is cut: a long line") == 1 and seen("scrolled.html") == 0
     assert seen("CONSOLE", "nothing_of_this_name") == 2
     assert seen("request.html at 400: requested: https://example.org/a.js") == 1
     assert seen("missing.html at 400: requested: file:") == 1

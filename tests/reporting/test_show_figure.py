@@ -50,5 +50,5 @@ def test_a_page_saves_names_and_describes(
     assert saving.read_texts(tmp_path / "figures" / "03_anatomy_wmh_mine.png")[0] == "Thesis figure 3. A new one."
     page.figure(dice_boxes, table[:0], ["gm"], otherwise="Nothing.")
     assert capsys.readouterr().out == "Nothing.\n"
-    assert page.table("mean_dice", table) is table
+    assert page.table("mean_dice", table).table is table
     assert (tmp_path / "tables" / "anatomy_wmh_mean_dice.csv").exists()

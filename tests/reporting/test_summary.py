@@ -45,6 +45,6 @@ def test_runs_that_lost_a_label_or_the_background_are_told(smoke: Study, monkeyp
     first, *rest = collapsed_runs(smoke)
     assert len(rest) == len(smoke.runs) - 1
     assert first == (
-        f"on its validation images, {smoke.runs[0].name} predicts 4 times the volume of csf and has lost gm (Dice "
+        f"on its validation images, {smoke.runs[0].name} predicts 4 times the volume of CSF and has lost GM (Dice "
         "0.02); inference.clip_to_brain keeps predictions inside the brain"
     )

@@ -43,21 +43,43 @@ def test_flat_tables_have_one_row_of_names() -> None:
 
 
 def test_html_shows_every_cell_escaped_and_aligns_words() -> None:
-    texts = pd.DataFrame({"model": ["a<b>&c", "dice"], "p": ["0.1", "1.0e-04"]})
-    parts = [{"table": table_files.html_table(texts, "t")}]
+    texts = pd.DataFrame({"model": ["a<b>&c", "dice"], "p": ["0.1", "-1.0e-04"], "none": ["–", "–"]})
+    parts = [{"table": table_files.html_table(texts)}]
     page = table_files.render("table.html.j2", title="A & B", warnings=[], parts=parts, stem=None)
     assert "<title>A &amp; B</title>" in page and "<h1>A &amp; B</h1>" in page
-    assert ">a&lt;b&gt;&amp;c</td>" in page and ">1.0e-04</td>" in page
-    assert "#T_t .col0 {\n  text-align: left;\n  white-space: nowrap;\n}" in page
-    assert "#T_t .col1 {" not in page
+    assert '<th scope="col" class="t">Model</th><th scope="col">p</th></tr>' in page  # no column of nothing
+    assert '<th scope="row" class="t">a&lt;b&gt;&amp;c</th><td>0.1</td>' in page
+    assert '<th scope="row" class="t">Dice</th><td>−1.0e-04</td>' in page
     assert not re.search(r"https?://", page)
 
 
-def test_long_words_get_room_and_the_index_stays() -> None:
+def test_rows_of_several_scenarios_stand_in_groups() -> None:
+    index = pd.MultiIndex.from_product([["one", "two"], ["dice", "oracle"]], names=["scenario", "model"])
+    texts = pd.DataFrame({"csf": ["0.1", "0.2", "0.3", "–"]}, index=index)
+    body = table_files.html_table(texts)
+    assert body.count("<tbody>") == 2 and '<th colspan="2" scope="rowgroup"><span>two</span></th>' in body
+    assert '<th scope="row" class="t">Oracle</th><td class="none">–</td>' in body and "Scenario" not in body
+    assert "one" not in table_files.html_table(texts.loc[["one"]])  # the page says which
+    assert table_files.html_table(texts.reset_index()) == body
+
+
+def test_long_tables_are_folded() -> None:
+    texts = pd.DataFrame({"n": [str(n) for n in range(15)]})
+    body = table_files.html_table(texts)
+    assert body.startswith('<details class="rows"><summary>All 15 rows</summary>')
+    assert table_files.html_table(texts[:14]).startswith('<div class="scroll"><table class="data">')
+    assert "details" not in table_files.html_table(texts, fold=False)
+
+
+def test_columns_of_two_levels_have_two_rows_of_headings() -> None:
+    body = table_files.html_table(table_files.rounded(two_levels()))
+    assert '<tr><td></td><th scope="colgroup" colspan="1">GM</th></tr>' in body
+    assert '<th scope="col" class="t">Model</th><th scope="col">This study</th>' in body
+
+
+def test_long_words_get_room() -> None:
     texts = pd.DataFrame({"n": ["1"], "what": ["word " * 10]}, index=pd.Index(["x"], name="finding"))
-    body = table_files.html_table(texts, "t")
-    assert "#T_t .col1 {\n  text-align: left;\n  min-width: 14em;\n}" in body
-    assert ">x</th>" in body
+    assert '<th scope="row" class="t">x</th><td>1</td><td class="t long">word' in table_files.html_table(texts)
 
 
 def test_latex_escapes_names_cells_and_captions() -> None:
@@ -97,8 +119,8 @@ def test_long_columns_share_the_width_of_a_page() -> None:
 
 def test_a_table_of_facts_has_no_header() -> None:
     facts = pd.DataFrame({"": ["T1"]}, index=["modalities"])
-    body = table_files.html_table(facts, "t")
-    assert "col_heading" not in body and ">T1</td>" in body
+    body = table_files.html_table(facts)
+    assert "<thead>" not in body and '<table class="data facts">' in body and ">T1</td>" in body
     lines = table_files.latex_table(facts, "c", "t").splitlines()
     assert lines[3:7] == [r"\begin{tabular}{lr}", r"\toprule", r"modalities & T1 \\", r"\bottomrule"]
 

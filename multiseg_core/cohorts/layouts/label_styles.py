@@ -25,6 +25,19 @@ LABEL_STYLES: Mapping[str, LabelStyle] = {
 """The known labels."""
 
 
-def label_name(label: str) -> str:
-    """Return the English name of a label, for tables and prose."""
-    return LABEL_STYLES[label].name if label in LABEL_STYLES else label.replace("_", " ")
+_titles: dict[str, str] = {}
+
+
+def use_titles(titles: Mapping[str, str]) -> None:
+    """Set the titles that a params file gives to labels (``label_titles``); they go before the known ones."""
+    _titles.clear()
+    _titles.update(titles)
+
+
+def label_name(label: str, spanish: bool = False) -> str:
+    """Return the name of a label, for tables and prose: in English, or in the thesis's Spanish."""
+    if label in _titles:
+        return _titles[label]
+    if label in LABEL_STYLES:
+        return LABEL_STYLES[label].spanish if spanish else LABEL_STYLES[label].name
+    return label.replace("_", " ")
