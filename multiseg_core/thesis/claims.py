@@ -1,9 +1,9 @@
 """What a companion study found, as rules that are fixed before a run, and whether it holds in a study.
 
 A claim compares models, or a model with a number, in one scenario. The unit is the replicate, as in the ledger of the
-thesis (`findings`): *holds* if every comparison passes at 2.5 %, *does not hold* if some fails, corrected for their
-number, else *inconclusive*. Each claim is a question of its own, named before: between them nothing is corrected. Fewer
-than three replicates are never conclusive.
+thesis (`findings`): *holds* if every comparison passes, *does not hold* if some fails, corrected for their number, else
+*inconclusive*, after a correction for the number of claims of the companion (Holm). Fewer than three replicates are
+never conclusive.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from importlib import resources
 import numpy as np
 import pandas as pd
 
+from ..statistics.model_comparison import holm
 from ..statistics.replicates import Estimate, in_every, replicate_means, verdict
 from ..study import finished_runs
 from ..study.study import Study
@@ -90,7 +91,11 @@ def judge(study: Study, claims: Sequence[Claim]) -> pd.DataFrame:
         rows.append(_row(c, "+".join(labels), EVERY, whole, min(n for *_, n in parts)))
         if len(parts) > 1:
             rows += [_row(c, name, c.scenario, e, n) for name, e, n in parts]
-    return pd.DataFrame(rows, columns=[*COLUMNS, "claim", "measure", "replicates"])
+    table = pd.DataFrame(rows, columns=[*COLUMNS, "claim", "measure", "replicates", "p_above", "p_below"])
+    asked = table["scenario"] == EVERY
+    above, below = (holm(table.loc[asked, p].to_numpy(dtype=float)) for p in ("p_above", "p_below"))
+    table.loc[asked, "verdict"] = [verdict(a, b) for a, b in zip(above, below, strict=True)]
+    return table.drop(columns=["p_above", "p_below"])
 
 
 def _row(c: Claim, endpoint: str, scenario: str, e: Estimate, n: int) -> dict[str, object]:
@@ -100,7 +105,7 @@ def _row(c: Claim, endpoint: str, scenario: str, e: Estimate, n: int) -> dict[st
         "finding": c.number, "endpoint": endpoint, "scenario": scenario,
         "thesis": c.published if is_whole else np.nan, "ours": e.mean, "low": e.low, "high": e.high,
         "margin": abs(c.threshold) if is_difference else np.nan, "claim": c.claim, "measure": c.measure,
-        "verdict": verdict(e.p_above, e.p_below) if is_whole else EXPLORATORY, "replicates": n,
+        "verdict": EXPLORATORY, "replicates": n, "p_above": e.p_above, "p_below": e.p_below,
     }  # fmt: skip
 
 

@@ -47,8 +47,10 @@ def test_verdicts(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
     table = judged(monkeypatch, {"good": GOOD, "bad": BAD, "near": NEAR}, *asked)
     whole = table[table["scenario"] == "every"].set_index("finding")
-    expected = {"X1": "holds", "X2": "does not hold", "X3": "holds", "X4": "holds", "X5": "holds"}
+    expected = {"X1": "holds", "X2": "inconclusive", "X3": "holds", "X4": "holds", "X5": "holds"}  # one of five
     assert whole["verdict"].to_dict() == expected
+    alone = judged(monkeypatch, {"good": GOOD, "bad": BAD, "near": NEAR}, asked[1])
+    assert alone["verdict"].iloc[0] == "does not hold"
     assert whole["ours"].to_numpy() == pytest.approx([np.mean(NEAR) - np.mean(BAD), np.mean(GOOD) - np.mean(NEAR),
                                                       np.mean(NEAR) - np.mean(GOOD), 0.91, 2.0])  # fmt: skip
     assert whole["margin"].isna().to_dict() == {k: k == "X4" for k in expected}  # a height is no margin
@@ -70,6 +72,15 @@ def test_failing_comparisons_are_corrected_for_their_number(monkeypatch: pytest.
     assert judged(monkeypatch, values, claim("X1", (("a", "b"),), 0.0))["verdict"].tolist() == ["does not hold"]
     both = claim("X1", (("a", "b"), ("c", "b")), 0.0)
     assert judged(monkeypatch, values, both)["verdict"].iloc[0] == "inconclusive"
+
+
+def test_claims_of_a_companion_are_corrected_for_their_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    """P is .02 by the t distribution with 2 degrees of freedom: enough for one claim, not for two."""
+    spread = 0.1 / stats.t.isf(0.02, 2) * np.sqrt(3)  # standard deviation for a mean of .1
+    values = {"a": [0.1 - spread, 0.1, 0.1 + spread], "b": [0.0, 0.0, 0.0], "c": [0.0, 0.0, 0.0]}
+    first, second = claim("X1", (("a", "b"),), 0.0), claim("X2", (("a", "c"),), 0.0)
+    assert judged(monkeypatch, values, first)["verdict"].tolist() == ["holds"]
+    assert judged(monkeypatch, values, first, second)["verdict"].tolist() == ["inconclusive", "inconclusive"]
 
 
 @pytest.mark.parametrize("module", [dropout_and_phases, separable_convolutions], ids=lambda m: m.NOTEBOOK)
