@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from multiseg_core import cli
+from multiseg_core.commands import studies
 from multiseg_core.inference import Segmenter
 from multiseg_core.labels import native_codes
 from multiseg_core.study import finished_runs, runs
@@ -314,7 +315,7 @@ def test_an_interrupted_study_says_how_to_go_on(
     def interrupt(options: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "_load", interrupt)
+    monkeypatch.setattr(studies, "load", interrupt)
     assert cli.main(["study", "params/my own.yaml"]) == 130
     assert capsys.readouterr().err == (
         "multiseg: interrupted; finished work is kept. To go on: make study PARAMS='params/my own.yaml'\n"

@@ -90,7 +90,7 @@ def test_phases_go_on_after_an_interruption(toy_study: Callable[..., Path]) -> N
         for step in stops:
 
             def report(fraction: float, text: str, step: int = step) -> None:
-                if text == f"step {step}/7":
+                if text.startswith(f"step {step}/7"):
                     raise KeyboardInterrupt
 
             with pytest.raises(KeyboardInterrupt):
@@ -140,7 +140,7 @@ def test_an_interrupted_training_ends_with_the_same_weights(toy_study: Callable[
 
     def stop_at(step: int) -> Callable[[float, str], None]:
         def report(fraction: float, text: str) -> None:
-            if text == f"step {step}/11":
+            if text.startswith(f"step {step}/11"):
                 raise Stop
 
         return report

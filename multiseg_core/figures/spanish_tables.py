@@ -149,6 +149,17 @@ VALUES: Mapping[str, Both] = {
 """Values of cells."""
 
 TEXTS: Mapping[str, str] = {
+    "Part of the wrong voxels that somebody finds who looks at the most uncertain ones first, all test cases together. "
+    "The higher, the better; dotted: by chance; the vertical line: one voxel in twenty.": "Parte de los vóxeles erróneos "
+    "que encuentra quien revisa primero los más inciertos, todos los casos de prueba juntos. Cuanto más alto, mejor; a "
+    "puntos: al azar; la línea vertical: uno de cada veinte vóxeles.",
+    "Dice against a setting: means over replicates and 95 % t intervals.": "Dice según un parámetro: medias sobre "
+    "réplicas e intervalos t del 95 %.",
+    "What the source prints, and ours": "Lo que publica la fuente, y lo nuestro",
+    "What metrics say of masks of 10 x 10 pixels": "Lo que dicen las métricas de máscaras de 10 x 10 píxeles",
+    "What Auto3DSeg's analyser says of the training cases": "Lo que dice el analizador de Auto3DSeg de los casos de "
+    "entrenamiento",
+    "IoU of each class, means over replicates": "IoU de cada clase, medias sobre réplicas",
     # pages
     "All {n} rows": "Las {n} filas",
     "This study has none.": "Este estudio no tiene.",

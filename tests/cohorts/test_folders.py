@@ -1,6 +1,7 @@
 """Folders of nnU-Net, the Decathlon and BIDS, on small files that are laid out as their descriptions say."""
 
 import json
+import locale
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -161,7 +162,9 @@ def test_rare_formats_are_read_by_simpleitk(tmp_path: Path) -> None:
     for folder, name in (("imagesTr", "a_0000"), ("labelsTr", "a")):
         (root / folder).mkdir()
         SimpleITK.WriteImage(image, str(root / folder / f"{name}.vtk"))
+    before = locale.setlocale(locale.LC_CTYPE)
     case = load(tmp_path).cases[0]
+    assert locale.setlocale(locale.LC_CTYPE) == before  # ITK's reader of VTK sets another
     assert np.array_equal(read_volume(case.images["T1"]), volume)
     expected = np.diag([-1.0, -2.0, 3.0, 1.0])  # from LPS to RAS
     expected[:3, 3] = [-10, -20, 30]
@@ -220,7 +223,7 @@ def test_other_faults(tmp_path: Path) -> None:
     assert refusal(tmp_path, exclude=["b"]).startswith("cohorts.c.exclude: no case 'b' in DATA")
     assert refusal(tmp_path, variant="x") == (
         "cohorts.c.variant: only for source ibsr or mrbrains13 or mrbrains17 or mrbrains18 or brats12 or brainweb or "
-        "tumorsim or bids, not for nnunet"
+        "tumorsim or acdc or slices or kits23 or btcv or bids, not for nnunet"
     )
     with pytest.raises(UserError, match=r"^missing key 'cohorts.c.folder' \(source nnunet needs it\)$"):
         load_cohorts({"c": CohortParams(source="nnunet")}, None, tmp_path, tmp_path)

@@ -29,7 +29,7 @@ def touch(root: Path, files: Iterable[str]) -> None:
 
 def load(root: Path, source: str, **keys: Any) -> Cohort:
     params = {"c": CohortParams(source=source, folder="data", **keys)}
-    labels = None if source in ("acdc", "slices") else LABELS  # hearts have others
+    labels = None if source in ("acdc", "slices", "kits23", "btcv") else LABELS  # hearts and abdomens have others
     return load_cohorts(params, labels, root, root / "work")[0]["c"]
 
 

@@ -18,6 +18,8 @@ from multiseg_core.figures import (
     case_panels,
     case_viewer,
     cohort_charts,
+    curves,
+    doubt_chart,
     endpoint_chart,
     pair_matrix,
     result_charts,
@@ -59,6 +61,9 @@ def draw_everything(study: Study) -> Iterator[Figure]:
     for figure in every_figure(study):
         yield figure
         plt.close("all")
+
+
+CURVE = ["panel", "series", "x", "mean", "low", "high"]
 
 
 def every_figure(study: Study) -> Iterator[Figure]:
@@ -107,6 +112,12 @@ def every_figure(study: Study) -> Iterator[Figure]:
     everything = endpoint_chart.endpoint_figure(endpoints.assign(reference=0.78, margin=0.02))
     assert everything is not None
     yield everything
+    counts = pd.DataFrame({"bin": [0, 30], "voxels": [90, 10], "wrong": [10, 5], "scenario": "s", "model": MODELS[0]})
+    found_errors = doubt_chart.errors_found_figure(counts)
+    assert found_errors is not None
+    yield found_errors[0]
+    points = pd.DataFrame([("p", "s", x, 0.5, 0.4, 0.6) for x in (1, 2)], columns=CURVE)
+    yield curves.setting_curves(points, "x")
     losses = {"network": 0, "seed": 0, "step": 1, "training_loss": 1.0, "validation_loss": 1.0}
     yield result_charts.training_curves(pd.DataFrame([{"model": model, **losses} for model in MODELS]))
 

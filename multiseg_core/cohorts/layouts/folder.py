@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import locale
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -76,6 +77,10 @@ class FolderCohort:
     parts: tuple[Part, ...] = ()
 
 
+_LOCALE = locale.setlocale(locale.LC_CTYPE)
+"""Of the program when it started; several threads read at a time."""
+
+
 def load_any(path: Path) -> nib.Nifti1Image:
     """Open a file with nibabel, or with SimpleITK what nibabel cannot read; several components become a last axis."""
     if path.name.lower().endswith((".nii", ".nii.gz")):
@@ -84,7 +89,10 @@ def load_any(path: Path) -> nib.Nifti1Image:
         return image
     import SimpleITK  # slow to import, and only these formats need it
 
-    found = SimpleITK.ReadImage(str(path))
+    try:
+        found = SimpleITK.ReadImage(str(path))
+    finally:  # some of its readers leave the process with the locale C, in which text files are ASCII
+        locale.setlocale(locale.LC_CTYPE, _LOCALE)
     n = found.GetDimension()
     affine = np.eye(4)
     affine[:3, :3] = np.reshape(found.GetDirection(), (n, n))[:3, :3] * found.GetSpacing()[:3]
