@@ -116,8 +116,8 @@ def every_figure(study: Study) -> Iterator[Figure]:
     found_errors = doubt_chart.errors_found_figure(counts)
     assert found_errors is not None
     yield found_errors[0]
-    points = pd.DataFrame([(MODELS[0], "p", "s", x, 0.5, 0.4, 0.6) for x in (1, 2)], columns=CURVE)
-    yield curves.setting_curves(points, "x")
+    points = pd.DataFrame([(MODELS[0], "s", "s", x, 0.5, 0.4, 0.6) for x in (1, 2)], columns=CURVE)
+    yield curves.setting_curves(points, "s")
     losses = {"network": 0, "seed": 0, "step": 1, "training_loss": 1.0, "validation_loss": 1.0}
     yield result_charts.training_curves(pd.DataFrame([{"model": model, **losses} for model in MODELS]))
 
