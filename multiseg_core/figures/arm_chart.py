@@ -17,7 +17,8 @@ from .style import model_styles
 
 def _reading(table: pd.DataFrame) -> str:
     parts = []
-    for (scenario, endpoint), part in table.reset_index().groupby(["scenario", "endpoint"], sort=False):
+    known = table[table["difference"].notna()].reset_index()
+    for (scenario, endpoint), part in known.groupby(["scenario", "endpoint"], sort=False):
         best = part.loc[part["difference"].idxmax()]
         parts.append(
             f"{short_scenario(str(scenario))}, {endpoint}: best {plain(str(best['model']))} {best['difference']:+.3f}"

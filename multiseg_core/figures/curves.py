@@ -19,7 +19,7 @@ _MARKERS = "osDv^P"
 
 def _reading(table: pd.DataFrame) -> str:
     parts = []
-    for (panel, series), part in table.groupby(["panel", "series"], sort=False):
+    for (panel, series), part in table[table["mean"].notna()].groupby(["panel", "series"], sort=False):
         best = part.loc[part["mean"].idxmax()]
         place = f"{panel}, {series}" if panel else str(series)
         parts.append(

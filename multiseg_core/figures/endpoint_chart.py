@@ -23,8 +23,7 @@ LEAST_REACH = 0.04
 
 def _reading(table: pd.DataFrame) -> str:
     parts = []
-    for (scenario, endpoint), part in table.groupby(["scenario", "endpoint"], sort=False):
-        known = part[part["dice"].notna()]
+    for (scenario, endpoint), known in table[table["dice"].notna()].groupby(["scenario", "endpoint"], sort=False):
         best = known.loc[known["dice"].idxmax()]
         parts.append(
             f"{short_scenario(str(scenario))}, {endpoint}: best {plain(str(best['model']))} {best['dice']:.3f}"

@@ -165,7 +165,9 @@ def scenario_in_short(study: Study, scenario: str) -> str:
     """Return what a scenario shows, for the top of its notebook: the sentence above, or the best and worst model."""
     if text := findings_by_scenario(study).get(scenario):
         return text[:1].upper() + text[1:]
-    table = results_table(study).query("scenario == @scenario")
+    table = results_table(study).query("scenario == @scenario").dropna(subset="mean")
+    if table.empty:
+        return "No case has a label that a model could be scored for."
     best, worst = table.iloc[0], table.iloc[-1]
     return (
         f"Highest mean Dice: {plain(best['model'])}, {best['mean']:.3f}; lowest: {plain(worst['model'])}, "

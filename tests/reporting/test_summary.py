@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from multiseg_core.reporting.summary import collapsed_runs, mixed_conditions
+from multiseg_core.reporting.summary import collapsed_runs, mixed_conditions, scenario_in_short
 from multiseg_core.study import finished_runs
 from multiseg_core.study.study import Study
 
@@ -48,3 +48,9 @@ def test_runs_that_lost_a_label_or_the_background_are_told(smoke: Study, monkeyp
         f"on its validation images, {smoke.runs[0].name} predicts 4 times the volume of CSF and has lost GM (Dice "
         "0.02); inference.clip_to_brain keeps predictions inside the brain"
     )
+
+
+def test_a_scenario_without_any_dice_is_told_in_words(smoke: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    nothing = finished_runs.metrics(smoke).assign(dice=np.nan)
+    monkeypatch.setattr(finished_runs, "metrics", lambda study: nothing)
+    assert scenario_in_short(smoke, "single_wmh") == "No case has a label that a model could be scored for."
