@@ -139,7 +139,7 @@ def answers(study: Study, table: pd.DataFrame) -> pd.Series:
         f"{model_title(best)}: the highest mean Dice, {order['mean'].iloc[0]:.3f} over {n} endpoints"
         + (f"; {_listed(close)} within {CLOSE}" if close else "")
         + (
-            ". It is the best at every task."
+            ". It is the best at every task of those with one network that run in every scenario."
             if order.loc[best, "behind"] == 0
             else f". {model_title(safest)} is never more than {order.loc[safest, 'behind']:.3f} behind the best at "
             "any task."

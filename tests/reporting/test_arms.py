@@ -115,4 +115,6 @@ def test_the_best_at_every_task_is_called_so(study: Study) -> None:
     some = metrics()
     some.loc[(some["model"] == "selective_cross_entropy") & (some["label"] == "wmh"), "dice"] = 0.9
     answers = arms.answers(study, arms.arm_table(study, some))
-    assert answers.iloc[0].endswith("over 2 endpoints. It is the best at every task.")
+    assert answers.iloc[0].endswith(
+        "over 2 endpoints. It is the best at every task of those with one network that run in every scenario."
+    )
