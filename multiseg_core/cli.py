@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 import os
 import shlex
 import signal
@@ -140,21 +139,11 @@ def build_parser() -> argparse.ArgumentParser:
         "--contrast", action="append", metavar="A,B", help="compare these two models only; may be given several times"
     )
     sub.add_argument(
-        "--margin", type=_positive, metavar="VALUE",
+        "--margin", type=studies.positive, metavar="VALUE",
         help="say of each pair whether the first is not worse than the second by more than this",
     )  # fmt: skip
     sub.add_argument("--out", type=Path, metavar="FOLDER", help="also write tables (CSV, LaTeX), a page and a figure")
     return parser
-
-
-def _positive(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a number above 0")
-    return value
 
 
 def _notebooks_folder(options: argparse.Namespace) -> Path:

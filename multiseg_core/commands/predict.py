@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 import re
 import sys
 import time
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 from ..params import InferenceParams
 from ..utils.errors import UserError
 from ..utils.files import atomic_path, located
+from . import studies
 
 if TYPE_CHECKING:
     import nibabel as nib
@@ -84,13 +84,7 @@ def add_to(add: Callable[..., argparse.ArgumentParser]) -> None:
 
 
 def _gib(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a number of GiB above 0")
-    return value
+    return studies.positive(text, "a number of GiB")
 
 
 def _count(text: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,17 @@ if TYPE_CHECKING:
 def add_params(parser: argparse.ArgumentParser) -> None:
     """Add the argument PARAMS."""
     parser.add_argument("params", type=Path, metavar="PARAMS", help="a params file, such as params/quick.yaml")
+
+
+def positive(text: str, what: str = "a number") -> float:
+    """Read a number above 0 from the command line; `what` says in errors of which kind."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"'{text}' is not {what} above 0")
+    return value
 
 
 def load(options: argparse.Namespace) -> Study:
