@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import field
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidatorFunctionWrapHandler, WrapValidator
 from pydantic.dataclasses import dataclass
 
 from .models import MODELS, SINGLE_TASK, Model
@@ -65,6 +65,19 @@ AUTO: list[Any] = []
 def _auto(value: Any) -> Any:
     return list(AUTO) if value == "auto" else value
 
+
+class _Open(int):
+    """The number 0, for ``auto`` until the data have been looked at; a 0 that somebody wrote is an error."""
+
+
+def _count_or_auto(value: Any, count: ValidatorFunctionWrapHandler) -> int:
+    if value == "auto" or isinstance(value, _Open):
+        return _Open(0)
+    number: int = count(value)
+    return number
+
+
+CountOrAuto = Annotated[Count, WrapValidator(_count_or_auto, json_schema_input_type=Count | Literal["auto"])]
 
 Millimetres = Annotated[Positive, _must(lambda v: 0.1 <= v <= 20, "must lie between 0.1 and 20 mm, got {0:g}")]
 Spacing = Annotated[
@@ -206,19 +219,26 @@ class Phase:
     ``down.0``, ``bottom``, ``up``, ``merge`` or ``head``. Their normalisations keep their averages."""
 
 
+BUDGETS = ("patch_voxels", "minutes")
+"""Of a training: by these ``auto`` chooses other settings; once it has, they change nothing."""
+
+
 @dataclass(frozen=True, config=_CONFIG)
 class TrainingParams:
     """How a network is trained (thesis 3.4, 3.6, 4 and 6.1)."""
 
-    steps: Count = 20000
-    """Upper bound of the number of optimiser steps."""
-    batch_size: Count = 7
-    """Patches per step."""
+    steps: CountOrAuto = 20000
+    """Upper bound of the number of optimiser steps. ``auto``: as many as `minutes` allow."""
+    minutes: Positive = 5.0
+    """Of ``auto``: minutes that training one network takes a thread of `recipe.THREAD_FLOPS`. It is a budget of
+    operations: the same number of steps on every machine, slow or fast."""
+    batch_size: CountOrAuto = 7
+    """Patches per step. ``auto``: so many that they have four times `patch_voxels`, but two at least."""
     patch_size: Size = field(default_factory=lambda: [32, 32, 32])
     """Patch size in voxels; a 1 makes patches of slices, for networks of slices. ``auto``: as much of the typical
     training image as `patch_voxels` allow, as wide as deep (in mm), see `recipe.plan_patch`."""
     patch_voxels: Count = 50_000
-    """Of ``auto``: most voxels of a patch."""
+    """Of ``auto``: most voxels of a patch; a fourth of those of a step."""
     anywhere_fraction: Annotated[Number, _SHARE] = 0.0
     """Share of the patches that lie anywhere in the image; the others contain a drawn label (thesis 3.4), so that
     small ones never show what is far from the brain."""

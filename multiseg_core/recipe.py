@@ -25,6 +25,12 @@ MIRRORED = 0.8
 """Correlation of images with their mirror images from which on mirroring is safe. Brain-extracted heads have 0.94 to
 0.97 on average, with tumours too, for the outline of the head counts most; boxes around one hippocampus have 0.0."""
 
+THREAD_FLOPS = 20e9
+"""Operations a second of training that a budget of minutes counts on: about one thread of a laptop."""
+
+ROUND = 50
+"""Steps that a budget allows are multiples of this."""
+
 BINS = 16
 """Blocks per axis whose means are compared with those of the mirror image."""
 
@@ -186,3 +192,16 @@ def _blocks(image: np.ndarray) -> np.ndarray:
         width = np.diff(edges).reshape([-1 if axis == along else 1 for axis in range(means.ndim)])
         means = np.add.reduceat(means, edges[:-1], axis=along) / width
     return means
+
+
+def plan_batch(patch: Sequence[int], voxels: int) -> int:
+    """Return the number of patches of a step: those of four times as many voxels as a patch may have, two at least.
+
+    Batch normalisation wants more than one; where images are small, or patches are slices, there are more.
+    """
+    return max(2, round(4 * voxels / math.prod(patch)))
+
+
+def plan_steps(flops: float, minutes: float) -> int:
+    """Return the number of steps, of some operations each, of a thread in some minutes; a multiple of `ROUND`."""
+    return max(1, int(minutes * 60 * THREAD_FLOPS / flops / ROUND)) * ROUND

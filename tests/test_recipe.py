@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from multiseg_core.networks import UNet
-from multiseg_core.recipe import mirror_likeness, plan_levels, plan_patch, plan_spacing, typical
+from multiseg_core.recipe import mirror_likeness, plan_batch, plan_levels, plan_patch, plan_spacing, plan_steps, typical
 
 
 def test_the_typical_image_is_the_median_one() -> None:
@@ -81,3 +81,17 @@ def test_likeness_of_mirror_images() -> None:
     line = np.array([0.0, 1, 3]).reshape(3, 1, 1)
     a = np.array([0, 1, 3]) - 4 / 3
     assert mirror_likeness(line, 0) == pytest.approx((a * a[::-1]).sum() / (a * a).sum())
+
+
+@pytest.mark.parametrize(
+    "patch, batch", [((32, 32, 32), 6), ((60, 60, 14), 4), ((128, 128, 1), 12), ((128, 128, 128), 2)]
+)
+def test_a_step_sees_four_patches_worth_of_voxels_or_two_patches(patch: tuple[int, int, int], batch: int) -> None:
+    assert plan_batch(patch, 50_000) == batch
+
+
+def test_steps_of_a_budget() -> None:
+    """5 minutes of 20e9 operations a second are 6e12: 1,200 steps of 5e9, and 50 at least."""
+    assert plan_steps(5e9, 5) == 1200
+    assert plan_steps(5e9, 4.9) == 1150
+    assert plan_steps(5e9, 0.01) == 50

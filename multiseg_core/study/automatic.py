@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -12,13 +13,16 @@ import numpy as np
 from ..cohorts.base import Case, Cohort
 from ..cohorts.phantom.source import HEAD_MM
 from ..models import Model
-from ..params import AUTO, Params, TrainingParams
+from ..params import AUTO, BUDGETS, Params, TrainingParams
 from ..preprocessing.grids import voxel_sizes
-from ..recipe import plan_levels, plan_patch, plan_spacing, typical
+from ..recipe import plan_batch, plan_levels, plan_patch, plan_spacing, plan_steps, typical
 from ..utils.errors import UserError
 
 LEVELS = 4
 """Of a U-Net whose params do not say."""
+
+OPEN = ("patch_size", "validation_patch_size", "batch_size", "steps")
+"""What a training may leave to the data."""
 
 
 def decide(
@@ -73,17 +77,30 @@ def decide(
             covers = _of(100 * np.minimum(np.asarray(patch) / shape, 1), 0)
             chosen.append(f"{where}training.patch_size: {' x '.join(map(str, patch))}: {covers} % of the image")
         seen = patch if training.validation_patch_size == AUTO else training.validation_patch_size
-        return spec, replace(training, patch_size=patch, validation_patch_size=seen)
+        training = replace(training, patch_size=patch, validation_patch_size=seen)
+        if not training.batch_size:
+            training = replace(training, batch_size=plan_batch(patch, training.patch_voxels))
+            n = training.batch_size * math.prod(patch)
+            chosen.append(f"{where}training.batch_size: {training.batch_size}: {n} voxels a step")
+        if not training.steps:
+            flops = _operations(spec, training)
+            training = replace(training, steps=plan_steps(flops, training.minutes))
+            chosen.append(
+                f"{where}training.steps: {training.steps}: {training.minutes:g} minutes of a thread at "
+                f"{flops / 1e9:.2g} billion operations a step"
+            )
+        return spec, training
 
     network, training = settle("", dict(params.network), params.training)
     params = replace(params, network=network, training=training)
     settled = dict(models)
     for name, model in models.items():
-        has_own = model.network or {"patch_size", "validation_patch_size"} & (model.training or {}).keys()
+        changed = model.training or {}
+        has_own = model.network or {*OPEN, *BUDGETS} - {"steps"} & changed.keys() or changed.get("steps") == "auto"
         own_network, own_training = asked.network_for(model), asked.training_for(model)
         if has_own and _is_open((own_network, own_training)):
             own_network, own_training = settle(f"models.{name}.", own_network, own_training)
-            sizes = {key: getattr(own_training, key) for key in ("patch_size", "validation_patch_size")}
+            sizes = {key: getattr(own_training, key) for key in OPEN if key != "steps" or not own_training.phases}
             drawn = {key: own_network[key] for key in ("levels", "strides", "kernels") if key in own_network}
             update: dict[str, Any] = {
                 "training": {**(model.training or {}), **sizes},
@@ -105,7 +122,7 @@ def _asked(params: Params, models: Iterable[Model]) -> Iterable[tuple[dict[str, 
 
 def _is_open(asked: tuple[dict[str, Any], TrainingParams]) -> bool:
     network, training = asked
-    return network.get("strides") == "auto" or AUTO in (training.patch_size, training.validation_patch_size)
+    return network.get("strides") == "auto" or not all(getattr(training, key) for key in OPEN)
 
 
 def _require_plain(spec: Mapping[str, Any]) -> None:
@@ -116,6 +133,13 @@ def _require_plain(spec: Mapping[str, Any]) -> None:
             raise UserError(f"network: strides: auto chooses levels and kernels; leave out '{key}'")
     if isinstance(spec.get("convolutions", 2), list | tuple):
         raise UserError("network: strides: auto chooses the levels; give convolutions as one number")
+
+
+def _operations(spec: Mapping[str, Any], training: TrainingParams) -> float:
+    """Return the operations of a step, of a network of one modality and two classes."""
+    from .needs import step_cost  # torch is slow to import
+
+    return step_cost(spec, 1, 1, training)[1]
 
 
 def _multiple(spec: Mapping[str, Any]) -> tuple[int, ...]:

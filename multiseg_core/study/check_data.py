@@ -222,10 +222,15 @@ _SIDES = re.compile(r"(?<![a-z])(left|right|lh|rh|l|r)(?![a-z])", re.IGNORECASE)
 
 def sides(study: Study, inspected: Inspected) -> list[str]:
     """Find labels that tell left from right, by name or by place, where patches are mirrored and labels are not."""
-    if study.params.training.flip not in (True, "auto"):
-        return []
+    mirrored = {
+        label
+        for s in study.scenarios.values()
+        for model in s.models
+        if study.params.training_for(study.models[model]).flip in (True, "auto")
+        for label in s.labels
+    }
     sides: dict[str, list[str]] = {}
-    for label in study.labels:
+    for label in (name for name in study.labels if name in mirrored):
         sides.setdefault(_SIDES.sub("", label), []).append(label)
     pairs = {tuple(found): "" for found in sides.values() if len(found) == 2}
     for name, cohort in study.cohorts.items():
@@ -234,7 +239,9 @@ def sides(study: Study, inspected: Inspected) -> list[str]:
             for at, place in facts.get("places", {}).items() if where == name else ():
                 places.setdefault(int(at), []).append(place)
         typical = {
-            at: np.median(np.array(found), axis=0) for at, found in places.items() if len(cohort.code_map.sets[at]) == 1
+            at: np.median(np.array(found), axis=0)
+            for at, found in places.items()
+            if len(cohort.code_map.sets[at]) == 1 and cohort.code_map.sets[at] <= mirrored
         }
         for a, b in itertools.combinations(typical, 2):
             (xa, ya, za, sa), (xb, yb, zb, sb) = typical[a], typical[b]

@@ -12,6 +12,7 @@ from torch import nn
 
 from ..networks import build_network
 from ..params import Params, TrainingParams
+from ..recipe import THREAD_FLOPS
 from ..training import is_trained
 from ..wrappers import Conditioned, divisors
 from .plan import NetworkPlan
@@ -19,7 +20,7 @@ from .plan import NetworkPlan
 PROGRAM_MB = 1000
 """Memory of a process with torch that has done nothing yet, and of the volumes that it maps, in MB."""
 
-FLOPS_PER_S = {"cpu": 15e9, "cuda": 3e12}
+FLOPS_PER_S = {"cpu": THREAD_FLOPS, "cuda": 3e12}
 """Operations a second in training, of a thread or a GPU: a guess until a network of the kind is trained."""
 
 STEP_S = 0.01

@@ -16,7 +16,7 @@ from ..cohorts.base import Case, Cohort
 from ..cohorts.loading import APART
 from ..labels import BACKGROUND, LabelSet, LabelSpace, completed_sets, filled_sets, filled_table, swapped
 from ..models import SEPARATE, Model, Pretraining, Sampling
-from ..params import Params, TrainingParams, swaps
+from ..params import BUDGETS, Params, TrainingParams, swaps
 from ..preprocessing.store import Store
 from ..utils.fingerprints import code_fingerprint, fingerprint
 from .scenarios import Ask, Scenario
@@ -402,7 +402,7 @@ class Planner:
             "loss": model.loss.model_dump(),
             "sampling": model.sampling.model_dump(exclude={"cohorts"}),
             "network": dict(network.network),
-            "training": asdict(network.training),
+            "training": {key: v for key, v in asdict(network.training).items() if key not in BUDGETS},
             "seed": network.seed,
             "compute": [self.params.device, self.params.precision, self.params.threads],
             "code": code_fingerprint(*_TRAINING, learns, *weights_code, *network_code),

@@ -14,7 +14,7 @@ NOTEBOOK = "09_separable_convolutions"
 
 MARGIN, LESION = 0.02, 0.05
 
-SLICES, SIZES, LARGEST = "three_classes", "anatomy_wmh_sizes", "anatomy_wmh_largest"
+SLICES, SIZES = "three_classes", "anatomy_wmh_sizes"
 """Its scenarios: the source's two networks; networks of several sizes for one of the thesis's; larger ones, once."""
 
 TISSUES, LESIONS = ("csf", "gm", "wm"), ("wmh",)

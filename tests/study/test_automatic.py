@@ -10,6 +10,7 @@ from multiseg_core.cohorts.phantom.presets import make_case
 from multiseg_core.cohorts.phantom.source import HEAD_MM
 from multiseg_core.study.check import check_study
 from multiseg_core.study.evaluation import evaluate_run
+from multiseg_core.study.needs import step_cost
 from multiseg_core.study.runs import train_network
 from multiseg_core.study.study import Study
 from multiseg_core.utils.errors import UserError
@@ -36,6 +37,34 @@ def test_patch_sizes_follow_the_images(toy_study: ToyStudy) -> None:
         )
     )
     assert study.params.training.patch_size == study.params.training.validation_patch_size == [20, 22, 18]
+
+
+def test_batch_and_steps_follow_patch_and_budget(toy_study: ToyStudy) -> None:
+    """The operations of a step are counted by hand elsewhere."""
+    asked = {
+        "\n  patch_size: [8, 8, 8]": "\n  patch_size: [8, 8, 8]\n  patch_voxels: 1024",
+        "steps: 4": "steps: auto\n  minutes: 0.001",
+        "batch_size: 2": "batch_size: auto",
+    }
+    short = "models:\n  short: {training: {steps: 3}}\n  slow: {training: {minutes: 0.002}}\nscenarios:"
+    study = Study(
+        toy_study({"scenarios:": short, "models: [cross_entropy,": "models: [short, slow, cross_entropy,", **asked})
+    )
+    flops = step_cost(study.params.network, 1, 1, study.params.training)[1]
+    assert study.params.training.batch_size == 8  # patches of 512 voxels, 4096 in all
+    assert study.params.training.steps == int(0.06 * 20e9 / flops / 50) * 50 > 50
+    steps = {run.model: run.networks[0].training.steps for run in study.runs}
+    assert steps["short"] == 3 and steps["cross_entropy"] == study.params.training.steps
+    assert steps["slow"] == int(0.12 * 20e9 / flops / 50) * 50
+    assert any(line.startswith("training.steps: ") for line in study.chosen)
+    assert any(line.startswith("models.slow.training.steps: ") for line in study.chosen)
+
+
+@pytest.mark.parametrize("key", ["steps: 0", "batch_size: 0", "steps: many", "minutes: 0"])
+def test_no_budget_of_nothing(toy_study: ToyStudy, key: str) -> None:
+    old = "batch_size: 2" if key.startswith("batch") else "steps: 4"
+    with pytest.raises(UserError, match=key.partition(":")[0]):
+        Study(toy_study({old: key}))
 
 
 def test_axes_are_those_of_the_store(toy_study: ToyStudy, tmp_path: Path) -> None:

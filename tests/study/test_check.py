@@ -51,6 +51,10 @@ def test_sound_input(toy_study: Callable[..., Path]) -> None:
     for flip in ("flip: {swap: [[csf, wm]]}", "flip: false"):
         file = toy_study({"  patience: null": f"  patience: null\n  {flip}"})
         assert len(check_study(Study(file), workers=1).warnings) == 1
+    # nor where all models say so for themselves
+    own = ", ".join(f"{m}: {{training: {{flip: false}}}}" for m in ("cross_entropy", "selective_cross_entropy"))
+    file = toy_study({"scenarios:": f"models: {{{own}}}\nscenarios:"})
+    assert len(check_study(Study(file), workers=1).warnings) == 1
 
 
 @pytest.mark.parametrize(
