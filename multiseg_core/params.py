@@ -164,9 +164,10 @@ class PreprocessingParams:
     """How labels are brought to the store's voxels. ``auto``: each label, and each small piece of it, keeps its volume,
     see `preprocessing.resampling`. ``nearest``: nearest neighbour, as in the thesis where only the scale changes.
     ``gaussian``: a Gaussian per label, then the largest, as in the thesis for rotated grids; eats small lesions."""
-    brain_extraction: Literal["auto", "robex", "none"] = "auto"
+    brain_extraction: Literal["auto", "robex", "deepbet", "none"] = "auto"
     """Where the brain is. ``auto``: the case's mask; without one, what differs from the background of a
     brain-extracted image; else ROBEX, on the T1 if there is one. ``robex``: the case's mask, or ROBEX on any image.
+    ``deepbet``: as ``auto``, with deepbet's networks in ROBEX's place, if they are installed: seconds, not a minute.
     ``none``: everywhere, whatever mask the case has."""
     z_score: Flag = True
     """Standardise each image inside the brain (eq. 22)."""

