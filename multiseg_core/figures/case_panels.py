@@ -36,6 +36,8 @@ class RankedCase(NamedTuple):
     case: StoredCase
     prediction: np.ndarray
     dice: float
+    doubt: np.ndarray | None = None
+    """How uncertain the model is of each voxel, 0 to 1, if that is known."""
 
 
 def error_map(case: StoredCase, prediction: np.ndarray, labels: Sequence[str], label: str) -> np.ndarray:
@@ -81,6 +83,12 @@ def show_plane(axes: Axes, case: StoredCase, modality: str, axis: int, at: int, 
     axes.set_axis_off()
 
 
+def show_doubt(axes: Axes, case: StoredCase, doubt: np.ndarray, at: int) -> None:
+    """Draw the uncertainty of an axial slice, 0 to 1, placed as `show_plane` places the image."""
+    wide, tall = (n * size for n, size in zip(doubt.shape[:2], case.spacing_mm, strict=False))
+    axes.imshow(doubt[:, :, at].T, origin="lower", cmap="inferno", vmin=0, vmax=1, extent=(0, wide, 0, tall))
+
+
 def _errors(table: pd.DataFrame) -> str:
     parts = [
         f"{row.rank}: case {row.case}, Dice {row.dice:.3f}, {row.missed} voxels missed, {row.invented} invented"
@@ -92,7 +100,8 @@ def _errors(table: pd.DataFrame) -> str:
 @figure_kind(
     "cases",
     "The worst, the median and the best test case of a label: what the model missed and what it invented, each plane "
-    "where most of it is seen.",
+    "where most of it is seen. On the right, if it is known, how uncertain the model is, in the axial plane: from "
+    "black, sure, to white.",
     _errors,
 )
 def case_panel(
@@ -113,16 +122,22 @@ def case_panel(
     """
     if not ranked:
         return None
+    columns = 4 if any(row.doubt is not None for row in ranked) else 3
     figure, grid = plt.subplots(
-        len(ranked), 3, figsize=(8.7, 0.5 + 3.0 * len(ranked)), squeeze=False, layout="constrained"
+        len(ranked), columns, figsize=(2.9 * columns, 0.5 + 3.0 * len(ranked)), squeeze=False, layout="constrained"
     )
     rows = []
-    for line, (rank, case, prediction, dice) in zip(grid, ranked, strict=True):
+    for line, (rank, case, prediction, dice, doubt) in zip(grid, ranked, strict=True):
         errors = error_map(case, prediction, labels, label)
         places = telling_slices(errors)
-        for axes, axis in zip(line, (2, 1, 0), strict=True):
+        for axes, axis in zip(line[:3], (2, 1, 0), strict=True):
             show_plane(axes, case, modality, axis, places[axis], errors)
             axes.set_title(say(PLANES[axis]), fontsize=9.5)
+        for axes in line[3:]:
+            if doubt is not None:
+                show_doubt(axes, case, doubt, places[2])
+                axes.set_title(say("uncertainty"), fontsize=9.5)
+            axes.set_axis_off()
         line[0].set_title(f"{say(rank)}: {case.name}, {say('Dice')} {dice:.2f}\n{say(PLANES[2])}", fontsize=9.5)
         rows.append(
             {

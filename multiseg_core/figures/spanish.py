@@ -29,6 +29,7 @@ SPANISH: Mapping[str, str] = {
     "axial": "axial",
     "coronal": "coronal",
     "sagittal": "sagital",
+    "uncertainty": "incertidumbre",
     "right": "correcto",
     "missed (false negative)": "omitido (falso negativo)",
     "invented (false positive)": "inventado (falso positivo)",

@@ -217,9 +217,10 @@ TEXTS: Mapping[str, str] = {
         "Un corte de prueba: la imagen, sus etiquetas y lo que cada modelo hace de él."
     ),
     "The worst, the median and the best test case of a label: what the model missed and what it invented, each plane "
-    "where most of it is seen.": (
+    "where most of it is seen. On the right, if it is known, how uncertain the model is, in the axial plane: from "
+    "black, sure, to white.": (
         "El peor caso de prueba de una etiqueta, el mediano y el mejor: lo que el modelo omitió e inventó, cada plano donde "
-        "más se ve."
+        "más se ve. A la derecha, si se conoce, la incertidumbre del modelo en el plano axial: de negro, seguro, a blanco."
     ),
     "The naive model on a validation image of each of its training cohorts.": (
         "El Modelo Naive en una imagen de validación de cada uno de sus datasets de entrenamiento."

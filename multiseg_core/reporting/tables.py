@@ -180,7 +180,8 @@ def ranked_cases(study: Study, scenario: str, label: str, model: str) -> list[Ra
         row = rows.iloc[at]
         case = cases[row["cohort"], row["case"]]
         if at not in found:
-            found[at] = RankedCase(rank, study.open(case), finished_runs.prediction(run, case), float(row["dice"]))
+            said, doubt = finished_runs.prediction(run, case), finished_runs.doubt(run, case)
+            found[at] = RankedCase(rank, study.open(case), said, float(row["dice"]), doubt)
     return list(found.values())
 
 

@@ -49,12 +49,15 @@ class Evaluated:
         For each network those of its own labels, none if not asked for.
     doubts
         See `statistics.doubts.count_doubts`; None where cases are scored on the grid of the store.
+    doubt
+        (X, Y, Z) float32, the uncertainty of each voxel, 0 to 1, on the grid of the store; None where `doubts` is.
     """
 
     prediction: np.ndarray
     metrics: Metrics
     alone: list[Metrics]
     doubts: pd.DataFrame | None
+    doubt: np.ndarray | None
 
 
 def evaluate_case(
@@ -103,7 +106,7 @@ def evaluate_case(
     if doubt is not None:
         allowed = allowed_classes(list(case.sets), segmenter.labels, BACKGROUND)
         doubts = count_doubts(doubt, ~allowed[case.target, prediction], np.asarray(case.mask))
-    return Evaluated(prediction, metrics, metrics_alone, doubts)
+    return Evaluated(prediction, metrics, metrics_alone, doubts, doubt)
 
 
 def evaluate_run(run: Run, store: Store, params: Params, report: Report = no_report) -> Path:
@@ -111,7 +114,8 @@ def evaluate_run(run: Run, store: Store, params: Params, report: Report = no_rep
 
     Writes into its folder: ``metrics.csv`` (test cases), ``validation.csv`` (validation cases), ``single_task.csv``
     (each of several networks alone, on the validation cases of its own cohorts), ``doubts.csv`` (voxels of test cases
-    by uncertainty, see `statistics.doubts`), ``subsets.csv`` (test cases with every subset of their modalities, of a
+    by uncertainty, see `statistics.doubts`), ``doubts/`` (the uncertainty itself, of the first replicate, which pages
+    show), ``subsets.csv`` (test cases with every subset of their modalities, of a
     network that reads any), ``predictions/`` (class numbers on the grid of the store), ``model.pt``, ``history.csv``
     and, last, ``run.json``.
     """
@@ -139,6 +143,8 @@ def evaluate_run(run: Run, store: Store, params: Params, report: Report = no_rep
             _save_prediction(run.folder, stored, found_here.prediction)
             if found_here.doubts is not None and case in run.test_cases:
                 doubts.append(found_here.doubts.assign(case=case.name))
+            if found_here.doubt is not None and case in run.test_cases and run.replicate == 1:
+                _save_doubt(run.folder, stored, found_here.doubt)
             place = (run.replicate, run.seed, case.cohort, case.subject or case.name, case.name)
             grid = params.inference.scored_on
             found = [_row(run, run.model, place, label, grid, v) for label, v in found_here.metrics.items()]
@@ -204,3 +210,11 @@ def _save_prediction(folder: Path, stored: StoredCase, prediction: np.ndarray) -
     path = folder / "predictions" / stored.cohort / f"{stored.name}.nii.gz"
     with atomic_path(path) as part:
         nib.save(nib.Nifti1Image(prediction, stored.affine), part)
+
+
+def _save_doubt(folder: Path, stored: StoredCase, doubt: np.ndarray) -> None:
+    """Write an uncertainty in steps that the eye can tell, which take little space."""
+    image = nib.Nifti1Image(np.round(doubt * finished_runs.DOUBT_STEPS).astype(np.uint8), stored.affine)
+    image.header.set_slope_inter(1 / finished_runs.DOUBT_STEPS, 0)
+    with atomic_path(folder / "doubts" / stored.cohort / f"{stored.name}.nii.gz") as part:
+        nib.save(image, part)

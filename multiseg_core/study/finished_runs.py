@@ -166,3 +166,16 @@ def prediction(run: Run, case: Case) -> np.ndarray:
     """Return a finished run's prediction of a test or validation case, (X, Y, Z) uint8 on the grid of the store."""
     path = run.folder / "predictions" / case.cohort / f"{case.name}.nii.gz"
     return np.asarray(cast(nib.Nifti1Image, nib.load(path)).dataobj)
+
+
+DOUBT_STEPS = 16
+"""An uncertainty is kept in sixteenths."""
+
+
+def doubt(run: Run, case: Case) -> np.ndarray | None:
+    """Return how uncertain a finished run was of each voxel of a test case, (X, Y, Z) float, 0 to 1.
+
+    On the grid of the store; None of later replicates, and where cases were scored on the grid of the store.
+    """
+    path = run.folder / "doubts" / case.cohort / f"{case.name}.nii.gz"
+    return np.asarray(cast(nib.Nifti1Image, nib.load(path)).dataobj) if path.exists() else None

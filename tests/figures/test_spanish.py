@@ -124,7 +124,7 @@ def every_figure(study: Study) -> Iterator[Figure]:
     explored = cohort_tables.open_cases(study)
     case = explored["mrbrains18"][0]
     nothing = np.zeros(case.target.shape, dtype=np.uint8)
-    ranked = [case_panels.RankedCase(rank, case, nothing, 0.5) for rank in ("worst", "median", "best")]
+    ranked = [case_panels.RankedCase(rank, case, nothing, 0.5, nothing / 2) for rank in ("worst", "median", "best")]
     cases = case_panels.case_panel(ranked, LABELS, "wmh", "FLAIR", "dice")
     assert cases is not None
     yield cases[0]
