@@ -17,7 +17,8 @@ import torch
 
 from multiseg_core.losses import SelectiveCrossEntropy
 from multiseg_core.networks import UNet
-from multiseg_core.samplers import ResidentSampler, SamplingCohort
+from multiseg_core.resident_sampler import ResidentSampler
+from multiseg_core.samplers import SamplingCohort
 from multiseg_core.utils.compute import Compute
 
 from . import sampler as pipelines

@@ -7,95 +7,35 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import field
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic import BeforeValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from .models import MODELS, SINGLE_TASK, Model
-
-# -- what a value may be -------------------------------------------------------------------------------------------
-
-
-def _must(condition: Callable[[Any], bool], message: str) -> AfterValidator:
-    """Return a rule for a value; `message` may hold ``{0}``, the value."""
-
-    def check(value: Any) -> Any:
-        if value is not None and not condition(value):
-            raise ValueError(message.format(value))
-        return value
-
-    return AfterValidator(check)
-
-
-def _number(value: Any) -> Any:
-    """YAML reads 1e-3, without a dot, as text."""
-    try:
-        return float(value) if isinstance(value, str) else value
-    except ValueError:
-        return value
-
-
-def _distinct(what: str) -> AfterValidator:
-    return _must(lambda values: len(set(values)) == len(values), f"{what} appears twice")
-
-
-def _is_device(name: str) -> bool:
-    return name.split(":")[0] in ("auto", "cpu", "cuda")
-
-
-_NAME = "'{0}' is not a name: use letters, digits and _ . + -, 61 at most"
-_SHARE = _must(lambda v: 0 <= v < 1, "must be 0 or lie between 0 and 1")
-
-Text = Annotated[str, Field(strict=True)]
-Flag = Annotated[bool, Field(strict=True)]
-Int = Annotated[int, Field(strict=True)]
-Count = Annotated[Int, Field(gt=0)]
-Seed = Annotated[Int, _must(lambda v: 0 <= v < 2**32, "must lie between 0 and 2^32 - 1, got {0}")]
-Number = Annotated[float, Field(strict=True), BeforeValidator(_number)]
-Positive = Annotated[Number, Field(gt=0)]
-NotNegative = Annotated[Number, _must(lambda v: v >= 0, "must not be negative, got {0}")]
-AUTO: list[Any] = []
-"""What ``auto`` is read as, until the data have been looked at, see `study.automatic`."""
-
-
-def _auto(value: Any) -> Any:
-    return list(AUTO) if value == "auto" else value
-
-
-class _Open(int):
-    """The number 0, for ``auto`` until the data have been looked at; a 0 that somebody wrote is an error."""
-
-
-def _count_or_auto(value: Any, count: ValidatorFunctionWrapHandler) -> int:
-    if value == "auto" or isinstance(value, _Open):
-        return _Open(0)
-    number: int = count(value)
-    return number
-
-
-CountOrAuto = Annotated[Count, WrapValidator(_count_or_auto, json_schema_input_type=Count | Literal["auto"])]
-
-Millimetres = Annotated[Positive, _must(lambda v: 0.1 <= v <= 20, "must lie between 0.1 and 20 mm, got {0:g}")]
-Spacing = Annotated[
-    Millimetres
-    | Annotated[list[Millimetres], _must(lambda v: len(v) in (0, 3), "must be one number or three, got {0}")],
-    BeforeValidator(_auto, json_schema_input_type=float | list[float] | Literal["auto"]),
-]
-Size = Annotated[
-    list[Int],
-    _must(lambda v: not v or (len(v) == 3 and min(v) > 0), "must be three positive whole numbers, got {0}"),
-    BeforeValidator(_auto, json_schema_input_type=list[int] | Literal["auto"]),
-]
-NAME = re.compile(r"[A-Za-z0-9][\w.+-]{0,60}")
-"""What cohorts, scenarios and models may be called."""
-
-Name = Annotated[Text, _must(lambda v: NAME.fullmatch(v) is not None, _NAME)]
-Some = Annotated[list[Text], Field(min_length=1), _distinct("an entry")]
-CodeValue = Text | list[Text]
+from .param_values import (
+    SHARE,
+    CodeValue,
+    Count,
+    CountOrAuto,
+    Flag,
+    Int,
+    Millimetres,
+    Name,
+    NotNegative,
+    Number,
+    Positive,
+    Seed,
+    Size,
+    Some,
+    Spacing,
+    Text,
+    distinct,
+    is_device,
+    must,
+)
 
 MODALITY_DROPOUT = 0.5
 """How often a network for any modalities is trained without one that is there, unless its model says otherwise."""
@@ -171,15 +111,15 @@ class PreprocessingParams:
     ``none``: everywhere, whatever mask the case has."""
     z_score: Flag = True
     """Standardise each image inside the brain (eq. 22)."""
-    outside_value: Annotated[Number, _must(math.isfinite, "must be finite, got {0}")] = -4.0
+    outside_value: Annotated[Number, must(math.isfinite, "must be finite, got {0}")] = -4.0
     """Value of all images outside the brain, after z-scoring."""
     clip_values: Annotated[
-        list[Number] | None, _must(lambda v: len(v) == 2 and v[0] < v[1], "must be two values, low and high, got {0}")
+        list[Number] | None, must(lambda v: len(v) == 2 and v[0] < v[1], "must be two values, low and high, got {0}")
     ] = None
     """Two values that limit images before anything else, such as [-160, 240] Hounsfield units; null for none."""
     clip_percentiles: Annotated[
         list[Number] | None,
-        _must(lambda v: len(v) == 2 and 0 <= v[0] < v[1] <= 100, "must be two percentiles, low and high, got {0}"),
+        must(lambda v: len(v) == 2 and 0 <= v[0] < v[1] <= 100, "must be two percentiles, low and high, got {0}"),
     ] = None
     """Two percentiles of the brain that limit an image before it is standardised, such as [0.5, 99.5], so that single
     voxels of huge value do no harm; null, as in the thesis, for none."""
@@ -196,11 +136,11 @@ class Flip:
 
     swap: Annotated[
         list[Some],
-        _must(
+        must(
             lambda v: all(len(pair) == 2 for pair in v),
             "must be a list of pairs, such as [[kidney_left, kidney_right]]",
         ),
-        _must(lambda v: len({name for pair in v for name in pair}) == 2 * len(v), "a label stands in two pairs"),
+        must(lambda v: len({name for pair in v for name in pair}) == 2 * len(v), "a label stands in two pairs"),
     ]
     """Pairs of labels that change places in a mirrored patch."""
 
@@ -240,7 +180,7 @@ class TrainingParams:
     training image as `patch_voxels` allow, as wide as deep (in mm), see `recipe.plan_patch`."""
     patch_voxels: Count = 50_000
     """Of ``auto``: most voxels of a patch; a fourth of those of a step."""
-    anywhere_fraction: Annotated[Number, _SHARE] = 0.0
+    anywhere_fraction: Annotated[Number, SHARE] = 0.0
     """Share of the patches that lie anywhere in the image; the others contain a drawn label (thesis 3.4), so that
     small ones never show what is far from the brain."""
     learning_rate: Positive = 1e-3
@@ -261,7 +201,7 @@ class TrainingParams:
     shape: NotNegative = 0.0
     """Strength of the random rotation and scaling of every fourth patch, see `augmentation.vary_shape`; 0 for none,
     0.15 for some degrees and some tenths."""
-    validation_fraction: Annotated[Number, _SHARE] = 0.2
+    validation_fraction: Annotated[Number, SHARE] = 0.2
     """Share of a training cohort's cases kept for validation, where the manifest does not say; with 0 all cases train,
     and validate too, so that what is measured on validation images says nothing of new ones."""
     validation_every: Count = 200
@@ -316,9 +256,9 @@ class ScenarioParams:
     """Modalities that the networks see."""
     models: Some = field(default_factory=lambda: list(MODELS)[:5])
     """Models to compare."""
-    validation_fraction: Annotated[Number, _SHARE] | None = None
+    validation_fraction: Annotated[Number, SHARE] | None = None
     """In place of ``training.validation_fraction``, in this scenario."""
-    labels: Annotated[list[Text], _distinct("a label")] = field(default_factory=list)
+    labels: Annotated[list[Text], distinct("a label")] = field(default_factory=list)
     """Labels that its networks have beside those that its training cohorts draw: what the network that a model
     ``continues`` knew before."""
     own_modalities: Flag = False
@@ -337,14 +277,14 @@ class Params:
 
     cohorts: Annotated[dict[Name, CohortParams], Field(min_length=1)]
     scenarios: Annotated[dict[Name, ScenarioParams], Field(min_length=1)]
-    labels: Annotated[list[Text], _distinct("a label")] | None = None
+    labels: Annotated[list[Text], distinct("a label")] | None = None
     """Order of the foreground labels; by default the order in which the cohorts name them."""
     preprocessing: PreprocessingParams = field(default_factory=PreprocessingParams)
     network: dict[Text, Any] = field(default_factory=lambda: {"name": "unet", "base_filters": 32})
     """``name`` and keyword arguments of the network."""
     training: TrainingParams = field(default_factory=TrainingParams)
     inference: InferenceParams = field(default_factory=InferenceParams)
-    seeds: Annotated[list[Seed], Field(min_length=1), _distinct("a seed")] = field(default_factory=lambda: [0])
+    seeds: Annotated[list[Seed], Field(min_length=1), distinct("a seed")] = field(default_factory=lambda: [0])
     """Training seeds: one run of every model per replicate and seed."""
     replicates: Count = 1
     """How often the whole study is repeated with other subjects (phantoms), another split into training and validation
@@ -354,7 +294,7 @@ class Params:
     in the others. Test cases are in none. ``multiseg predict`` takes the runs of all folds together."""
     replicated: Some | None = None
     """Models that run in every replicate; the others in the first only. All of them by default."""
-    device: Annotated[Text, _must(_is_device, "'{0}' is not one of auto, cpu, cuda")] = "auto"
+    device: Annotated[Text, must(is_device, "'{0}' is not one of auto, cpu, cuda")] = "auto"
     """``auto``, ``cpu`` or ``cuda``."""
     precision: Literal["auto", "float32", "bf16"] = "auto"
     """``auto``, ``float32`` or ``bf16``; auto takes bf16 where the hardware computes in it."""
@@ -368,7 +308,7 @@ class Params:
     """Where reports go, relative to the params file; by default the folder `reports` beside `params`."""
     title: Text | None = None
     """Heading of the report."""
-    notebooks: Annotated[list[Text], _distinct("a notebook")] = field(
+    notebooks: Annotated[list[Text], distinct("a notebook")] = field(
         default_factory=lambda: [
             "00_data_exploration",
             EACH_SCENARIO,
@@ -387,7 +327,7 @@ class Params:
     label_titles: dict[Text, Text] = field(default_factory=dict)
     """What labels are called in reports, such as ``{gm: "Grey matter"}``; others are known, or keep their names."""
     models: dict[
-        Annotated[Name, _must(lambda v: v != SINGLE_TASK, "'{0}' is not a name of a model: figures need it")], Model
+        Annotated[Name, must(lambda v: v != SINGLE_TASK, "'{0}' is not a name of a model: figures need it")], Model
     ] = field(default_factory=dict)
     """Models of the study's own by name, see `multiseg_core.models.Model`; an entry with the name of a built-in model
     changes only the choices that it states."""

@@ -3,7 +3,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from scipy import stats
 
 from multiseg_core.cohorts.base import Cohort
@@ -11,7 +10,7 @@ from multiseg_core.cohorts.loading import Case
 from multiseg_core.labels import CodeMap
 from multiseg_core.params import PreprocessingParams
 from multiseg_core.preprocessing.store import Store, StoredCase
-from multiseg_core.samplers import PatchDraw, PatchSampler, ResidentSampler, SamplingCohort, _Brain
+from multiseg_core.samplers import PatchDraw, PatchSampler, SamplingCohort, _Brain
 from multiseg_core.utils.errors import UserError
 
 from .conftest import toy_case
@@ -33,6 +32,10 @@ def stored(folder: Path, cohort: str, codes: dict, volumes: list[np.ndarray]) ->
 
 @pytest.fixture
 def cohorts(tmp_path: Path) -> list[SamplingCohort]:
+    return make_cohorts(tmp_path)
+
+
+def make_cohorts(tmp_path: Path) -> list[SamplingCohort]:
     halves = np.ones(SHAPE, int)
     halves[9:] = 2
     small = np.zeros(SHAPE, int)
@@ -163,24 +166,6 @@ def test_volume_smaller_than_the_patch_is_filled_up(cohorts: list[SamplingCohort
         assert (target[:first] == cohorts[draw.cohort].lookup[0]).all()
 
 
-DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU"))]
-
-
-@pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("patch_size", [(6, 5, 4), (32, 8, 17)])  # inside the volume, and larger than it
-@pytest.mark.parametrize("noise_sd", [0, 0.2])
-def test_batches_made_on_the_device_are_the_same(
-    cohorts: list[SamplingCohort], device: str, patch_size: tuple[int, ...], noise_sd: float
-) -> None:
-    plain = PatchSampler(cohorts, patch_size, 12, seed=4, noise_sd=noise_sd)
-    resident = ResidentSampler(cohorts, patch_size, 12, seed=4, noise_sd=noise_sd, device=torch.device(device))
-    assert {draw.flip for draw in plain.draw(3)} == {True, False}
-    for a, b in zip(plain.batch(3), resident.batch(3), strict=True):
-        assert a.dtype == b.dtype and b.device.type == device and torch.equal(a, b.cpu())
-    n_voxels = 18 * 20 * 16
-    assert ResidentSampler.bytes_needed(cohorts) == 5 * n_voxels * (2 * 4 + 1)
-
-
 def test_uniform_sampling_takes_every_brain_voxel_alike(cohorts: list[SamplingCohort]) -> None:
     sampler = PatchSampler(cohorts, (4, 4, 4), 6000, seed=7, uniform=True)
     draws = sampler.draw(0)
@@ -208,14 +193,6 @@ def test_uniform_sampling_by_hand() -> None:
     mask[0, 1, 2] = mask[1, 1, 0] = mask[1, 1, 2] = True  # flat 5, 9 and 11
     brain = _Brain(mask)
     assert [brain.voxel(number) for number in (0, 0.33, 0.34, 0.66, 0.67, 0.999)] == [5, 5, 9, 9, 11, 11]
-
-
-def test_uniform_batches_made_on_the_device_are_the_same(cohorts: list[SamplingCohort]) -> None:
-    plain = PatchSampler(cohorts, (6, 5, 4), 12, seed=4, uniform=True)
-    resident = ResidentSampler(cohorts, (6, 5, 4), 12, seed=4, uniform=True, device=torch.device("cpu"))
-    for a, b in zip(plain.batch(3), resident.batch(3), strict=True):
-        assert torch.equal(a, b)
-    assert not torch.equal(plain.batch(3)[0], PatchSampler(cohorts, (6, 5, 4), 12, seed=4).batch(3)[0])
 
 
 def test_draws_stay_what_they_are(cohorts: list[SamplingCohort]) -> None:

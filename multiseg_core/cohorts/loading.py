@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..labels import BACKGROUND, IGNORE, CodeMap, Codes
-from ..params import NAME, CohortParams
+from ..param_values import NAME
+from ..params import CohortParams
 from ..utils.errors import UserError, suggest
 from ..utils.files import located
 from .base import Case, Cohort

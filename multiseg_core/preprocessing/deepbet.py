@@ -39,14 +39,7 @@ MARGIN = 0.1
 def deepbet_mask(volume: np.ndarray, affine: np.ndarray, path: Path) -> np.ndarray:
     """Extract the brain from a T1-weighted image of a whole head; some seconds on one thread.
 
-    Parameters
-    ----------
-    volume
-        (X, Y, Z) float32.
-    affine
-        (4, 4) voxel to world (mm).
-    path
-        Named in the error.
+    Parameters are those of `brain_masks.robex_mask`.
 
     Returns
     -------

@@ -16,7 +16,7 @@ import numpy as np
 from ..cohorts.base import Case
 from ..cohorts.layouts import bids, nnunet
 from ..cohorts.layouts.folder import FolderCohort, load_any
-from ..params import NAME
+from ..param_values import NAME
 from ..preprocessing.brain_masks import HEAD_ML, brain_from_stripped
 from ..preprocessing.grids import voxel_ml, voxel_sizes
 from ..preprocessing.image_files import read_image, read_volume

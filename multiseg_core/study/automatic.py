@@ -13,7 +13,8 @@ import numpy as np
 from ..cohorts.base import Case, Cohort
 from ..cohorts.phantom.source import HEAD_MM
 from ..models import Model
-from ..params import AUTO, BUDGETS, Params, TrainingParams
+from ..param_values import AUTO
+from ..params import BUDGETS, Params, TrainingParams
 from ..preprocessing.grids import voxel_sizes
 from ..recipe import plan_batch, plan_levels, plan_patch, plan_spacing, plan_steps, typical
 from ..utils.errors import UserError

@@ -21,7 +21,7 @@ from ..preprocessing.store import Store
 from ..utils.fingerprints import code_fingerprint, fingerprint
 from .scenarios import Ask, Scenario
 
-_TRAINING = ("training.Trainer", "samplers.make_sampler", "networks.finished")
+_TRAINING = ("training.Trainer", "resident_sampler.make_sampler", "networks.finished")
 _EVALUATION = ("study.evaluation.evaluate_case",)
 _COMPLETION = ("study.pseudo_labels.complete_case",)
 

@@ -24,7 +24,8 @@ from ..params import Params, swaps
 from ..preprocessing.store import Store, StoredCase
 from ..pretraining import PretrainingTrainer
 from ..recipe import MIRRORED, mirror_likeness
-from ..samplers import SamplingCohort, make_sampler
+from ..resident_sampler import make_sampler
+from ..samplers import SamplingCohort
 from ..training import Trainer, is_trained
 from ..utils.compute import Compute, default_workers, visible_gpus
 from ..utils.files import remove_leftovers, write_table

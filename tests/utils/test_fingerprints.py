@@ -7,7 +7,7 @@ import pytest
 
 from multiseg_core.utils.fingerprints import PACKAGE, code_fingerprint, needed
 
-ROOTS = ("training.Trainer", "samplers.make_sampler", "networks.UNet", "losses.SelectiveCrossEntropy")
+ROOTS = ("training.Trainer", "resident_sampler.make_sampler", "networks.UNet", "losses.SelectiveCrossEntropy")
 FILES = {
     "__init__.py": "",
     "a.py": "from . import b\nfrom .c import again\n\ndef top(x):\n    return b.helper(x) + again(x)\n",
