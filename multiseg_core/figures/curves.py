@@ -28,6 +28,18 @@ def _reading(table: pd.DataFrame) -> str:
     return "; ".join(parts) + "."
 
 
+APART = 0.012
+"""Distance between series at the same setting, as a part of the axis, so that no interval hides another."""
+
+
+def _beside(x: pd.Series, k: float, all_x: pd.Series, log: bool) -> pd.Series:
+    """Return places on the axis of a setting, moved aside by k distances."""
+    low, high = float(all_x.min()), float(all_x.max())
+    if log:
+        return x * (high / low) ** (k * APART)
+    return x + (high - low) * k * APART
+
+
 @figure_kind("curve", "Dice against a setting: means over replicates and 95 % t intervals.", _reading)
 def setting_curves(
     table: pd.DataFrame, setting: str, lines: Mapping[str, float] | None = None, log: bool = False
@@ -56,6 +68,7 @@ def setting_curves(
     for axes, panel in zip(grid.flat, panels, strict=True):
         for k, name in enumerate(names):
             part = table[(table["panel"] == panel) & (table["series"] == name)].sort_values("x")
+            part = part.assign(x=_beside(part["x"], k - (len(names) - 1) / 2, table["x"], log))
             around = np.abs(part[["low", "high"]].sub(part["mean"], axis=0).to_numpy().T)
             axes.errorbar(
                 part["x"], part["mean"], np.nan_to_num(around), color=colours[name], marker=_MARKERS[k % 6], ms=6,
@@ -63,13 +76,15 @@ def setting_curves(
             )  # fmt: skip
         for text, height in (lines or {}).items():
             axes.axhline(height, color="0.45", lw=1, ls="--")
-            axes.annotate(text, (1, height), (-3, 3), xycoords=("axes fraction", "data"), textcoords="offset points",
-                          ha="right", fontsize=8.5, color="0.35")  # fmt: skip
+            axes.annotate(text, (1, height), (4, 0), xycoords=("axes fraction", "data"), textcoords="offset points",
+                          va="center", fontsize=8.5, color="0.35")  # fmt: skip
         if log:
             axes.set_xscale("log")
             axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
             axes.xaxis.set_minor_locator(NullLocator())
+        bottom, top = axes.get_ylim()
+        axes.set_ylim(max(bottom, -0.02), min(top, 1.02))  # intervals may pass what a Dice can be
         axes.set_title(panel, fontsize=11)
         axes.set_xlabel(setting)
     grid[0, 0].set_ylabel(say("Dice"))

@@ -59,7 +59,9 @@ def dice_by_label(study: Study, scenario: str) -> pd.DataFrame:
     for name, labels in columns.items():
         found = model_dice(study, scenario, labels)
         shown[name] = found.apply(
-            lambda r: f"{r['mean']:.3f}" + (f" ({r['low']:.3f} to {r['high']:.3f})" if np.isfinite(r["low"]) else ""),
+            lambda r: (
+                f"{r['mean']:z.3f}" + (f" ({r['low']:z.3f} to {r['high']:z.3f})" if np.isfinite(r["low"]) else "")
+            ),
             axis=1,
         )
         shown["replicates"] = found["replicates"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -10,7 +11,9 @@ from ..figures.names import endpoint_title, label_title
 from ..models import NAIVE, SELECTIVE
 from ..statistics.replicates import LEAST_REPLICATES
 from ..study import finished_runs
+from ..study.scenarios import Scenario
 from ..study.study import Study
+from ..thesis import claims, companions
 from ..thesis.findings import EVERY, PRIMARY, SAME_INPUTS, endpoint_table, endpoints, model_in_role
 
 _WHO = {
@@ -33,7 +36,10 @@ _WORDS = {"holds": "is shown", "does not hold": "is refuted", "inconclusive": "i
 
 def opening(study: Study) -> list[str]:
     """Return what was done, what came out, and what is settled, a sentence each, as far as a study can tell."""
-    sentences = [_what_was_done(study), _what_came_out(study), _what_is_settled(study)]
+    if set(companions.CLAIMS) & set(study.params.notebooks):
+        sentences = [_how_much(study, list(study.scenarios.values())) + ".", *_what_held(study)]
+    else:
+        sentences = [_what_was_done(study), _what_came_out(study), _what_is_settled(study)]
     return [sentence for sentence in sentences if sentence]
 
 
@@ -45,16 +51,26 @@ def _what_was_done(study: Study) -> str:
     tested = {
         (c.cohort, c.name) for s in study.all_scenarios if s.name in {x.name for x in several} for c in s.test_cases
     }
-    phantoms = {
-        study.params.cohorts[c].source == "phantom" for s in several for c in s.cohorts if c in study.params.cohorts
-    }
-    kind = {frozenset({True}): "simulated ", frozenset({False}): "real "}.get(frozenset(phantoms), "")
-    n = sum(1 for _ in finished_runs.network_facts(study.networks()))
     part = "each drawn only in part: no training image shows all of" if len(cohorts) > 1 else "which show"
-    return (
-        f"{n} small networks learned from {len(cohorts)} sets of {kind}images, {part} {_listed(labels)}; "
-        f"they were tested on {len(tested)} other cases."
-    )
+    return f"{_how_much(study, several)}, {part} {_listed(labels)}; they were tested on {len(tested)} other cases."
+
+
+def _how_much(study: Study, scenarios: Sequence[Scenario]) -> str:
+    """Return how many networks learned from how many sets of which images, the first half of a sentence."""
+    cohorts = {c.name for s in scenarios for c in s.train}
+    sources = {study.params.cohorts[c].source for s in scenarios for c in s.cohorts if c in study.params.cohorts}
+    kind = "simulated " if sources == {"phantom"} else "real " if "phantom" not in sources else ""
+    n = sum(1 for _ in finished_runs.network_facts(study.networks()))
+    return f"{n} small networks learned from {len(cohorts)} sets of {kind}images"
+
+
+def _what_held(study: Study) -> list[str]:
+    """Return how many findings of the companion studies held, if it was judged."""
+    path = study.folder / "tables" / "ledger.csv"
+    if not path.exists():
+        return []
+    table = pd.read_csv(path)
+    return [claims.summary(table.loc[table["scenario"] == EVERY, "verdict"].tolist()).replace("`", "")]
 
 
 def _what_came_out(study: Study) -> str:

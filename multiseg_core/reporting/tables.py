@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -68,18 +69,32 @@ def scenario_table(study: Study, scenario: str) -> pd.DataFrame:
     if s.params.own_modalities:
         own = [f"{'+'.join(c.name for c in task)} {', '.join(s.inputs(task))}" for task in s.tasks]
         seen += f" (MultiUNet: {'; '.join(own)})"
-    t = study.params.training
+    models = [study.models[name] for name in s.models]
+    networks, trainings = map(study.params.network_for, models), map(study.params.training_for, models)
     spacing = study.params.preprocessing.spacing_mm
     rows = {
         "training cohorts": "; ".join(training),
         "test cohort": f"{s.test_name} ({len(s.test_cases)} {kind})",
         "modalities": seen,
         "classes": ", ".join((BACKGROUND, *map(label_title, s.labels))),
-        "network": ", ".join(f"{k} {v}" for k, v in study.params.network.items()),
-        "training": f"{t.steps} steps of {t.batch_size} patches of {' x '.join(map(str, t.patch_size))} voxels",
+        "network": _most(", ".join(f"{k} {v}" for k, v in network.items()) for network in networks),
+        "training": _most(
+            f"{t.steps} steps of {t.batch_size} patches of {' x '.join(map(str, t.patch_size))} voxels"
+            for t in trainings
+        ),
         "spacing": "native" if spacing is None else f"{' x '.join(f'{s:g}' for s in np.atleast_1d(spacing))} mm",
     }
     return pd.DataFrame({"": rows.values()}, index=list(rows))
+
+
+def _most(texts: Iterable[str]) -> str:
+    """Return what most models have, and how many have something else."""
+    counted = Counter(texts)
+    ((text, n),) = counted.most_common(1)
+    others = counted.total() - n
+    if n <= counted.total() / 2:
+        return f"{len(counted)} kinds, told by the models' names"
+    return text if not others else f"{text}; {others} of {counted.total()} models another"
 
 
 class Shown:

@@ -109,16 +109,29 @@ def _row(c: Claim, endpoint: str, scenario: str, e: Estimate, n: int) -> dict[st
     }  # fmt: skip
 
 
+def summary(verdicts: Sequence[str]) -> str:
+    """Return how many published findings held, did not, and stayed open, by their verdicts, in a sentence or two."""
+    held, failed = verdicts.count("holds"), verdicts.count("does not hold")
+    text = f"Of {len(verdicts)} published findings {held} held here, {failed} did not, and "
+    text += f"{len(verdicts) - held - failed} stayed open."
+    if held + failed < len(verdicts):
+        text += " More replicates settle more: `replicates: 8` in the params file."
+    return text
+
+
 def answers(table: pd.DataFrame, claims: Sequence[Claim]) -> str:
-    """Return the verdicts on some claims, from `judge`, as a list in Markdown, a line per claim."""
+    """Return the verdicts on some claims, from `judge`, in Markdown: how many hold, and a line per claim."""
+    asked = table[(table["scenario"] == EVERY) & table["finding"].isin([c.number for c in claims])]
+    if asked.empty:
+        return "This study has none of the models that the findings speak of."
     lines = []
-    for row in table[(table["scenario"] == EVERY) & table["finding"].isin([c.number for c in claims])].itertuples():
+    for row in asked.itertuples():
         interval = f", {row.low:.3f} to {row.high:.3f}" if np.isfinite(row.low) else ""
         lines.append(
             f"- {row.finding}. {row.claim}: **{row.verdict}** ({row.measure}: {row.ours:.3f}{interval}; "
             f"{row.replicates} replicates)"
         )
-    return "\n".join(lines) or "This study has none of the models that the findings speak of."
+    return "\n".join([summary(asked["verdict"].tolist()), "", *lines])
 
 
 def published(name: str) -> pd.DataFrame:

@@ -58,6 +58,7 @@ def test_curves_have_a_point_per_model(made_up: Any) -> None:
     figure = curves.setting_curves(table, "size", {"to beat": 0.6}, True)
     assert [axes.get_title() for axes in figure.axes] == ["A", "both"]
     line = figure.axes[0].lines[0]
+    assert figure.axes[0].get_ylim()[0] >= -0.02 and figure.axes[0].get_ylim()[1] <= 1.02
     assert line.get_xdata().tolist() == [3, 30] and line.get_ydata() == pytest.approx([0.52, 0.62])
     assert curves.setting_curves.describe(table).endswith("both, one: from 0.570 to 0.670, best 0.670.")
     assert companions.curves(made_up, [], x, series, {"A": []}).empty

@@ -49,6 +49,25 @@ def test_three_sentences_say_what_was_done_found_and_settled(
     )
 
 
+def test_companion_studies_say_how_many_findings_held(
+    study: Study,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(study, "folder", tmp_path)
+    monkeypatch.setattr(
+        study, "params", type("P", (), {**vars(study.params), "notebooks": ["07_losses_and_dimensions"]})
+    )
+    (tmp_path / "tables").mkdir()
+    (first,) = opening.opening(study)
+    assert first.endswith("networks learned from 2 sets of simulated images.")
+    (tmp_path / "tables" / "ledger.csv").write_text(LEDGER)
+    assert opening.opening(study)[1] == (
+        "Of 3 published findings 2 held here, 0 did not, and 1 stayed open. More replicates settle more: replicates: 8 "
+        "in the params file."
+    )
+
+
 def test_endpoints_stand_beside_separate_networks(study: Study) -> None:  # noqa: F811
     shown = arms.beside_separate(study, arms.arm_table(study, metrics()))
     row = shown[(shown["endpoint"] == "lesion") & (shown["model"] == "oracle")].iloc[0]

@@ -56,8 +56,10 @@ def test_verdicts(monkeypatch: pytest.MonkeyPatch) -> None:
     assert whole["margin"].isna().to_dict() == {k: k == "X4" for k in expected}  # a height is no margin
     parts = table[table["verdict"] == "exploratory"]
     assert parts["endpoint"].tolist() == ["good - bad", "near - bad", "good - bad", "good - near"]
-    text = claims.answers(table, asked)
-    assert text.splitlines()[0].startswith("- X1. x is so: **holds** (what: 0.197, ") and len(text.splitlines()) == 5
+    summary, _, *lines = claims.answers(table, asked).splitlines()
+    assert summary.startswith("Of 5 published findings 4 held here, 0 did not, and 1 stayed open. More replicates")
+    assert lines[0].startswith("- X1. x is so: **holds** (what: 0.197, ") and len(lines) == 5
+    assert "More replicates" not in claims.answers(table, [c for c in asked if c.number != "X2"])
 
 
 def test_two_replicates_are_never_conclusive(monkeypatch: pytest.MonkeyPatch) -> None:
