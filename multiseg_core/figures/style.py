@@ -62,7 +62,7 @@ def label_colours(labels: Sequence[str]) -> dict[str, str]:
     return colours
 
 
-_SPARE_COLOURS = ("#9b30c9", "#ff7f0e", "#17becf", "#8c564b", "#7f7f7f", "#bcbd22")
+_SPARE_COLOURS = ("#9b30c9", "#ff7f0e", "#17becf", "#8c564b", "#e377c2", "#bcbd22")
 
 
 def _more_colours() -> Iterator[str]:
