@@ -111,7 +111,7 @@ def _what_is_settled(study: Study) -> str:
         runs = "A single run" if n == 1 else f"{n} runs"
         return (
             f"{runs} cannot tell luck from difference, so nothing is settled yet: it takes {LEAST_REPLICATES} "
-            "repetitions with other subjects at least (`replicates` in the params file)."
+            "repetitions with other subjects at least (replicates in the params file)."
         )
     return f"After {n} repetitions with other subjects, {'; '.join(verdicts)}."
 
