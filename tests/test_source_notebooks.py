@@ -39,7 +39,7 @@ def test_defaults_name_a_study_and_one_of_its_scenarios(path: Path, monkeypatch:
     of_this_notebook = [name for name, scenario in scenarios.items() if scenario.notebook == path.stem]
     if path.stem == "scenario":  # tells any scenario that names no notebook
         assert defaults["scenario"] in scenarios
-    elif path.stem in params.notebooks:  # shows all scenarios, or all of its companion
+    elif path.stem in (*params.notebooks, "look_around"):  # shows all scenarios, or all of its companion
         assert "scenario" not in defaults
     else:
         assert defaults["scenario"] == of_this_notebook[0]

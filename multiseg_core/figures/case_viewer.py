@@ -14,12 +14,13 @@ from collections.abc import Mapping, Sequence
 from importlib import resources
 
 import numpy as np
-from matplotlib.colors import to_rgb
 from PIL import Image
 
 from ..preprocessing.store import StoredCase
-from .case_panels import ERROR_COLOURS, ERROR_NAMES, RIGHT, error_map
+from . import overlays
+from .case_panels import ERROR_COLOURS, ERROR_NAMES, RIGHT
 from .names import label_title, model_title
+from .overlays import Overlay
 from .spanish import say
 from .style import label_colours
 
@@ -73,19 +74,11 @@ def case_viewer(case: StoredCase, predictions: Mapping[str, np.ndarray], labels:
     modality
         The image to show.
     """
-    colours = [to_rgb(c) for c in label_colours(labels).values()]
-    numbers = {frozenset([label]): k for k, label in enumerate(labels, start=1)}
-    table = np.array([numbers.get(frozenset(members), 0) for members in case.sets], dtype=np.uint8)
-    shown = {say("ground truth"): _sprite(table[case.target], colours)}
+    shown = {say("ground truth"): _sprite(overlays.truth(case, labels))}
     for model, prediction in predictions.items():
-        shown[model_title(model)] = _sprite(prediction, colours)
-    wrong = [to_rgb(c) for k, c in ERROR_COLOURS.items() if k != RIGHT]
+        shown[model_title(model)] = _sprite(overlays.predicted(prediction, labels))
     for model, prediction in predictions.items():
-        errors = np.zeros(prediction.shape, dtype=np.uint8)
-        for label in labels:
-            found = error_map(case, prediction, labels, label)
-            errors[found > RIGHT] = found[found > RIGHT] - RIGHT
-        shown[f"{model_title(model)}: {say('errors')}"] = _sprite(errors, wrong)
+        shown[f"{model_title(model)}: {say('errors')}"] = _sprite(overlays.errors(case, prediction, labels))
     image = _background(case, modality)
     size = sum(map(len, (image, *shown.values()))) / 1e6
     x, y, z = case.target.shape
@@ -126,16 +119,14 @@ def _mosaic(volume: np.ndarray) -> np.ndarray:
 
 
 def _background(case: StoredCase, modality: str) -> str:
-    image, inside = np.asarray(case.images[case.modalities.index(modality)]), np.asarray(case.mask)
-    low, high = np.percentile(image[inside], [0.5, 99.5])
-    grey = np.clip((image - low) / (high - low) * 0.85 + 0.15, 0, 1) * inside
+    grey = overlays.grey_values(case, modality)
     return _uri(Image.fromarray(_mosaic((255 * grey).astype(np.uint8))), "JPEG", quality=80)
 
 
-def _sprite(numbers: np.ndarray, colours: Sequence[tuple[float, float, float]]) -> str:
-    """Return class numbers as an image with a palette; 0 is transparent."""
-    picture = Image.fromarray(_mosaic(numbers.astype(np.uint8)))
-    picture.putpalette([0, 0, 0, *(round(255 * v) for colour in colours for v in colour)])
+def _sprite(overlay: Overlay) -> str:
+    """Return an overlay as an image with a palette; 0 is transparent."""
+    picture = Image.fromarray(_mosaic(overlay.numbers))
+    picture.putpalette([0, 0, 0, *(round(255 * v) for colour in overlay.colours for v in colour)])
     return _uri(picture, "PNG", transparency=0, optimize=True)
 
 

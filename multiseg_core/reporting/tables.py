@@ -152,7 +152,8 @@ def title(name: str) -> str:
     return name.replace("_", " ")
 
 
-def _first_seed(study: Study, scenario: str) -> list[Run]:
+def first_seed(study: Study, scenario: str) -> list[Run]:
+    """Return a scenario's runs of the first replicate and seed, one of each model."""
     return [run for run in study.runs_of(scenario) if (run.replicate, run.seed) == (1, study.params.seeds[0])]
 
 
@@ -169,7 +170,7 @@ def example_predictions(study: Study, scenario: str) -> tuple[StoredCase, dict[s
     away = (per_case - per_case.median()).abs()
     typical = away.idxmin() if away.notna().any() else cases[0].name  # no label anywhere: nothing has a Dice
     case = next(c for c in cases if (c.cohort, c.name) == (cases[0].cohort, typical))
-    predictions = {run.model: finished_runs.prediction(run, case) for run in _first_seed(study, scenario)}
+    predictions = {run.model: finished_runs.prediction(run, case) for run in first_seed(study, scenario)}
     return study.open(case), predictions
 
 
@@ -183,7 +184,7 @@ def ranked_cases(study: Study, scenario: str, label: str, model: str) -> list[Ra
     Of the first replicate and seed; fewer for fewer cases with a Dice, none for a model that does not run, nor for
     labels beyond the first `MOST_LABELS` of the scenario.
     """
-    run = next((r for r in _first_seed(study, scenario) if r.model == model), None)
+    run = next((r for r in first_seed(study, scenario) if r.model == model), None)
     if run is None or label not in run.labels[:MOST_LABELS]:
         return []
     rows = finished_runs.read_metrics(run.folder / "metrics.csv")
@@ -208,7 +209,7 @@ def shown_model(study: Study, scenario: str) -> str:
 
 def naive_examples(study: Study, scenario: str) -> tuple[list[StoredCase], list[np.ndarray]] | None:
     """Return a validation case of each training cohort and the naive model's prediction; None without that model."""
-    run = next((r for r in _first_seed(study, scenario) if r.model == NAIVE), None)
+    run = next((r for r in first_seed(study, scenario) if r.model == NAIVE), None)
     if run is None:
         return None
     cases = [validation[0] for _, validation in study.scenario(scenario).parts.values()]
@@ -223,7 +224,7 @@ def predicted_volumes(study: Study, scenario: str, models: Sequence[str]) -> pd.
     """
     rows = []
     s = study.scenario(scenario)
-    for run in _first_seed(study, scenario):
+    for run in first_seed(study, scenario):
         if run.model not in models:
             continue
         for cohort, (_, validation) in s.parts.items():

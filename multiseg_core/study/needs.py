@@ -15,6 +15,7 @@ from ..params import Params, TrainingParams
 from ..recipe import THREAD_FLOPS
 from ..training import is_trained
 from ..wrappers import Conditioned, divisors
+from .network_shapes import shapes_only
 from .plan import NetworkPlan
 
 PROGRAM_MB = 1000
@@ -100,8 +101,9 @@ def step_cost(
     arithmetic; others on torch's meta device, which is slow to import.
     """
     usual = spec.get("name", "unet") == "unet" and "spatial_dims" not in spec and "window" not in spec
+    build = build_network if usual else shapes_only
+    network = build(spec, n_modalities, 1 + n_labels).train()
     with torch.device("cpu" if usual else "meta"):
-        network = build_network(spec, n_modalities, 1 + n_labels).train()
         weights = {p.untyped_storage()._cdata for p in network.parameters()}
         size = [2, *divisors(network)] if usual else [training.batch_size, *training.patch_size]
         images = torch.zeros(size[0], n_modalities, *size[1:])

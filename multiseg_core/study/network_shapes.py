@@ -17,14 +17,14 @@ from ..utils.errors import UserError, one_line
 from ..wrappers import divisors, require_parts
 
 
-def shapes_only(spec: Mapping[str, Any], n_modalities: int) -> nn.Module:
+def shapes_only(spec: Mapping[str, Any], n_modalities: int, n_classes: int = 2) -> nn.Module:
     """Build a network without numbers, on torch's meta device. Raises `UserError`."""
     try:
         try:
             with torch.device("meta"):
-                return build_network(spec, n_modalities, 2)
+                return build_network(spec, n_modalities, n_classes)
         except RuntimeError:  # some compute with tensors while they are built, as SwinUNETR
-            return build_network(spec, n_modalities, 2).to("meta")
+            return build_network(spec, n_modalities, n_classes).to("meta")
     except UserError:
         raise
     except Exception as error:  # networks of other libraries check their options in their own ways

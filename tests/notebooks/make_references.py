@@ -22,6 +22,7 @@ PARAMETERS: dict[str, dict[str, str]] = {
     "08_transformers_and_pretraining": COMPANION,
     "09_separable_convolutions": COMPANION,
     "scenario": {"scenario": "anatomy_wmh"},
+    "look_around": {},
 }
 
 

@@ -75,6 +75,14 @@ def test_networks_of_other_libraries_are_tried_by_shapes() -> None:
     assert kept > 4 * 2 * 32**3 * 4 and flops > 0 and weights > 0
 
 
+def test_networks_that_compute_while_they_are_built_are_tried_by_shapes_too() -> None:
+    spec = {"name": "monai.SwinUNETR", "feature_size": 12, "depths": [1, 1, 1, 1], "num_heads": [1, 2, 4, 8]}
+    kept, flops, weights = needs.step_cost(spec, 1, 2, TrainingParams(batch_size=2, patch_size=[64, 64, 64]))
+    assert (kept, flops, weights) != needs.UNKNOWN
+    assert weights == sum(p.numel() for p in build_network(spec, 1, 3).parameters())
+    assert kept < 4e9 and 1e9 < flops < 1e12
+
+
 def test_jobs_of_a_scheduler_make_what_the_study_makes(
     toy_study: Callable[..., Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
