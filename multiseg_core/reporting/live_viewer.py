@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import html
 import io
 from typing import Any
@@ -69,8 +70,8 @@ class LiveViewer:
         self.lower = widgets.Dropdown(description="below")
         self.opacity = widgets.FloatSlider(0.6, min=0, max=1, step=0.05, description="opacity")
         self.places = [widgets.IntSlider(description=plane, readout=False) for plane in PLANES]
-        self.jump = widgets.Button(description="Go to the most errors", tooltip="of the overlay below, or else above")
-        self.pictures = [[widgets.Image(format="png") for plane in PLANES] for _ in range(2)]
+        self.jump = widgets.Button(description="Go to the most errors", layout={"width": "auto"})
+        self.pictures = [[widgets.HTML() for plane in PLANES] for _ in range(2)]
         self.dice = widgets.HTML()
         self.legend = widgets.HTML()
 
@@ -167,10 +168,9 @@ class LiveViewer:
             overlay = self._overlay(choice.value)
             for axis, picture in enumerate(line):
                 at, spacing = self.places[axis].value, self._case.spacing_mm
-                picture.value = _png(
-                    overlays.plane_picture(grey, overlay, axis, at, spacing, self.opacity.value, HEIGHT)
-                )
-                picture.tooltip = f"{PLANES[axis]} plane {at}: {choice.value} over {self.image.value}"
+                drawn = overlays.plane_picture(grey, overlay, axis, at, spacing, self.opacity.value, HEIGHT)
+                what = f"{PLANES[axis]} plane {at}: {choice.value} over {self.image.value}"
+                picture.value = f'<img src="{_uri(drawn)}" alt="{html.escape(what)}">'
         self.legend.value = self._colours()
 
     def _colours(self) -> str:
@@ -191,7 +191,7 @@ class LiveViewer:
         return pd.DataFrame(rows).T.to_html(float_format="%.3f", na_rep="–", border=0)
 
 
-def _png(picture: Image.Image) -> bytes:
+def _uri(picture: Image.Image) -> str:
     buffer = io.BytesIO()
     picture.save(buffer, format="PNG")
-    return buffer.getvalue()
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
