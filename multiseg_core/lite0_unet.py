@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .convolutions import SoundConv2d
 from .utils.errors import UserError
 
 STAGES = (
@@ -28,7 +29,7 @@ ENCODER = ("_conv_stem", "_bn0", "_blocks")
 _norm = functools.partial(nn.BatchNorm2d, eps=1e-3)
 
 
-class _Convolution(nn.Conv2d):
+class _Convolution(SoundConv2d):
     """A convolution padded as TensorFlow pads: of an odd number of voxels, one more behind than before."""
 
     def forward(self, x: Tensor) -> Tensor:

@@ -9,9 +9,9 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
+from .convolutions import make_sound
 from .lite0_unet import Lite0UNet
 from .utils.errors import UserError, suggest
 from .vnet import VNet
@@ -279,40 +279,6 @@ def _initialise(module: nn.Module) -> None:
             nn.init.zeros_(module.bias)
 
 
-class _SoundConv3d(nn.Conv3d):
-    """`nn.Conv3d` without an error and without a slow way of torch on CPUs (seen with torch 2.13).
-
-    In bf16, the gradient of the weights of a 3-wide convolution is garbage where the first spatial size of the input is
-    2, as at the deepest level of a four-level U-Net for patches of 16^3. Such inputs are small: float32 costs nothing.
-
-    In float32, torch gives a small image that comes alone, as in prediction, to a plain loop instead of oneDNN, which
-    is several times as fast. Trainings have batches, which it gives to oneDNN; they go their old way.
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        if x.device.type != "cpu":
-            return super().forward(x)
-        if torch.is_autocast_enabled("cpu"):
-            if x.shape[2] == 2:
-                with torch.autocast("cpu", enabled=False):
-                    return super().forward(x.float())
-        elif (
-            x.shape[0] == 1
-            and x.dtype == torch.float32
-            and not torch.is_grad_enabled()
-            and self._can_be_called_by_name()
-        ):
-            where = list(self.padding), list(self.stride), list(self.dilation), self.groups
-            alone: Tensor = torch.ops.aten.mkldnn_convolution(x, self.weight, self.bias, *where)
-            return alone
-        return super().forward(x)
-
-    def _can_be_called_by_name(self) -> bool:
-        """Whether oneDNN can do it; not while the network is written to a file, for machines that may be others."""
-        is_written = torch._C._get_tracing_state() or torch.compiler.is_compiling()
-        return self.padding_mode == "zeros" and not isinstance(self.padding, str) and not is_written
-
-
 NETWORKS: Mapping[str, type[nn.Module]] = {
     "unet": UNet,
     "encoder_decoder": EncoderDecoder,
@@ -389,9 +355,7 @@ def build_network(spec: Mapping[str, Any], in_channels: int, out_channels: int) 
 
 def finished(network: nn.Module) -> nn.Module:
     """Return a network with sound convolutions and a `size_divisor`: inputs are padded to multiples of it."""
-    for module in network.modules():
-        if type(module) is nn.Conv3d:
-            module.__class__ = _SoundConv3d
+    make_sound(network)
     if not hasattr(network, "size_divisor"):
         network.size_divisor = 32  # type: ignore[assignment]  # enough for MONAI's networks of up to six levels
     return network

@@ -1,11 +1,10 @@
 import math
-import warnings
 
 import pytest
 import torch
 from torch import nn
 
-from multiseg_core.networks import EncoderDecoder, UNet, build_network, count_parameters, finished
+from multiseg_core.networks import EncoderDecoder, UNet, build_network, count_parameters
 from multiseg_core.study.network_shapes import shapes_only
 from multiseg_core.tiling import fold_normalisation
 from multiseg_core.utils.errors import UserError
@@ -256,44 +255,6 @@ def test_monai_networks_by_name() -> None:
 def test_bad_descriptions(spec: dict, message: str) -> None:
     with pytest.raises(UserError, match=message):
         build_network(spec, 1, 2)
-
-
-@pytest.mark.parametrize("spec", [{"name": "unet"}, {"name": "monai.UNet", "channels": [32, 32], "strides": [1]}])
-@pytest.mark.parametrize("size", [(2, 2, 2), (2, 4, 4), (3, 3, 3)])
-def test_weight_gradients_in_bf16_where_torch_is_wrong(spec: dict, size: tuple[int, int, int]) -> None:
-    """Torch's CPU library returns garbage for 3-wide convolutions of inputs whose first size is 2."""
-    network = build_network(spec, 2, 3)
-    found = [m for m in network.modules() if isinstance(m, torch.nn.Conv3d) and m.in_channels == 32]
-    conv = next(m for m in found if m.kernel_size == (3, 3, 3) and m.stride == (1, 1, 1))
-    torch.manual_seed(0)
-    x = torch.randn(8, 32, *size)
-    with torch.autocast("cpu", torch.bfloat16):
-        y = conv(x)
-    upstream = torch.randn(y.shape)
-    y.float().backward(upstream)
-    expected = torch.nn.grad.conv3d_weight(x, conv.weight.shape, upstream, padding=1)
-    assert (conv.weight.grad - expected).norm() < 0.01 * expected.norm()
-
-
-@pytest.mark.parametrize(
-    "kernel, stride, padding, groups",
-    [(3, 1, 1, 1), (3, 2, 1, 1), (1, 1, 0, 1), ((3, 3, 1), 1, (1, 1, 0), 1), (3, 1, 1, 8), (3, 1, "same", 1)],
-)
-def test_a_small_image_alone_is_convolved_as_in_double_precision(kernel, stride, padding, groups) -> None:
-    torch.manual_seed(0)
-    conv = finished(torch.nn.Sequential(torch.nn.Conv3d(8, 8, kernel, stride, padding, groups=groups)))
-    x = torch.randn(1, 8, 9, 10, 11)
-    with torch.no_grad():
-        found = conv(x)
-        assert (found - conv.double()(x.double())).abs().max() < 1e-5
-
-
-def test_a_network_that_is_written_to_a_file_has_convolutions_that_every_machine_knows() -> None:
-    network = build_network({"name": "unet", "base_filters": 4, "levels": 2}, 1, 2).eval()
-    with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        written = torch.jit.trace(network, torch.randn(1, 1, 8, 8, 8))
-    assert "mkldnn" not in str(written.inlined_graph) and "_convolution" in str(written.inlined_graph)
 
 
 def test_networks_that_compute_while_they_are_built_have_shapes_too() -> None:
