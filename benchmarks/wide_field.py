@@ -33,16 +33,18 @@ cohorts:
   right: {source: table, manifest: right.csv, codes: {3: right}, complete_codes: *all}
   test: {source: table, manifest: test.csv, codes: *all}
 preprocessing: {spacing_mm: auto, brain_extraction: none}
-network: {name: unet, base_filters: 8, convolutions: 1, strides: auto}
+network: {name: unet, base_filters: 16, convolutions: 1, strides: auto}
 training:
-  steps: 1400
+  steps: 2000
   batch_size: 4
   patch_size: auto
   validation_patch_size: auto
   flip: auto
   learning_rate: 0.01
   schedule: one_cycle
-  validation_every: 140
+  contrast: 0.3
+  shape: 0.3
+  validation_every: 200
   patience: null
 models:
   oracle: {loss: {name: monai.DiceCELoss}}

@@ -28,18 +28,20 @@ preprocessing:
 {preprocessing}
 network:
   name: unet            # or any network of MONAI by name, such as monai.SegResNet
-  base_filters: 8       # 32 in nnU-Net and in the thesis; take more with a GPU
+  base_filters: 16      # 32 in nnU-Net and in the thesis; take more with a GPU
   convolutions: 1       # per block
   strides: auto         # follow the voxels, where slices are thick
 
 training:
-  steps: 1400
+  steps: 2000
   batch_size: 4
   patch_size: auto      # by the images and patch_voxels; multiseg check says what was chosen
   flip: auto            # mirror left to right only if the images look like their mirror images
   learning_rate: 0.01
   schedule: one_cycle
-  validation_every: 140
+  contrast: 0.3         # patches of varying contrast and shape, as between scanners and people; 0 turns either off
+  shape: 0.3
+  validation_every: 200
   validation_patch_size: auto
   patience: null
 
