@@ -33,8 +33,8 @@ def _reading(table: pd.DataFrame) -> str:
 
 @figure_kind(
     "endpoints",
-    "Mean Dice of every model on every endpoint over replicates, with 95 % t intervals. The line is the mean of "
-    "separate networks with the same images; inside the grey band a difference is below the margin fixed beforehand.",
+    "Mean Dice of every model on every endpoint over replicates, with 95 % t intervals. A line is the mean of "
+    "separate networks with the same images; inside its grey band a difference is below the margin fixed beforehand.",
     _reading,
 )
 def endpoint_figure(table: pd.DataFrame) -> Figure | None:
