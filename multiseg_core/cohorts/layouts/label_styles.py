@@ -1,4 +1,4 @@
-"""How the labels of the thesis's cohorts are called and coloured; other labels keep their names."""
+"""How labels are called, and how those of the thesis's cohorts are coloured."""
 
 from __future__ import annotations
 
@@ -35,9 +35,13 @@ def use_titles(titles: Mapping[str, str]) -> None:
 
 
 def label_name(label: str, spanish: bool = False) -> str:
-    """Return the name of a label, for tables and prose: in English, or in the thesis's Spanish."""
+    """Return the name of a label, for tables and prose: in English, or in the thesis's Spanish.
+
+    Others than the known ones keep their names, with a capital letter as those have: ``left_kidney`` is *Left kidney*.
+    """
     if label in _titles:
         return _titles[label]
     if label in LABEL_STYLES:
         return LABEL_STYLES[label].spanish if spanish else LABEL_STYLES[label].name
-    return label.replace("_", " ")
+    words = label.replace("_", " ")
+    return words[:1].upper() + words[1:] if words.islower() else words
