@@ -49,8 +49,8 @@ def start(study: Study, profile: str, *options: str) -> subprocess.Popen[str]:
         "--workflow-profile", profiles / "default", "--profile", profiles / profile, *options,
         "--config", f"plan={plan}", f"multiseg={multiseg}",
     ]  # fmt: skip
-    log = open(folder / f"{profile}.log", "w")  # noqa: SIM115, for the process
-    return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, text=True, env=environment)
+    with open(folder / f"{profile}.log", "w") as log:  # the process keeps it open
+        return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, text=True, env=environment)
 
 
 def require_done(process: subprocess.Popen[str], study: Study, profile: str, seconds: float) -> None:
