@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from ...labels import BACKGROUND
+
 
 class LabelStyle(NamedTuple):
     """How a label looks: its name in English, the thesis's colour, its name in Spanish."""
@@ -43,5 +45,7 @@ def label_name(label: str, spanish: bool = False) -> str:
         return _titles[label]
     if label in LABEL_STYLES:
         return LABEL_STYLES[label].spanish if spanish else LABEL_STYLES[label].name
+    if label == BACKGROUND:
+        return label
     words = label.replace("_", " ")
     return words[:1].upper() + words[1:] if words.islower() else words
