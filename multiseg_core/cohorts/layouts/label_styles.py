@@ -1,11 +1,9 @@
-"""How labels are called, and how those of the thesis's cohorts are coloured."""
+"""How the labels of the thesis's cohorts are called and coloured; other labels keep their names."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import NamedTuple
-
-from ...labels import BACKGROUND
 
 
 class LabelStyle(NamedTuple):
@@ -37,15 +35,9 @@ def use_titles(titles: Mapping[str, str]) -> None:
 
 
 def label_name(label: str, spanish: bool = False) -> str:
-    """Return the name of a label, for tables and prose: in English, or in the thesis's Spanish.
-
-    Others than the known ones keep their names, with a capital letter as those have: ``left_kidney`` is *Left kidney*.
-    """
+    """Return the name of a label, for tables and prose: in English, or in the thesis's Spanish."""
     if label in _titles:
         return _titles[label]
     if label in LABEL_STYLES:
         return LABEL_STYLES[label].spanish if spanish else LABEL_STYLES[label].name
-    if label == BACKGROUND:
-        return label
-    words = label.replace("_", " ")
-    return words[:1].upper() + words[1:] if words.islower() else words
+    return label.replace("_", " ")
