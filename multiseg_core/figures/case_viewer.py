@@ -5,9 +5,7 @@ brainsprite (Bellec and others, MIT licence) draws three planes on a canvas from
 
 from __future__ import annotations
 
-import base64
 import html
-import io
 import json
 import zlib
 from collections.abc import Mapping, Sequence
@@ -120,17 +118,11 @@ def _mosaic(volume: np.ndarray) -> np.ndarray:
 
 def _background(case: StoredCase, modality: str) -> str:
     grey = overlays.grey_values(case, modality)
-    return _uri(Image.fromarray(_mosaic((255 * grey).astype(np.uint8))), "JPEG", quality=80)
+    return overlays.data_uri(Image.fromarray(_mosaic((255 * grey).astype(np.uint8))), "JPEG", quality=80)
 
 
 def _sprite(overlay: Overlay) -> str:
     """Return an overlay as an image with a palette; 0 is transparent."""
     picture = Image.fromarray(_mosaic(overlay.numbers))
     picture.putpalette([0, 0, 0, *(round(255 * v) for colour in overlay.colours for v in colour)])
-    return _uri(picture, "PNG", transparency=0, optimize=True)
-
-
-def _uri(picture: Image.Image, kind: str, **options: object) -> str:
-    buffer = io.BytesIO()
-    picture.save(buffer, format=kind, **options)
-    return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return overlays.data_uri(picture, "PNG", transparency=0, optimize=True)

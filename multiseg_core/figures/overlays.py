@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -90,3 +92,10 @@ def plane_picture(
     wide, tall = (n * spacing_mm[k] for n, k in zip(numbers.shape, [k for k in range(3) if k != axis], strict=True))
     size = max(1, round(height * wide / tall)), height
     return Image.fromarray(rows).resize(size, Image.Resampling.NEAREST)
+
+
+def data_uri(picture: Image.Image, kind: str, **options: object) -> str:
+    """Return a picture as an address for HTML, in a format of PIL, such as ``PNG``, with its options."""
+    buffer = io.BytesIO()
+    picture.save(buffer, format=kind, **options)
+    return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"

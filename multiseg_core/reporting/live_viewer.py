@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import html
-import io
 from typing import Any
 
 import ipywidgets as widgets
 import numpy as np
 import pandas as pd
-from PIL import Image
 
 from ..cohorts.base import Case
 from ..figures import overlays
@@ -170,7 +167,7 @@ class LiveViewer:
                 at, spacing = self.places[axis].value, self._case.spacing_mm
                 drawn = overlays.plane_picture(grey, overlay, axis, at, spacing, self.opacity.value, HEIGHT)
                 what = f"{PLANES[axis]} plane {at}: {choice.value} over {self.image.value}"
-                picture.value = f'<img src="{_uri(drawn)}" alt="{html.escape(what)}">'
+                picture.value = f'<img src="{overlays.data_uri(drawn, "PNG")}" alt="{html.escape(what)}">'
         self.legend.value = self._colours()
 
     def _colours(self) -> str:
@@ -189,9 +186,3 @@ class LiveViewer:
             own = metrics[(metrics["cohort"] == chosen.cohort) & (metrics["case"] == chosen.name)]
             rows[title] = {label_title(k): v for k, v in zip(own["label"], own["dice"], strict=True)}
         return pd.DataFrame(rows).T.to_html(float_format="%.3f", na_rep="–", border=0)
-
-
-def _uri(picture: Image.Image) -> str:
-    buffer = io.BytesIO()
-    picture.save(buffer, format="PNG")
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
