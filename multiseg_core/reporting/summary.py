@@ -8,8 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from ..cohorts.layouts.label_styles import label_name
-from ..figures.names import plain
+from ..figures.names import label_title, model_title, plain, scenario_title
 from ..models import NAIVE, SELECTIVE, SEPARATE
 from ..statistics import summaries
 from ..statistics.replicates import replicate_means
@@ -105,23 +104,40 @@ PAINTED = 3.0
 
 
 def collapsed_runs(study: Study) -> list[str]:
-    """Return a sentence for every run that lost a label, or paints one over the background, on validation images."""
-    found: dict[str, list[str]] = {}
-    for run in (run for run in study.runs if finished_runs.is_finished(run)):
-        table = finished_runs.read_metrics(run.folder / "validation.csv")
-        means = table.groupby("label", sort=False)[["dice", "volume_true_ml", "volume_pred_ml"]].mean()
-        for label, dice, true, predicted in means.itertuples():
-            if true > 0 and predicted > PAINTED * true:
-                found.setdefault(run.name, []).append(
-                    f"predicts {predicted / true:.0f} times the volume of {label_name(label)}"
-                )
-            elif true > 0 and dice < LOST_DICE:
-                found.setdefault(run.name, []).append(f"has lost {label_name(label)} (Dice {dice:.2f})")
-    return [
-        f"on its validation images, {run} {' and '.join(faults)}"
-        + ("; inference.clip_to_brain keeps predictions inside the brain" if "times" in "".join(faults) else "")
-        for run, faults in found.items()
-    ]
+    """Return up to two sentences a scenario: the models that lost a label, or paint one over, on validation images."""
+    sentences = []
+    for scenario in study.scenarios.values():
+        runs = [run for run in study.runs_of(scenario.name) if finished_runs.is_finished(run)]
+        lost: dict[str, Counter[str]] = {}
+        painted: dict[str, Counter[str]] = {}
+        for run in runs:
+            table = finished_runs.read_metrics(run.folder / "validation.csv")
+            means = table.groupby("label", sort=False)[["dice", "volume_true_ml", "volume_pred_ml"]].mean()
+            for label, dice, true, predicted in means.itertuples():
+                if true > 0 and predicted > PAINTED * true:
+                    painted.setdefault(label, Counter())[run.model] += 1
+                elif true > 0 and dice < LOST_DICE:
+                    lost.setdefault(label, Counter())[run.model] += 1
+        made = Counter(run.model for run in runs)
+        for found, what in ((lost, f"a Dice below {LOST_DICE}"), (painted, f"more than {PAINTED:g} times the volume")):
+            if found:
+                by_label = "; ".join(f"{label_title(label)} by {_by(models, made)}" for label, models in found.items())
+                sentences.append(f"{scenario_title(scenario.name)}: {what} on validation images, {by_label}")
+    return sentences
+
+
+NAMED = 3
+"""As many models are named in a sentence; more are counted."""
+
+
+def _by(models: Counter[str], made: Counter[str]) -> str:
+    """Return which models, and how many of their runs; `made` has the runs of all models."""
+    if len(models) > NAMED:
+        runs = f"{models.total()} of {made.total()} runs"
+        return f"all {len(made)} models ({runs})" if len(models) == len(made) else f"{len(models)} models ({runs})"
+    return ", ".join(
+        model_title(model) + (f" ({n} of {made[model]} runs)" if made[model] > 1 else "") for model, n in models.items()
+    )
 
 
 def _distinct(trained: Sequence[Mapping[str, Any]], what: Callable[[Mapping[str, Any]], object]) -> str:

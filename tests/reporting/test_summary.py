@@ -1,10 +1,12 @@
+from collections import Counter
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from multiseg_core.reporting.summary import collapsed_runs, mixed_conditions, scenario_in_short
+from multiseg_core.figures.names import model_title
+from multiseg_core.reporting.summary import _by, collapsed_runs, mixed_conditions, scenario_in_short
 from multiseg_core.study import finished_runs
 from multiseg_core.study.study import Study
 
@@ -35,19 +37,26 @@ def test_a_study_that_mixes_them_says_so(other: dict[str, Any], sentence: str) -
     ]
 
 
-def test_runs_that_lost_a_label_or_the_background_are_told(smoke: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_models_that_lost_a_label_or_the_background_are_told(smoke: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     columns = ["label", "dice", "volume_true_ml", "volume_pred_ml"]
     table = pd.DataFrame(
         [("csf", 0.1, 20.0, 80.0), ("gm", 0.02, 30.0, 1.0), ("wm", 0.8, 30.0, 29.0), ("wmh", np.nan, 0.0, 3.0)],
         columns=columns,
     )
-    monkeypatch.setattr(finished_runs, "read_metrics", lambda path: table)
-    first, *rest = collapsed_runs(smoke)
-    assert len(rest) == len(smoke.runs) - 1
-    assert first == (
-        f"on its validation images, {smoke.runs[0].name} predicts 4 times the volume of CSF and has lost GM (Dice "
-        "0.02); inference.clip_to_brain keeps predictions inside the brain"
-    )
+    sound = pd.DataFrame([("gm", 0.9, 30.0, 31.0)], columns=columns)
+    folder, model = smoke.runs[0].folder, model_title(smoke.runs[0].model)
+    monkeypatch.setattr(finished_runs, "read_metrics", lambda path: table if path.parent == folder else sound)
+    lost, painted, *rest = collapsed_runs(smoke)
+    assert lost.endswith(": a Dice below 0.05 on validation images, GM by " + model)
+    assert painted.endswith(": more than 3 times the volume on validation images, CSF by " + model)
+    assert not rest
+
+
+def test_many_models_are_counted_and_few_named() -> None:
+    made = Counter(dict.fromkeys("abcde", 4))
+    assert _by(Counter(a=4, b=1), made) == "a (4 of 4 runs), b (1 of 4 runs)"
+    assert _by(Counter(a=4, b=1, c=1, d=2), made) == "4 models (8 of 20 runs)"
+    assert _by(made, made) == "all 5 models (20 of 20 runs)"
 
 
 def test_a_scenario_without_any_dice_is_told_in_words(smoke: Study, monkeypatch: pytest.MonkeyPatch) -> None:
