@@ -16,11 +16,9 @@ from PIL import Image
 
 from ..preprocessing.store import StoredCase
 from . import overlays
-from .case_panels import ERROR_COLOURS, ERROR_NAMES, RIGHT
-from .names import label_title, model_title
+from .names import model_title
 from .overlays import Overlay
 from .spanish import say
-from .style import label_colours
 
 _PAGE = """
 <div id="{id}" style="max-width: 900px; font: 14px sans-serif">
@@ -84,10 +82,7 @@ def case_viewer(case: StoredCase, predictions: Mapping[str, np.ndarray], labels:
     sliders = "".join(
         f'<label>{say(text)} <input type="range" min="0" max="{n - 1}" value="{n // 2}"></label> ' for n, text in marks
     )
-    keys = [*zip(map(label_title, labels), label_colours(labels).values(), strict=True)]
-    keys += [(say(ERROR_NAMES[k]), ERROR_COLOURS[k]) for k in ERROR_NAMES if k != RIGHT]
-    patch = '<span style="white-space: nowrap"><span style="background: {}">&emsp;</span> {}&ensp;</span>'
-    legend = " ".join(patch.format(colour, html.escape(name)) for name, colour in keys)
+    legend = overlays.legend(labels, with_errors=True)
     first, *_ = shown.values()
     return _PAGE.format(
         id=f"case-{zlib.crc32(image.encode()):08x}", over=say("over the image"), opacity=say("opacity"), image=image,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import html
 import io
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -13,7 +14,9 @@ from matplotlib.colors import to_rgb
 from PIL import Image
 
 from ..preprocessing.store import StoredCase
-from .case_panels import ERROR_COLOURS, RIGHT, error_map
+from .case_panels import ERROR_COLOURS, ERROR_NAMES, RIGHT, error_map
+from .names import label_title
+from .spanish import say
 from .style import label_colours
 
 DOUBT_STEPS = 16
@@ -92,6 +95,15 @@ def plane_picture(
     wide, tall = (n * spacing_mm[k] for n, k in zip(numbers.shape, [k for k in range(3) if k != axis], strict=True))
     size = max(1, round(height * wide / tall)), height
     return Image.fromarray(rows).resize(size, Image.Resampling.NEAREST)
+
+
+def legend(labels: Sequence[str], with_errors: bool) -> str:
+    """Return HTML that says which colour is which label, and which kind of error."""
+    keys = [(label_title(label), colour) for label, colour in label_colours(labels).items()]
+    if with_errors:
+        keys += [(say(ERROR_NAMES[k]), colour) for k, colour in ERROR_COLOURS.items() if k != RIGHT]
+    patch = '<span style="white-space: nowrap"><span style="background: {}">&emsp;</span> {}&ensp;</span>'
+    return " ".join(patch.format(colour, html.escape(name)) for name, colour in keys)
 
 
 def data_uri(picture: Image.Image, kind: str, **options: object) -> str:

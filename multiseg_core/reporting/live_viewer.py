@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Sequence
 from typing import Any
 
 import ipywidgets as widgets
@@ -11,11 +12,9 @@ import pandas as pd
 
 from ..cohorts.base import Case
 from ..figures import overlays
-from ..figures.case_panels import ERROR_COLOURS, ERROR_NAMES, PLANES, RIGHT, telling_slices
+from ..figures.case_panels import PLANES, RIGHT, telling_slices
 from ..figures.names import label_title, plain, scenario_title
 from ..figures.overlays import Overlay
-from ..figures.spanish import say
-from ..figures.style import label_colours
 from ..study import finished_runs
 from ..study.plan import Run
 from ..study.study import Study
@@ -55,6 +54,7 @@ class LiveViewer:
             file = study.params_file
             raise UserError(f"{file}: nothing to look at yet; run multiseg study {file} before")
         self._overlays: dict[str, Overlay] = {}
+        self._greys: dict[str, np.ndarray] = {}
         self._ready = False
         """Whether all choices belong together: while some follow others, nothing is drawn."""
 
@@ -74,8 +74,10 @@ class LiveViewer:
 
         self.scenario.observe(lambda _: self._choose_scenario(), "value")
         self.case.observe(lambda _: self._choose_case() if self._ready else None, "value")
-        for choice in (self.image, self.upper, self.lower, self.opacity, *self.places):
+        for choice in (self.image, self.upper, self.lower, self.opacity):
             choice.observe(lambda _: self._draw(), "value")
+        for axis, place in enumerate(self.places):
+            place.observe(lambda _, axis=axis: self._draw([axis]), "value")
         self.jump.on_click(lambda _: self._jump())
         lines = [
             [self.scenario, self.case, self.image], [self.upper, self.lower, self.opacity], [*self.places, self.jump],
@@ -107,6 +109,7 @@ class LiveViewer:
         self._ready = False
         chosen = self._cases[self.case.value]
         self._overlays.clear()
+        self._greys.clear()
         self._case = self.study.open(chosen)
         seen = self.image.value or self.study.scenario(self.scenario.value).modalities[-1]
         self.image.options = self._case.modalities
@@ -157,26 +160,23 @@ class LiveViewer:
         doubt = finished_runs.doubt(run, self._cases[self.case.value])
         return nothing if doubt is None else overlays.uncertainty(doubt)
 
-    def _draw(self) -> None:
+    def _draw(self, axes: Sequence[int] = range(3)) -> None:
+        """Draw some planes anew, those that a moved slider leaves as they are not among them."""
         if not self._ready:
             return
-        grey = overlays.grey_values(self._case, self.image.value)
+        if self.image.value not in self._greys:
+            self._greys[self.image.value] = overlays.grey_values(self._case, self.image.value)
+        grey = self._greys[self.image.value]
         for choice, line in ((self.upper, self.pictures[0]), (self.lower, self.pictures[1])):
             overlay = self._overlay(choice.value)
-            for axis, picture in enumerate(line):
+            for axis in axes:
                 at, spacing = self.places[axis].value, self._case.spacing_mm
                 drawn = overlays.plane_picture(grey, overlay, axis, at, spacing, self.opacity.value, HEIGHT)
                 what = f"{PLANES[axis]} plane {at}: {choice.value} over {self.image.value}"
-                picture.value = f'<img src="{overlays.data_uri(drawn, "PNG")}" alt="{html.escape(what)}">'
-        self.legend.value = self._colours()
-
-    def _colours(self) -> str:
+                line[axis].value = f'<img src="{overlays.data_uri(drawn, "PNG")}" alt="{html.escape(what)}">'
         labels = self.runs[self.scenario.value][0].labels
-        keys = [(label_title(label), colour) for label, colour in label_colours(labels).items()]
-        if any(choice.value.endswith(": errors") for choice in (self.upper, self.lower)):
-            keys += [(say(ERROR_NAMES[k]), colour) for k, colour in ERROR_COLOURS.items() if k != RIGHT]
-        patch = '<span style="white-space: nowrap"><span style="background: {}">&emsp;</span> {}&ensp;</span>'
-        return " ".join(patch.format(colour, html.escape(name)) for name, colour in keys)
+        wrong = any(choice.value.endswith(": errors") for choice in (self.upper, self.lower))
+        self.legend.value = overlays.legend(labels, wrong)
 
     def _dice(self, chosen: Case) -> str:
         """Return the Dice of every model on a case, a column per label."""
