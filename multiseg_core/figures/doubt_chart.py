@@ -10,8 +10,12 @@ from matplotlib.lines import Line2D
 
 from ..statistics.doubts import CHECKED, errors_found
 from .kinds import figure_kind
+from .names import short_scenario
 from .spanish import say
 from .style import drawn_name, model_styles, plain
+
+COLUMNS = 3
+"""Panels side by side."""
 
 SHOWN = (0.001, 1.0)
 """Parts of the voxels that the axis shows: most errors lie among the first few percent."""
@@ -45,19 +49,28 @@ def errors_found_figure(counts: pd.DataFrame) -> tuple[Figure, pd.DataFrame] | N
         return None
     models = list(table["model"].unique())
     styles = model_styles(models)
-    figure, (line,) = plt.subplots(
-        1, len(scenarios), squeeze=False, sharey=True, figsize=(1.6 + 3.6 * len(scenarios), 4.2), layout="constrained"
-    )
+    columns = min(COLUMNS, len(scenarios))
+    rows = -(-len(scenarios) // columns)
+    figure, grid = plt.subplots(
+        rows, columns, squeeze=False, sharex=True, sharey=True, figsize=(1.6 + 3.6 * columns, 1 + 3.2 * rows),
+        layout="constrained",
+    )  # fmt: skip
     chance = np.geomspace(*SHOWN, 50)
-    for axes, scenario in zip(line, scenarios, strict=True):
+    for axes in grid.flat[len(scenarios) :]:
+        axes.set_axis_off()
+    for axes, scenario in zip(grid.flat, scenarios, strict=False):
         axes.plot(chance, chance, ":", color="0.5", lw=1)
         axes.axvline(CHECKED, color="0.7", lw=1)
         for model, curve in table[table["scenario"] == scenario].groupby("model", sort=False):
             axes.plot(curve["looked_at"], curve["found"], color=styles[str(model)].colour, lw=1.8)
-        axes.set(xscale="log", xlim=SHOWN, ylim=(0, 1.02), xlabel=say("part of the voxels looked at"))
-        axes.set_title(str(scenario).replace("_", " "), fontsize=10)
+        axes.set(xscale="log", xlim=SHOWN, ylim=(0, 1.02))
+        axes.set_title(short_scenario(str(scenario)), fontsize=10)
         axes.grid(axis="both")
-    line[0].set_ylabel(say("part of the errors found"))
+    for axes in grid[:, 0]:
+        axes.set_ylabel(say("part of the errors found"))
+    for axes in grid.flat[max(0, len(scenarios) - columns) : len(scenarios)]:  # nothing stands below these
+        axes.set_xlabel(say("part of the voxels looked at"))
+        axes.tick_params(labelbottom=True)
     handles = [Line2D([], [], color=styles[m].colour, lw=1.8, label=drawn_name(m).replace("\n", " ")) for m in models]
     figure.legend(handles=handles, loc="outside lower center", ncols=min(3, len(models)), fontsize=9, frameon=False)
     return figure, table

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from ..figures.names import label_title, model_title, plain, scenario_title
+from ..figures.names import endpoint_title, label_title, model_title, plain, scenario_title
 from ..models import NAIVE, SELECTIVE, SEPARATE
 from ..statistics import summaries
 from ..statistics.replicates import replicate_means
@@ -90,8 +90,8 @@ def fallen_pupils(study: Study, metrics: pd.DataFrame) -> list[str]:
                 reached, known = means[[pupil, teachers]].dropna().mean()
                 if known - reached > FALLEN:
                     sentences.append(
-                        f"scenario {scenario.name}, {endpoint}: {pupil} reaches a Dice of {reached:.2f}, and the "
-                        f"networks that made its labels {known:.2f}"
+                        f"{scenario_title(scenario.name)}, {endpoint_title(endpoint)}: {model_title(pupil)} reaches a "
+                        f"Dice of {reached:.2f}, and the networks that made its labels {known:.2f}"
                     )
     return sentences
 

@@ -99,7 +99,7 @@ def test_the_chart_shows_what_has_the_reference(study: Study) -> None:
 def test_pupils_below_their_teachers_are_told(study: Study) -> None:
     (sentence,) = summary.fallen_pupils(study, metrics())
     assert sentence == (
-        "scenario anatomy_wmh, lesion: pseudo_labels reaches a Dice of 0.50, and the networks that made its labels 0.62"
+        "anatomy wmh, lesions: Pseudo-labels reaches a Dice of 0.50, and the networks that made its labels 0.62"
     )
 
 
