@@ -47,7 +47,7 @@ training:
   validation_every: 200
   patience: null
 models:
-  oracle: {loss: {name: monai.DiceCELoss}}
+  oracle: {loss: {name: monai.DiceCELoss, options: {batch: true, include_background: false}}}   # as selective_dice_ce
 scenarios:
   heart:
     train: [cavity, muscle, right]
