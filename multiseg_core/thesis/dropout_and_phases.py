@@ -15,7 +15,7 @@ NOTEBOOK = "06_dropout_and_phases"
 MARGIN = 0.02
 
 BORDER_MM = 0.5
-"""A mean distance of surfaces that is less by this much is a better border: a sixth of a voxel of 3 mm."""
+"""A mean distance of surfaces that is less by this much is a better border: a quarter of a voxel of 2 mm."""
 
 DROPOUTS = (0, 1, 2, 3, 4, 5)
 """Tenths, as in the names of models: cnn1_3 drops .3."""
