@@ -127,7 +127,7 @@ def _read(path: Path, above: tuple[Path, ...]) -> Any:
     return whole
 
 
-_NAMED = ("cohorts", "scenarios", "models")
+_NAMED = ("cohorts", "scenarios", "models", "label_titles")
 """Sections of entries with names. All else concerns a whole study."""
 
 
@@ -142,7 +142,7 @@ def _disputed(one: Any, other: Any, own: Any, place: tuple[str, ...] = ()) -> st
     """Return the first key of which two bases say different things, and the file that joins them nothing.
 
     What concerns a whole study must stand in both, or one would lend it to the other, whose numbers would change; of
-    cohorts, scenarios and models each may have its own.
+    cohorts, scenarios, models and titles each may have its own.
     """
     if not (isinstance(one, Mapping) and isinstance(other, Mapping)):
         return None if one == other else ".".join(place)

@@ -201,10 +201,14 @@ models: {mine: {training: {steps: 7}}}
 
 def test_a_study_may_be_made_of_several(tmp_path: Path) -> None:
     (tmp_path / "shared.yaml").write_text("replicates: 3\npreprocessing: {spacing_mm: 2}\n")
-    first, second = ("base: shared.yaml\n" + text for text in (MINIMAL + "title: one\n", OTHER + "title: two\n"))
+    first, second = (
+        "base: shared.yaml\n" + text
+        for text in (MINIMAL + "title: one\nlabel_titles: {a: A}\n", OTHER + "title: two\n")
+    )
     params = of_several(tmp_path, "title: both\nscenarios: {two: {models: [mine]}}\n", a=first, b=second)
     assert list(params.cohorts) == ["mrbrains13", "mrbrains17"] and list(params.scenarios) == ["one", "two"]
     assert (params.title, params.replicates, params.preprocessing.spacing_mm) == ("both", 3, 2)
+    assert params.label_titles == {"a": "A"}
     assert params.scenarios["two"].models == ["mine"] and list(params.models) == ["mine"]
     assert [file.stem for file in params_files(tmp_path / "p.yaml")] == ["p", "a", "shared", "b"]
 
