@@ -163,8 +163,9 @@ class Scenario:
 
     @property
     def validation_cases(self) -> tuple[Case, ...]:
-        """The validation cases of all training cohorts."""
-        return tuple(case for _, validation in self.parts.values() for case in validation)
+        """The validation cases of all training cohorts whose labels say something: of others nothing can be scored."""
+        told = [self.parts[cohort.name] for cohort in self.train if cohort.says_something]
+        return tuple(case for _, validation in told for case in validation)
 
     @property
     def cases(self) -> Iterable[Case]:

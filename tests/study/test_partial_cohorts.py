@@ -111,7 +111,8 @@ def test_only_pseudo_labels_learn_from_a_cohort_without_labels(unlabelled: Path)
     runs.finish_runs(study)
     filled = runs._labelled(pseudo, study.open(more.cases[0]))
     assert frozenset([BACKGROUND]) == filled.sets[0] and {"csf", "gm", "wm", "wmh"} <= set().union(*filled.sets)
-    # nobody drew anything there, so nothing is scored
+    # nobody drew anything there, so nothing is predicted to be scored
+    assert "more" not in {case.cohort for run in study.runs for case in run.validation_cases}
     assert "more" not in set(finished_runs.validation(study.runs)["cohort"])
 
 
