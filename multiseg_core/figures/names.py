@@ -96,10 +96,11 @@ def short_scenario(name: str) -> str:
 
 
 def endpoint_title(name: str) -> str:
-    """Return the name of an endpoint: a kind of labels, or labels joined by ``+``."""
+    """Return the name of an endpoint: a kind of labels, or labels joined by ``+``; more than four are counted."""
     if name in ENDPOINTS:
         return ENDPOINTS[name][language() == "es"]
-    return " + ".join(label_title(label) for label in name.split("+"))
+    labels = name.split("+")
+    return " + ".join(map(label_title, labels)) if len(labels) <= 4 else phrase("{n} labels", n=len(labels))
 
 
 # -- tables --------------------------------------------------------------------------------------------------------

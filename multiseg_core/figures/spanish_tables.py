@@ -162,6 +162,7 @@ TEXTS: Mapping[str, str] = {
     "IoU of each class, means over replicates": "IoU de cada clase, medias sobre réplicas",
     # pages
     "All {n} rows": "Las {n} filas",
+    "{n} labels": "{n} etiquetas",
     "This study has none.": "Este estudio no tiene.",
     "Thesis figure {n}.": "Figura {n} de la tesis.",
     # captions

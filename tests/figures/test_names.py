@@ -23,6 +23,7 @@ def test_names_of_params_files_become_titles() -> None:
     assert names.short_scenario("anatomy_wmh") == "Anatomy (A) and WMH (B)"
     assert names.short_scenario("my_own") == "my own" and names.scenario_title("every") == "every scenario"
     assert names.endpoint_title("lesion") == "lesions" and names.endpoint_title("gm+wmh") == "Grey matter + WMH"
+    assert names.endpoint_title("a+b+c+d+e") == "5 labels"
     assert names.column_title("p_holm") == "p (Holm)" and names.column_title("rank_3") == "Rank 3"
     assert names.column_title("wmh") == "WMH" and names.column_title("my_column") == "my column"
 
