@@ -22,3 +22,16 @@ rule network:
         study=PARAMS,
     shell:
         "{params.multiseg:q} train {params.study:q} --network {wildcards.key} > {log:q} 2>&1"
+
+
+# First those that others wait for, or these would be left over when all else is done.
+WAITED_FOR = sorted({key for network in NETWORKS.values() for key in network["before"]})
+
+
+use rule network as network_before_others with:
+    wildcard_constraints:
+        key="|".join(WAITED_FOR) or "none",
+    priority: 1
+
+
+ruleorder: network_before_others > network
