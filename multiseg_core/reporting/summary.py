@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -13,6 +13,7 @@ from ..models import NAIVE, SELECTIVE, SEPARATE
 from ..statistics import summaries
 from ..statistics.replicates import replicate_means
 from ..study import finished_runs
+from ..study.plan import Run
 from ..study.study import Study
 from ..thesis.findings import SAME_INPUTS, endpoints, model_in_role
 from ..utils.provenance import provenance
@@ -103,27 +104,35 @@ PAINTED = 3.0
 """A label whose predicted volume exceeds the drawn one by this factor is painted over what is none of it."""
 
 
+_LOST, _PAINTED = f"a Dice below {LOST_DICE}", f"more than {PAINTED:g} times the volume"
+
+
 def collapsed_runs(study: Study) -> list[str]:
     """Return up to two sentences a scenario: the models that lost a label, or paint one over, on validation images."""
     sentences = []
     for scenario in study.scenarios.values():
         runs = [run for run in study.runs_of(scenario.name) if finished_runs.is_finished(run)]
-        lost: dict[str, Counter[str]] = {}
-        painted: dict[str, Counter[str]] = {}
-        for run in runs:
-            table = finished_runs.read_metrics(run.folder / "validation.csv")
-            means = table.groupby("label", sort=False)[["dice", "volume_true_ml", "volume_pred_ml"]].mean()
-            for label, dice, true, predicted in means.itertuples():
-                if true > 0 and predicted > PAINTED * true:
-                    painted.setdefault(label, Counter())[run.model] += 1
-                elif true > 0 and dice < LOST_DICE:
-                    lost.setdefault(label, Counter())[run.model] += 1
         made = Counter(run.model for run in runs)
-        for found, what in ((lost, f"a Dice below {LOST_DICE}"), (painted, f"more than {PAINTED:g} times the volume")):
-            if found:
-                by_label = "; ".join(f"{label_title(label)} by {_by(models, made)}" for label, models in found.items())
-                sentences.append(f"{scenario_title(scenario.name)}: {what} on validation images, {by_label}")
+        found: dict[str, dict[str, Counter[str]]] = {_LOST: {}, _PAINTED: {}}
+        for run in runs:
+            for label, fault in _faults(run):
+                found[fault].setdefault(label, Counter())[run.model] += 1
+        for fault, labels in found.items():
+            by_label = "; ".join(f"{label_title(label)} by {_by(models, made)}" for label, models in labels.items())
+            if by_label:
+                sentences.append(f"{scenario_title(scenario.name)}: {fault} on validation images, {by_label}")
     return sentences
+
+
+def _faults(run: Run) -> Iterator[tuple[str, str]]:
+    """Yield the labels that a run lost, or paints over what is none of them, and which of the two."""
+    table = finished_runs.read_metrics(run.folder / "validation.csv")
+    means = table.groupby("label", sort=False)[["dice", "volume_true_ml", "volume_pred_ml"]].mean()
+    for label, dice, true, predicted in means.itertuples():
+        if true > 0 and predicted > PAINTED * true:
+            yield label, _PAINTED
+        elif true > 0 and dice < LOST_DICE:
+            yield label, _LOST
 
 
 NAMED = 3
