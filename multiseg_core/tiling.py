@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import math
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +27,9 @@ MOST_CUTS = 8
 
 SCRATCH = 1.25
 """Convolutions need some memory of their own beside the tensors."""
+
+_MEASURED: weakref.WeakKeyDictionary[nn.Module, tuple[int, float]] = weakref.WeakKeyDictionary()
+"""Voxels of the last volume whose pass was measured with a network, and what it took, in GiB."""
 
 
 @torch.inference_mode()
@@ -111,7 +115,11 @@ def plan_tiles(network: nn.Module, shape: Sequence[int], compute: Compute, memor
     """
     reach = getattr(network, "reach", None)
     volume = tuple(shape[1:])
+    if _surely_fits(network, math.prod(volume), memory_gib):
+        whole = tuple(slice(0, n) for n in volume)
+        return [Tile(whole, whole, whole)]
     needed = pass_gib(network, shape, compute)
+    _MEASURED[network] = math.prod(volume), needed
     per_voxel = needed / math.prod(volume)
     if reach is None and needed > memory_gib:
         raise UserError(
@@ -146,6 +154,12 @@ def plan_tiles(network: nn.Module, shape: Sequence[int], compute: Compute, memor
     return [_block(combination) for combination in itertools.product(*axes)]
 
 
+def _surely_fits(network: nn.Module, voxels: int, memory_gib: float) -> bool:
+    """Whether a volume fits by far, going by another one; to measure a pass may take longer than to make it."""
+    measured, took = _MEASURED.get(network, (0, math.inf))
+    return 2 * took * max(1.0, voxels / measured if measured else 1.0) <= memory_gib
+
+
 @torch.inference_mode()
 def pass_gib(network: nn.Module, shape: Sequence[int], compute: Compute) -> float:
     """Estimate the memory of one pass over images of shape (M, X, Y, Z), in GiB.
@@ -166,6 +180,7 @@ class _LiveMemory(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
         self.alive: dict[int, tuple[StorageWeakRef, int]] = {}
+        self.total = 0
         self.peak = 0
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -173,9 +188,13 @@ class _LiveMemory(TorchDispatchMode):
         for tensor in tree_leaves(result):
             if isinstance(tensor, torch.Tensor):
                 storage = tensor.untyped_storage()
+                _, known = self.alive.get(storage._cdata, (None, 0))
                 self.alive[storage._cdata] = (StorageWeakRef(storage), storage.nbytes())
-        self.alive = {key: entry for key, entry in self.alive.items() if not entry[0].expired()}
-        self.peak = max(self.peak, sum(size for _, size in self.alive.values()))
+                self.total += storage.nbytes() - known
+        if self.total > self.peak:  # else what has died since matters not
+            self.alive = {key: entry for key, entry in self.alive.items() if not entry[0].expired()}
+            self.total = sum(size for _, size in self.alive.values())
+            self.peak = max(self.peak, self.total)
         return result
 
 

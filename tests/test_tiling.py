@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from multiseg_core import networks
+from multiseg_core import networks, tiling
 from multiseg_core.networks import UNet, build_network
 from multiseg_core.tiling import SCRATCH, fold_normalisation, pass_gib, plan_tiles, predict
 from multiseg_core.utils.compute import Compute
@@ -116,6 +116,26 @@ def test_memory_of_one_pass() -> None:
     assert 3 * one_map < (estimate - 2 * image) / SCRATCH < 3.7 * one_map  # and smaller ones of the level below
     half = pass_gib(network, (1, 16, 32, 24), Compute(torch.device("cpu"), True)) * 2**30
     assert half == pytest.approx(2 * image + (estimate - 2 * image) / 2)
+
+
+def test_a_volume_that_fits_by_far_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To measure a pass may take longer than to make it; tiles stay as they are where memory is short."""
+    network, shape, larger = make_network(), (2, 32, 32, 32), (2, 64, 64, 64)
+    took = pass_gib(network, shape, CPU)
+    in_tiles = plan_tiles(copy.deepcopy(network), larger, CPU, 0.5 * pass_gib(network, larger, CPU))
+    measured = []
+
+    def counted(*args: object) -> float:
+        measured.append(args[1])
+        return pass_gib(*args)
+
+    monkeypatch.setattr(tiling, "pass_gib", counted)
+    for size in (shape, larger, (2, 8, 8, 8), larger):  # the second may take eight times as much, for what is known
+        whole = plan_tiles(network, size, CPU, 17 * took)
+        assert [tile.write for tile in whole] == [tuple(slice(0, n) for n in size[1:])]
+    assert measured == [shape]
+    assert plan_tiles(network, larger, CPU, 0.5 * pass_gib(network, larger, CPU)) == in_tiles
+    assert measured == [shape, larger] and len(in_tiles) > 1
 
 
 def test_folded_normalisation_gives_the_same_numbers() -> None:
