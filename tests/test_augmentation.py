@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 
+from multiseg_core import augmentation
 from multiseg_core.augmentation import LEVEL, vary_contrast, vary_shape
 
 
@@ -88,6 +90,16 @@ def test_turns_are_made_in_the_world(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(np.random, "default_rng", lambda seed: _Turn([0.7, 0.7, 0], 0.0))
     x = torch.randn(1, 1, 8, 8, 8)
     assert torch.allclose(vary_shape(x, y.new_zeros(1, 8, 8, 8), 1.0, (1, 1, 3), 0, 0)[0], x, atol=1e-4)
+
+
+@pytest.mark.parametrize("size", [(6, 5, 4), (7, 1, 3)])
+def test_labels_are_those_of_torch_at_the_nearest_voxel(size: tuple[int, int, int]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    theta = torch.randn(3, 3, 4, generator=generator)  # turned, sheared and moved out of the patch
+    grid = F.affine_grid(theta, [3, 1, *size], align_corners=False)
+    target = torch.randint(0, 9, (3, *size), generator=generator)
+    expected = F.grid_sample(target[:, None].double(), grid.double(), "nearest", "border", align_corners=False)
+    assert torch.equal(augmentation._nearest(target, grid.double()), expected[:, 0].long())
 
 
 def test_scales_grow_what_is_in_the_middle(monkeypatch: pytest.MonkeyPatch) -> None:
