@@ -47,12 +47,11 @@ def vary_contrast(images: Tensor, strength: float, seed: int, step: int) -> Tens
 
     low, high = images.amin(tuple(range(2, images.ndim)), True), images.amax(tuple(range(2, images.ndim)), True)
     extent = (high - low).clamp(min=1e-6)
-    x = ((images - low) / extent).pow(of(0).exp()).mul_(extent).add_(low)
+    x = (images - low).div_(extent).pow_(of(0).exp()).mul_(extent).add_(low)
     for axis, length in enumerate(size):  # a voxel takes up to an eighth of each neighbour
         if length > 1:
             weight = of(9 + axis).clamp(max=1) / 8
-            near = x.narrow(2 + axis, 1, length - 1) - x.narrow(2 + axis, 0, length - 1)
-            flow = weight * near
+            flow = (x.narrow(2 + axis, 1, length - 1) - x.narrow(2 + axis, 0, length - 1)).mul_(weight)
             x.narrow(2 + axis, 0, length - 1).add_(flow)
             x.narrow(2 + axis, 1, length - 1).sub_(flow)
     field = torch.zeros_like(of(0))
@@ -61,7 +60,7 @@ def vary_contrast(images: Tensor, strength: float, seed: int, step: int) -> Tens
         at = at.view([-1 if a == axis else 1 for a in range(len(size))])
         field = field + of(1 + axis) * at + of(4 + axis) * (at * at - 1 / 3)
     field = field / LEVEL  # a strength of 1 shifts by a standard deviation
-    return x.add_(field * (x + LEVEL)).mul_(of(7).exp()).add_(of(8))
+    return x.add_((x + LEVEL).mul_(field)).mul_(of(7).exp()).add_(of(8))
 
 
 TURNED = 0.25
