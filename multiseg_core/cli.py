@@ -222,27 +222,19 @@ def study_command(options: argparse.Namespace) -> None:
     in_parts = options.rehearse or options.report  # by jobs that come after one that checks
     study = studies.stamped(options) if in_parts else studies.checked(options, to_write=True)
     outputs = [output for _, output, _ in plan]
+    n_workers = default_workers(study.params.workers, study.params.threads)
     missing = [run.name for run in study.runs if not finished_runs.is_finished(run)]
     if options.report and missing:
         raise UserError(f"{study.params_file}: {len(missing)} runs are not finished, such as {missing[0]}")
     with progress.followed(study, outputs, _say):
         if not options.report:
-            rehearsal.rehearse(study, plan, default_workers(study.params.workers, study.params.threads))
+            rehearsal.rehearse(study, plan, n_workers)
         if options.rehearse:
             runs.check_volumes(study.runs, study.store, study.params)
             _say("the report is rehearsed, and nothing trained")
             return
         runs.finish_runs(study)
-        for number, (notebook, output, parameters) in enumerate(plan, start=1):
-            key = notebooks.notebook_key(study, notebook, parameters)
-            if notebooks.is_rendered(study, output, key):
-                _say(f"notebook {number}/{len(plan)} {output}: up to date")
-                continue
-            _say(f"notebook {number}/{len(plan)} {output}: executing")
-            executed = study.folder / "notebooks" / f"{output}.ipynb"
-            notebooks.execute_notebook(notebook, executed, parameters)
-            pages.render_notebook(executed, study.folder / f"{output}.html")
-            notebooks.mark_rendered(study, output, key)
+        pages.make_pages(study, plan, n_workers)
     index = pages.write_index(study, outputs)
     for line in summary.warnings(study):
         print(f"warning: {line}", file=sys.stderr)

@@ -101,13 +101,15 @@ def costs(study: Study, scenarios: Sequence[str]) -> pd.DataFrame:
         validation and whatever else the machine did, a mean over runs.
     """
     rows = {}
+    known: dict[str, dict[str, float]] = {}  # many models share a network
     for scenario in map(study.scenario, scenarios):
         for name in scenario.models:
             model = study.models[name]
-            size = study.params.training_for(model).patch_size
-            cost = network_cost(
-                study.params.network_for(model), len(scenario.modalities), 1 + len(scenario.labels), size
-            )
+            spec, size = study.params.network_for(model), study.params.training_for(model).patch_size
+            asked = spec, len(scenario.modalities), 1 + len(scenario.labels), size
+            if str(asked) not in known:
+                known[str(asked)] = network_cost(*asked)
+            cost = known[str(asked)]
             runs = [run for run in study.runs_of(scenario.name) if run.model == name]
             facts = finished_runs.network_facts(network for run in runs for network in run.networks)
             ms = 1000 * float(np.mean([f["seconds"] / f["steps"] for f in facts])) if facts else np.nan

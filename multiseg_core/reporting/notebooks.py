@@ -7,7 +7,7 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ..params import EACH_SCENARIO
@@ -17,9 +17,12 @@ from ..utils.errors import UserError, suggest
 from ..utils.files import write_json
 from ..utils.fingerprints import code_fingerprint, file_fingerprint, fingerprint
 
+Plan = Sequence[tuple[Path, str, Mapping[str, str]]]
+"""Notebooks: source, name of the output, parameters."""
+
 
 def planned_notebooks(study: Study, folder: Path) -> list[tuple[Path, str, dict[str, str]]]:
-    """Return the notebooks that a study asks for: (source, name of the output, parameters).
+    """Return the notebooks that a study asks for, a `Plan`.
 
     Raises
     ------
@@ -141,16 +144,16 @@ def notebook_key(study: Study, source: Path, parameters: Mapping[str, str]) -> s
     )
 
 
-def is_rendered(study: Study, output: str, key: str) -> bool:
-    """Whether a notebook has been executed and rendered with this key."""
-    record = study.folder / "notebooks" / f"{output}.json"
+def is_rendered(folder: Path, output: str, key: str) -> bool:
+    """Whether a notebook of a study in a folder has been executed and rendered with this key."""
+    record = folder / "notebooks" / f"{output}.json"
     try:
         known = json.loads(record.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return known == {"key": key} and (study.folder / f"{output}.html").exists()
+    return known == {"key": key} and (folder / f"{output}.html").exists()
 
 
-def mark_rendered(study: Study, output: str, key: str) -> None:
-    """Remember that a notebook has been executed and rendered with this key."""
-    write_json(study.folder / "notebooks" / f"{output}.json", {"key": key})
+def mark_rendered(folder: Path, output: str, key: str) -> None:
+    """Remember that a notebook of a study in a folder has been executed and rendered with this key."""
+    write_json(folder / "notebooks" / f"{output}.json", {"key": key})

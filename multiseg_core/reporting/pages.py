@@ -27,7 +27,8 @@ from ..params_files import params_files
 from ..study.study import Study
 from ..thesis.findings import BY_CONSTRUCTION, EVERY
 from ..utils.files import atomic_path
-from . import notebook_setup, opening, show_figure, summary, tables
+from ..utils.workers import Job, Report, run_jobs
+from . import notebook_setup, notebooks, opening, show_figure, summary, tables
 from .interval_bars import interval_bar
 from .table_files import TEMPLATES, html_table, number, render, rounded
 
@@ -44,6 +45,32 @@ _SECTION = re.compile(r'<h2 id="([^"]+)">(.*?)<a class="anchor-link"', re.DOTALL
 
 
 # -- notebooks -----------------------------------------------------------------------------------------------------
+
+
+def make_pages(study: Study, plan: notebooks.Plan, n_workers: int) -> None:
+    """Execute and render the notebooks of a study whose pages are not up to date, several at a time.
+
+    Raises
+    ------
+    UserError
+        As `notebooks.execute_notebook`, of the first that fails; pages that are made by then are kept.
+    """
+    jobs = []
+    for source, output, parameters in plan:
+        key = notebooks.notebook_key(study, source, parameters)
+        if not notebooks.is_rendered(study.folder, output, key):
+            jobs.append(Job(output, _make_page, (study.folder, source, output, parameters, key)))
+    run_jobs(jobs, "making pages", n_workers)
+
+
+def _make_page(
+    folder: Path, source: Path, output: str, parameters: Mapping[str, str], key: str, report: Report
+) -> None:
+    report(0, "…")
+    executed = folder / "notebooks" / f"{output}.ipynb"
+    notebooks.execute_notebook(source, executed, parameters)
+    render_notebook(executed, folder / f"{output}.html")
+    notebooks.mark_rendered(folder, output, key)
 
 
 def render_notebook(executed: Path, target: Path) -> None:

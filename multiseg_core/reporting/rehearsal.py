@@ -12,7 +12,7 @@ import io
 import json
 import tempfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +33,8 @@ from ..utils.provenance import provenance
 from ..utils.workers import Job, Report, run_jobs
 from . import notebook_setup, notebooks, pages, summary
 
-Plan = Sequence[tuple[Path, str, Mapping[str, str]]]
-"""As `notebooks.planned_notebooks` returns it."""
 
-
-def rehearse(study: Study, plan: Plan, n_workers: int) -> None:
+def rehearse(study: Study, plan: notebooks.Plan, n_workers: int) -> None:
     """Rehearse a study's report, unless it was done, or nothing is left to train.
 
     Raises
@@ -52,8 +49,7 @@ def rehearse(study: Study, plan: Plan, n_workers: int) -> None:
     with contextlib.suppress(OSError, ValueError):
         if json.loads(record.read_text(encoding="utf-8")) == key:
             return
-    runs.prepare(study, study.explored_cases(), n_workers)
-    runs.prepare(study, None, n_workers)
+    runs.prepare(study, study.prepared_cases(), n_workers)
     jobs = [Job(output, _perform, (study.params_file, notebook, parameters)) for notebook, output, parameters in plan]
     jobs.append(Job("the index", _index, (study.params_file,)))
     faults = [fault for fault in run_jobs(jobs, "rehearsing the report", n_workers) if fault]

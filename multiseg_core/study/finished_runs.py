@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -158,6 +159,12 @@ def doubts(runs: Iterable[Run]) -> pd.DataFrame:
 
 def read_metrics(path: Path) -> pd.DataFrame:
     """Read a table of metrics; names stay texts, also names such as 007 or NA."""
+    found = path.stat()  # pages read the tables of all runs many times
+    return _metrics_of(path, found.st_ino, found.st_mtime_ns, found.st_size).copy()
+
+
+@functools.cache
+def _metrics_of(path: Path, *version: int) -> pd.DataFrame:
     names = dict.fromkeys(("scenario", "model", "cohort", "subject", "case", "label", "grid"), str)
     return pd.read_csv(path, dtype=names, keep_default_na=False, na_values=[""])
 

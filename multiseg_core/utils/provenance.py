@@ -34,19 +34,24 @@ def _cpu_name() -> str:
         return platform.processor() or platform.machine()
 
 
-def provenance(device: torch.device | None = None) -> dict[str, object]:
-    """Return what is needed to say where a number comes from, as plain values."""
+@functools.lru_cache(maxsize=1)
+def _versions() -> dict[str, str]:
     versions = {}
     for name in PACKAGES:
         try:
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
+    return versions
+
+
+def provenance(device: torch.device | None = None) -> dict[str, object]:
+    """Return what is needed to say where a number comes from, as plain values."""
     return {
         "commit": commit(),
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "packages": versions,
+        "packages": dict(_versions()),
         "cpu": _cpu_name(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),

@@ -6,10 +6,11 @@ import nbformat
 import pytest
 
 from multiseg_core import cli
-from multiseg_core.reporting import notebook_setup, notebooks
+from multiseg_core.reporting import notebook_setup, notebooks, pages
 from multiseg_core.study.study import Study
 from multiseg_core.utils import fingerprints
 from multiseg_core.utils.errors import UserError
+from multiseg_core.utils.workers import Job, no_report
 
 from ..conftest import ROOT
 
@@ -96,7 +97,11 @@ def test_study_command_renders_once_and_then_finds_everything(
         output.parent.mkdir(exist_ok=True)
         shutil.copy(source, output)
 
+    def here(jobs: list[Job], title: str, n_workers: int) -> list:
+        return [job.function(*job.arguments, no_report) for job in jobs]
+
     monkeypatch.setattr(notebooks, "execute_notebook", fake)
+    monkeypatch.setattr(pages, "run_jobs", here)
     command = ["study", "params/smoke.yaml", "--notebooks", str(ROOT / "notebooks")]
     assert cli.main(command) == 0
     every = [path.stem for path in sorted((ROOT / "notebooks").glob("0[0-5]*.ipynb"))]  # the others are companions
