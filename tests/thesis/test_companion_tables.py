@@ -37,8 +37,8 @@ def test_oddities_are_marked() -> None:
 def test_budgets() -> None:
     table = claims.published("transformers_and_pretraining").set_index("ours")["published"]
     printed = {c.number: c.published for c in transformers_and_pretraining.CLAIMS}
-    assert printed["C1"] == pytest.approx(table["unetr_200"] - table["unetr_80"])
-    assert printed["C2"] == pytest.approx(table["swin_16_pretrained"] - table["unetr_16"])
-    steps, curve = transformers_and_pretraining.places(("unetr_16", "swin_200_pretrained", "other"))
-    assert steps.to_dict() == {"unetr_16": 16, "swin_200_pretrained": 200}
-    assert curve.to_dict() == {"unetr_16": "UNETR", "swin_200_pretrained": "SwinUNETR, pretrained"}
+    assert printed["C1"] == pytest.approx(table["unetr_125"] - table["unetr_50"])
+    assert printed["C2"] == pytest.approx(table["swin_10_pretrained"] - table["unetr_10"])
+    steps, curve = transformers_and_pretraining.places(("unetr_10", "swin_125_pretrained", "other"))
+    assert steps.to_dict() == {"unetr_10": 10, "swin_125_pretrained": 125}
+    assert curve.to_dict() == {"unetr_10": "UNETR", "swin_125_pretrained": "SwinUNETR, pretrained"}
