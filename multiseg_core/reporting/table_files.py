@@ -37,7 +37,7 @@ def number(value: float) -> str:
     """Format a number of a table: three decimals, one for large numbers, two digits for what would read 0.000."""
     if abs(value) >= 10:
         return f"{value:.1f}"
-    return f"{value:.3f}" if abs(value) >= 0.001 or value == 0 else f"{value:.1e}"
+    return f"{value:.3f}" if abs(value) >= 0.001 or value == 0 else f"{value:.2g}"
 
 
 def rounded(table: pd.DataFrame, missing: str = MISSING) -> pd.DataFrame:
