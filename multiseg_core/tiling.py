@@ -155,9 +155,14 @@ def plan_tiles(network: nn.Module, shape: Sequence[int], compute: Compute, memor
 
 
 def _surely_fits(network: nn.Module, voxels: int, memory_gib: float) -> bool:
-    """Whether a volume fits by far, going by another one; to measure a pass may take longer than to make it."""
-    measured, took = _MEASURED.get(network, (0, math.inf))
-    return 2 * took * max(1.0, voxels / measured if measured else 1.0) <= memory_gib
+    """Whether a volume fits by far, going by the last one measured: to measure a pass may take longer than to make it.
+
+    Twice what that one says must fit, for float32 after bf16, and for what does not grow with the voxels.
+    """
+    if network not in _MEASURED:
+        return False
+    measured, took = _MEASURED[network]
+    return 2 * took * max(1.0, voxels / measured) <= memory_gib
 
 
 @torch.inference_mode()
