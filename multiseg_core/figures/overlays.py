@@ -19,7 +19,7 @@ from .names import label_title
 from .spanish import say
 from .style import label_colours
 
-DOUBT_STEPS = 16
+SHADES = 16
 """Steps in which an uncertainty is painted."""
 
 
@@ -54,9 +54,9 @@ def errors(case: StoredCase, prediction: np.ndarray, labels: Sequence[str]) -> O
 
 
 def uncertainty(doubt: np.ndarray) -> Overlay:
-    """Return how uncertain a model is, (X, Y, Z) from 0 to 1, in `DOUBT_STEPS` colours; nothing where it is sure."""
-    steps = np.clip(np.round(doubt * DOUBT_STEPS), 0, DOUBT_STEPS).astype(np.uint8)
-    inferno = matplotlib.colormaps["inferno"](np.linspace(0, 1, DOUBT_STEPS + 1)[1:])
+    """Return how uncertain a model is, (X, Y, Z) from 0 to 1, in `SHADES` colours; nothing where it is sure."""
+    steps = np.clip(np.round(doubt * SHADES), 0, SHADES).astype(np.uint8)
+    inferno = matplotlib.colormaps["inferno"](np.linspace(0, 1, SHADES + 1)[1:])
     return Overlay(steps, [(float(r), float(g), float(b)) for r, g, b, _ in inferno])
 
 

@@ -82,9 +82,7 @@ class Needs:
         _, flops, _ = self._cost(network)
         on_gpu = self.params.device.startswith("cuda")
         rate = FLOPS_PER_S["cuda"] if on_gpu else FLOPS_PER_S["cpu"] * self.params.threads
-        t = network.training
-        steps = sum(phase.steps for phase in t.phases) or t.steps
-        return steps * max(flops / rate, STEP_S) / 60
+        return network.training.steps * max(flops / rate, STEP_S) / 60
 
 
 def _kind(network: NetworkPlan) -> str:
