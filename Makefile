@@ -1,5 +1,5 @@
 # make study   set up what is missing, run the study, render its report (PARAMS=params/other.yaml for another)
-# make test    set up what is missing, check format, lint and types, run pytest and nbval
+# make test    set up what is missing, check format, lint and types, run pytest and nbval side by side (test-core, test-notebooks)
 # make check   format, lint and types alone
 # make study-cluster PROFILE=slurm   the same, a job per network on a cluster (PROFILE=local on one machine); workflow/README.md
 # make test-cluster  the workflow on this machine and on a SLURM that it starts (some minutes)
@@ -15,7 +15,7 @@ CLUSTER ?= .venv-cluster
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: study study-cluster cluster-setup test test-cluster check campaign lab bench references setup
+.PHONY: study study-cluster cluster-setup test test-core test-notebooks test-cluster check campaign lab bench references setup
 
 study: $(INSTALLED)
 	@$(BIN)/multiseg study "$(PARAMS)"
@@ -39,8 +39,16 @@ $(CLUSTER)/.installed: requirements-cluster.lock
 	@touch $@
 
 test: check
+	@$(MAKE) --no-print-directory -j2 test-core test-notebooks
+
+test-core: $(INSTALLED)
 	$(BIN)/python -m pytest -p no:nbval
-	$(BIN)/python -m pytest -p no:cacheprovider --nbval --nbval-current-env --nbval-cell-timeout 300 --nbval-sanitize-with tests/notebooks/sanitize.cfg tests/notebooks
+
+# beside the others, so it says what it found when it is done
+test-notebooks: $(INSTALLED)
+	@mkdir -p build
+	@$(BIN)/python -m pytest -p no:cacheprovider --nbval --nbval-current-env --nbval-cell-timeout 300 --nbval-sanitize-with tests/notebooks/sanitize.cfg tests/notebooks > build/test-notebooks.log 2>&1; \
+		code=$$?; echo; cat build/test-notebooks.log; exit $$code
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check --quiet .
