@@ -1,5 +1,5 @@
 # make study   set up what is missing, run the study, render its report (PARAMS=params/other.yaml for another)
-# make test    set up what is missing, check format, lint and types, run pytest and nbval side by side (test-core, test-notebooks)
+# make test    set up what is missing, check format, lint and types, run pytest and nbval, two at a time
 # make check   format, lint and types alone
 # make study-cluster PROFILE=slurm   the same, a job per network on a cluster (PROFILE=local on one machine); workflow/README.md
 # make test-cluster  the workflow on this machine and on a SLURM that it starts (some minutes)
@@ -15,7 +15,7 @@ CLUSTER ?= .venv-cluster
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: study study-cluster cluster-setup test test-core test-notebooks test-cluster check campaign lab bench references setup
+.PHONY: study study-cluster cluster-setup test test-here test-beside test-cluster check campaign lab bench references setup
 
 study: $(INSTALLED)
 	@$(BIN)/multiseg study "$(PARAMS)"
@@ -38,17 +38,21 @@ $(CLUSTER)/.installed: requirements-cluster.lock
 	@$(CLUSTER)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-cluster.lock
 	@touch $@
 
+# Half of the tests run beside the notebooks and the others, and say what they found when they are done.
+BESIDE := tests/study tests/statistics tests/utils
+
 test: check
-	@$(MAKE) --no-print-directory -j2 test-core test-notebooks
+	@$(MAKE) --no-print-directory -j2 test-here test-beside
 
-test-core: $(INSTALLED)
-	$(BIN)/python -m pytest -p no:nbval
+test-here: $(INSTALLED)
+	$(BIN)/python -m pytest -p no:nbval $(BESIDE:%=--ignore=%)
 
-# beside the others, so it says what it found when it is done
-test-notebooks: $(INSTALLED)
+test-beside: $(INSTALLED)
 	@mkdir -p build
-	@$(BIN)/python -m pytest -p no:cacheprovider --nbval --nbval-current-env --nbval-cell-timeout 300 --nbval-sanitize-with tests/notebooks/sanitize.cfg tests/notebooks > build/test-notebooks.log 2>&1; \
-		code=$$?; echo; cat build/test-notebooks.log; exit $$code
+	@exec 3>&1 > build/test-beside.log 2>&1; \
+	$(BIN)/python -m pytest -p no:cacheprovider --nbval --nbval-current-env --nbval-cell-timeout 300 --nbval-sanitize-with tests/notebooks/sanitize.cfg tests/notebooks; code=$$?; \
+	$(BIN)/python -m pytest -p no:nbval -p no:cacheprovider $(BESIDE) && both=$$code || both=1; \
+	{ echo; cat build/test-beside.log; } >&3; exit $$both
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check --quiet .

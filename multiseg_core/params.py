@@ -199,7 +199,7 @@ class TrainingParams:
     """Strength of the random contrast of patches, see `augmentation.vary_contrast`; 0 for none, 0.3 to train for
     scanners that the training cohorts do not have."""
     shape: NotNegative = 0.0
-    """Strength of the random rotation and scaling of every fourth patch, see `augmentation.vary_shape`; 0 for none,
+    """Strength of the random rotation and scaling of every fourth patch, see `augmentation.vary_shape_`; 0 for none,
     0.15 for some degrees and some tenths."""
     validation_fraction: Annotated[Number, SHARE] = 0.2
     """Share of a training cohort's cases kept for validation, where the manifest does not say; with 0 all cases train,

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .augmentation import vary_contrast, vary_shape
+from .augmentation import vary_contrast, vary_shape_
 from .losses import Selective
 from .params import TrainingParams
 from .samplers import Batch, PatchSampler
@@ -158,10 +158,10 @@ class Trainer:
         """Return a batch with the random shapes and contrasts that params ask for."""
         images, target, spacing = batch.images, batch.target, self.train_sampler.spacing_mm
         if self.params.shape > 0:
-            images, target = vary_shape(images, target, self.params.shape, spacing, self.seed, self.step)
+            vary_shape_(images, target, self.params.shape, spacing, self.seed, self.step)
         if self.params.contrast > 0:
             images = vary_contrast(images, self.params.contrast, self.seed, self.step)
-        return batch._replace(images=images, target=target)
+        return batch._replace(images=images)
 
     def _phase(self, step: int) -> tuple[TrainingParams, list[str], int]:
         """Return the settings of a step, what is frozen in it, and its number within its phase."""

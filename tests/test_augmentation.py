@@ -3,8 +3,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from multiseg_core import augmentation
-from multiseg_core.augmentation import LEVEL, vary_contrast, vary_shape
+from multiseg_core.augmentation import LEVEL, transformed, vary_contrast, vary_shape_
 
 
 class _Fixed:
@@ -53,6 +52,15 @@ def test_patches_and_channels_vary_on_their_own_and_again_the_same() -> None:
     assert torch.allclose(vary_contrast(x, 0.0, 5, 7), x, atol=1e-5)
 
 
+def vary_shape(
+    x: torch.Tensor, y: torch.Tensor, strength: float, spacing_mm: tuple[float, float, float], seed: int, step: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """As `vary_shape_`, on copies."""
+    x, y = x.clone(), y.clone()
+    vary_shape_(x, y, strength, spacing_mm, seed, step)
+    return x, y
+
+
 class _Turn:
     """Random numbers by hand: every patch is chosen, angles and logarithm of the scale are given."""
 
@@ -92,14 +100,20 @@ def test_turns_are_made_in_the_world(monkeypatch: pytest.MonkeyPatch) -> None:
     assert torch.allclose(vary_shape(x, y.new_zeros(1, 8, 8, 8), 1.0, (1, 1, 3), 0, 0)[0], x, atol=1e-4)
 
 
-@pytest.mark.parametrize("size", [(6, 5, 4), (7, 1, 3)])
-def test_labels_are_those_of_torch_at_the_nearest_voxel(size: tuple[int, int, int]) -> None:
+@pytest.mark.parametrize("size", [(6, 5, 4), (7, 1, 3), (5, 6, 1)])
+def test_patches_elsewhere_are_those_of_torch(size: tuple[int, int, int]) -> None:
     generator = torch.Generator().manual_seed(0)
-    theta = torch.randn(3, 3, 4, generator=generator)  # turned, sheared and moved out of the patch
-    grid = F.affine_grid(theta, [3, 1, *size], align_corners=False)
+    matrices = torch.randn(3, 3, 3, generator=generator)  # turned, sheared and scaled out of the patch
+    images = torch.randn(3, 2, *size, generator=generator)
     target = torch.randint(0, 9, (3, *size), generator=generator)
-    expected = F.grid_sample(target[:, None].double(), grid.double(), "nearest", "border", align_corners=False)
-    assert torch.equal(augmentation._nearest(target, grid.double()), expected[:, 0].long())
+    half = torch.tensor(size) / 2  # torch counts axes from the last, and from -1 to 1
+    theta = torch.zeros(3, 3, 4)
+    theta[:, :, :3] = (matrices * half / half[:, None]).flip(1, 2)
+    grid = F.affine_grid(theta, [3, 1, *size], align_corners=False)
+    drawn, labels = transformed(images, target, matrices)
+    assert torch.allclose(drawn, F.grid_sample(images, grid, "bilinear", "border", align_corners=False), atol=1e-5)
+    expected = F.grid_sample(target[:, None].float(), grid, "nearest", "border", align_corners=False)
+    assert torch.equal(labels, expected[:, 0].long())
 
 
 def test_scales_grow_what_is_in_the_middle(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,9 +128,7 @@ def test_scales_grow_what_is_in_the_middle(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_a_quarter_of_the_patches_changes_and_again_the_same() -> None:
     x, y = torch.randn(40, 1, 8, 8, 8), torch.randint(0, 3, (40, 8, 8, 8))
-    kept = x.clone(), y.clone()
     a, b = vary_shape(x, y, 0.2, (1, 1, 1), 3, 4)
-    assert torch.equal(x, kept[0]) and torch.equal(y, kept[1])
     changed = (a != x).flatten(1).any(1)
     assert 3 < changed.sum() < 20 and torch.equal(a[~changed], x[~changed]) and torch.equal(b[~changed], y[~changed])
     c, d = vary_shape(x, y, 0.2, (1, 1, 1), 3, 4)

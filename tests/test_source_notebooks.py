@@ -68,7 +68,7 @@ def test_nbval_catches_a_changed_number(smoke: Study, tmp_path: Path) -> None:
     nbformat.write(reference, tmp_path / "copy.ipynb")
 
     listed = subprocess.run(["make", "-n", "-C", str(ROOT), "test"], capture_output=True, text=True, check=True).stdout
-    (line,) = [line.split(" >")[0] for line in listed.splitlines() if "--nbval " in line]
+    (line,) = [line.split(";")[0] for line in listed.splitlines() if "--nbval " in line]
     _, *arguments, folder = shlex.split(line)
     assert folder == "tests/notebooks"
     command = [sys.executable, *arguments, "-rA", "-c", str(ROOT / "pyproject.toml"), str(tmp_path)]

@@ -33,8 +33,9 @@ def _reading(table: pd.DataFrame) -> str:
 
 @figure_kind(
     "endpoints",
-    "Mean Dice of every model on every endpoint over replicates, with 95 % t intervals. A line is the mean of "
-    "separate networks with the same images; inside its grey band a difference is below the margin fixed beforehand.",
+    "Mean Dice of every model on every endpoint over replicates, with 95 % t intervals. Where separate "
+    "networks saw the same images, a line is their mean; inside its grey band a difference is below the margin fixed "
+    "beforehand.",
     _reading,
 )
 def endpoint_figure(table: pd.DataFrame) -> Figure | None:

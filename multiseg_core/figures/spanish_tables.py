@@ -191,10 +191,12 @@ TEXTS: Mapping[str, str] = {
         "Todos los pares de modelos, la mejor media primero: Dice medio de la fila menos el de la columna, sobre sujetos. "
         "Un marco: el intervalo del 95 % excluye el 0; los intervalos de un escenario valen en conjunto."
     ),
-    "Mean Dice of every model on every endpoint over replicates, with 95 % t intervals. A line is the mean of "
-    "separate networks with the same images; inside its grey band a difference is below the margin fixed beforehand.": (
-        "Dice medio de cada modelo en cada criterio sobre réplicas, con intervalos t del 95 %. Una línea es la media de redes "
-        "separadas con las mismas imágenes; dentro de su banda gris la diferencia es menor que el margen fijado de antemano."
+    "Mean Dice of every model on every endpoint over replicates, with 95 % t intervals. Where separate "
+    "networks saw the same images, a line is their mean; inside its grey band a difference is below the margin fixed "
+    "beforehand.": (
+        "Dice medio de cada modelo en cada criterio sobre réplicas, con intervalos t del 95 %. Donde redes "
+        "separadas vieron las mismas imágenes, una línea es su media; dentro de su banda gris la diferencia es menor que el "
+        "margen fijado de antemano."
     ),
     "Tissue that is labelled on validation images of cohorts that do not draw it, as a part of what is labelled on "
     "images of cohorts that do. A model that recognises the origin of an image falls short of 1. Points: replicates.": (
