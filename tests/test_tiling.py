@@ -157,3 +157,13 @@ def test_too_little_memory_is_an_error() -> None:
     with pytest.raises(UserError, match=r"one pass over 64 x 64 x 64 voxels takes .* cannot be cut into exact tiles"):
         predict(network, images((64, 64, 64)), CPU, -4.0, 1e-3, labels_only=True)
     assert predict(network, images((16, 16, 16)), CPU, -4.0, 1.0, labels_only=True).shape == (16, 16, 16)
+
+
+def test_threads_find_weights_where_they_were() -> None:
+    """Every prediction gave the weights other memory: while one thread read them, another one's weights went."""
+    network = CPU.place_network(make_network())
+    weights = [p for p in network.parameters() if p.ndim == 5]
+    assert all(w.is_contiguous(memory_format=torch.channels_last_3d) for w in weights)
+    places = [p.data_ptr() for p in network.parameters()]
+    predict(network, images((8, 8, 8)), CPU, -4.0, PLENTY, labels_only=True)
+    assert [p.data_ptr() for p in network.parameters()] == places

@@ -61,9 +61,27 @@ class Compute:
         return tensor.to(self.device, memory_format=torch.channels_last_3d)
 
     def place_network(self, network: nn.Module) -> nn.Module:
-        """Move a network to the device, in place, the weights of its convolutions channels last as well."""
-        network = nn.utils.convert_conv3d_weight_memory_format(network.to(self.device), torch.channels_last_3d)
-        return nn.utils.convert_conv2d_weight_memory_format(network, torch.channels_last)
+        """Move a network to the device, in place, the weights of its convolutions channels last as well.
+
+        One that is there already is not touched: moving gives its weights other memory, and another thread may be
+        reading them.
+        """
+        here = torch.empty(0, device=self.device).device  # with its number
+        if any(tensor.device != here for tensor in [*network.parameters(), *network.buffers()]):
+            network = network.to(here)
+        if not all(map(_channels_last, network.modules())):
+            network = nn.utils.convert_conv3d_weight_memory_format(network, torch.channels_last_3d)
+            network = nn.utils.convert_conv2d_weight_memory_format(network, torch.channels_last)
+        return network
+
+
+def _channels_last(module: nn.Module) -> bool:
+    """Whether the weights of a module lie channels last, if it is a convolution."""
+    if isinstance(module, nn.Conv3d | nn.ConvTranspose3d):
+        return module.weight.is_contiguous(memory_format=torch.channels_last_3d)
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+        return module.weight.is_contiguous(memory_format=torch.channels_last)
+    return True
 
 
 GPU_PROGRAM_GIB = 1.5
