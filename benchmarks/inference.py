@@ -14,7 +14,7 @@ from monai.inferers import sliding_window_inference
 from multiseg_core.losses import SelectiveCrossEntropy
 from multiseg_core.networks import UNet
 from multiseg_core.samplers import PatchSampler, SamplingCohort
-from multiseg_core.tiling import fold_normalisation, plan_tiles, predict
+from multiseg_core.tiling import Filling, fold_normalisation, plan_tiles, predict
 from multiseg_core.utils.compute import Compute
 
 from .common import FOLDER, Table, time_all
@@ -70,9 +70,9 @@ def run(table: Table) -> None:
     plain.load_state_dict(network.state_dict())
     ready = fold_normalisation(network)
 
-    one_pass = functools.partial(predict, outside_value=-4.0, memory_gib=100.0, labels_only=True)
+    one_pass = functools.partial(predict, filling=Filling(), memory_gib=100.0, labels_only=True)
     calls = {
-        "ours": lambda: predict(ready, images, FAST, -4.0, 4.0, labels_only=True),
+        "ours": lambda: predict(ready, images, FAST, Filling(), 4.0, labels_only=True),
         "ours, float32": lambda: one_pass(network, images, FLOAT32),
         "96^3, overlap 0.5, float32": lambda: sliding_window(plain, images, 96, 0.5, FLOAT32),
         "96^3, overlap 0.25, channels last, bf16": lambda: sliding_window(network, images, 96, 0.25, FAST),
@@ -123,14 +123,16 @@ def measure(base: int, shape: str, precision: str, budget: float) -> None:
     torch.set_num_threads(2)
     compute = Compute.resolve("cpu", precision)
     network = fold_normalisation(UNet(2, N_CLASSES, base_filters=base).eval())
-    predict(network, np.zeros((2, 16, 16, 16), np.float32), compute, -4.0, budget, labels_only=True)  # load kernels
+    predict(
+        network, np.zeros((2, 16, 16, 16), np.float32), compute, Filling(), budget, labels_only=True
+    )  # load kernels
     size = tuple(int(n) for n in shape.split(","))
     before = resident_mb()
     images = np.random.default_rng(0).normal(size=(2, *size)).astype(np.float32)
     padded = (2, *(-(-n // 8) * 8 for n in size))
     tiles = plan_tiles(network, padded, compute, budget)
     seconds = time_all(
-        {"predict": lambda: predict(network, images, compute, -4.0, budget, labels_only=True)}, repeats=1
+        {"predict": lambda: predict(network, images, compute, Filling(), budget, labels_only=True)}, repeats=1
     )
     print(resident_mb(peak=True) - before, len(tiles), seconds["predict"].median)
 

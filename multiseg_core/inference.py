@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from .params import InferenceParams, PreprocessingParams
 from .preprocessing.grids import Grid
 from .preprocessing.prepare import Prepared, to_native
 from .preprocessing.resampling import reached, resample
-from .tiling import fold_normalisation, predict
+from .tiling import Filling, fold_normalisation, predict, predict_views
 from .utils.compute import Compute
 from .utils.errors import UserError
 from .utils.files import atomic_path
@@ -25,6 +25,7 @@ from .wrappers import Conditioned
 
 FORMAT = 3
 
+_DESCRIBED = ("spec", "labels", "modalities", "sees", "paints", "task", "mirror", "views", "at_least")
 _CHOICES = ("clip_to_brain", "precision", "brain_from", "codes")
 
 
@@ -51,6 +52,10 @@ class Member:
     mirror
         Its classes in the order in which a mirror image (of the first axis) shows them, if it is asked for that too;
         the probabilities of both are averaged.
+    views
+        How many views of a volume are predicted and averaged, see `predict_views`.
+    at_least
+        Smaller volumes are filled up to this size, as small images were in training: its patch size.
     twins
         Networks of the same kind that were trained apart; the probabilities of all are averaged.
     """
@@ -63,7 +68,21 @@ class Member:
     paints: tuple[str, ...] | None = None
     task: int | None = None
     mirror: tuple[int, ...] | None = None
+    views: int = 1
+    at_least: tuple[int, ...] = (1, 1, 1)
     twins: tuple[Member, ...] = ()
+
+    @classmethod
+    def of(cls, network: nn.Module, described: Mapping[str, Any]) -> Member:
+        """Return a member of what `described` said of it, or of what an older version did, which said less."""
+        known = {key: described[key] for key in _DESCRIBED if key in described}
+        values: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in known.items()}
+        return cls(network, **values)
+
+    def described(self) -> dict[str, Any]:
+        """Return all but its network and its twins, as plain values."""
+        values = {key: getattr(self, key) for key in _DESCRIBED}
+        return {key: list(v) if isinstance(v, tuple) else v for key, v in values.items()}
 
     @property
     def kind(self) -> tuple[object, ...]:
@@ -97,14 +116,12 @@ class Member:
         return fold_normalisation(network)
 
     def probabilities(
-        self, images: np.ndarray, modalities: Sequence[str], compute: Compute, outside_value: float, memory_gib: float
+        self, images: np.ndarray, modalities: Sequence[str], compute: Compute, filling: Filling, memory_gib: float
     ) -> np.ndarray:
         """Return the probabilities of its classes, (C, X, Y, Z) float32, the mean of its own and its twins'."""
         inputs = self.inputs(images, modalities)
         predictions = [
-            one
-            for member in (self, *self.twins)
-            for one in member._predictions(inputs, compute, outside_value, memory_gib)
+            one for member in (self, *self.twins) for one in member._predictions(inputs, compute, filling, memory_gib)
         ]
         total = predictions[0]
         for other in predictions[1:]:
@@ -112,14 +129,25 @@ class Member:
         return total / len(predictions) if len(predictions) > 1 else total
 
     def _predictions(
-        self, inputs: np.ndarray, compute: Compute, outside_value: float, memory_gib: float
+        self, inputs: np.ndarray, compute: Compute, filling: Filling, memory_gib: float
     ) -> Iterator[np.ndarray]:
         """Yield the probabilities that it alone gives to its inputs, and to their mirror image."""
-        yield predict(self.ready, inputs, compute, outside_value, memory_gib, labels_only=False)
+        how = compute, replace(filling, at_least=self.at_least), memory_gib, self.views
+        yield predict_views(self.ready, inputs, *how)
         if self.mirror is not None:
-            turned = np.ascontiguousarray(inputs[:, ::-1])
-            p = predict(self.ready, turned, compute, outside_value, memory_gib, labels_only=False)
+            p = predict_views(self.ready, np.ascontiguousarray(inputs[:, ::-1]), *how)
             yield p[list(self.mirror), ::-1]
+
+    def classes(
+        self, images: np.ndarray, modalities: Sequence[str], compute: Compute, filling: Filling, memory_gib: float
+    ) -> np.ndarray:
+        """Return its most probable classes, (X, Y, Z) uint8: of `probabilities`, which a single look does without."""
+        if self.twins or self.mirror or self.views > 1:
+            p = self.probabilities(images, modalities, compute, filling, memory_gib)
+            return p.argmax(0).astype(np.uint8)
+        inputs = self.inputs(images, modalities)
+        filling = replace(filling, at_least=self.at_least)
+        return predict(self.ready, inputs, compute, filling, memory_gib, labels_only=True)
 
 
 @dataclass
@@ -157,6 +185,11 @@ class Segmenter:
         """All modalities that some network needs, each once."""
         return tuple(dict.fromkeys(m for member in self.members for m in member.modalities))
 
+    @property
+    def filling(self) -> Filling:
+        """How volumes are filled up, but for the size that each network saw in training."""
+        return Filling(self.preprocessing.outside_value, multiples=self.preprocessing.has_outside)
+
     def seeing(self, modalities: Sequence[str]) -> Segmenter:
         """Return the part of it that needs no other modalities than some."""
         members = [member for member in self.members if member.can_see(modalities)]
@@ -170,16 +203,7 @@ class Segmenter:
             "preprocessing": asdict(self.preprocessing),
             **{key: getattr(self, key) for key in _CHOICES},
             "members": [
-                {
-                    "weights": {name: t.cpu() for name, t in m.network.state_dict().items()},
-                    "spec": m.spec,
-                    "labels": list(m.labels),
-                    "modalities": list(m.modalities),
-                    "sees": None if m.sees is None else list(m.sees),
-                    "paints": None if m.paints is None else list(m.paints),
-                    "task": m.task,
-                    "mirror": None if m.mirror is None else list(m.mirror),
-                }
+                {"weights": {name: t.cpu() for name, t in m.network.state_dict().items()}, **m.described()}
                 for m in self.members
             ],
         }
@@ -194,16 +218,7 @@ class Segmenter:
         try:
             content = torch.load(path, map_location="cpu", weights_only=True)
             members = [
-                Member(
-                    load_network(m["spec"], m["weights"], len(m["modalities"]), 1 + len(m["labels"])),
-                    m["spec"],
-                    tuple(m["labels"]),
-                    tuple(m["modalities"]),
-                    sees=None if m["sees"] is None else tuple(m["sees"]),
-                    paints=None if m["paints"] is None else tuple(m["paints"]),
-                    task=m["task"],
-                    mirror=None if m.get("mirror") is None else tuple(m["mirror"]),  # older files have none
-                )
+                Member.of(load_network(m["spec"], m["weights"], len(m["modalities"]), 1 + len(m["labels"])), m)
                 for m in content["members"]
             ]
             choices = {key: content[key] for key in _CHOICES}
@@ -252,13 +267,7 @@ class Segmenter:
         mask: np.ndarray | None = None,
     ) -> list[np.ndarray]:
         """Return what each network says of a preprocessed volume, (X, Y, Z) uint8 in its own classes; see `segment`."""
-        outside = self.preprocessing.outside_value
-        maps = [
-            m.probabilities(images, modalities, compute, outside, memory_gib).argmax(0).astype(np.uint8)
-            if m.twins or m.mirror
-            else predict(m.ready, m.inputs(images, modalities), compute, outside, memory_gib, labels_only=True)
-            for m in self.members
-        ]
+        maps = [m.classes(images, modalities, compute, self.filling, memory_gib) for m in self.members]
         if self.clip_to_brain:
             assert mask is not None
             maps = [np.where(mask, class_map, np.uint8(0)) for class_map in maps]
@@ -299,7 +308,7 @@ class Segmenter:
     ) -> Iterator[np.ndarray]:
         """Yield the probabilities that each network gives its own classes, (C, X, Y, Z) float32; see `segment`."""
         for m in self.members:
-            p = m.probabilities(images, modalities, compute, self.preprocessing.outside_value, memory_gib)
+            p = m.probabilities(images, modalities, compute, self.filling, memory_gib)
             if self.clip_to_brain:
                 assert mask is not None
                 p[:, ~mask] = np.eye(len(p), 1, dtype=p.dtype)  # background for certain

@@ -57,10 +57,12 @@ class UNet(nn.Module):
 
     Notes
     -----
-    Input (N, in_channels, *spatial), every spatial size a multiple of `size_divisor`; output logits
-    (N, out_channels, *spatial). A voxel's logits depend on the input up to `reach` voxels away along each axis, and
-    on the position modulo `size_divisor`. Both hold a number per axis.
+    Input (N, in_channels, *spatial); output logits (N, out_channels, *spatial). A voxel's logits depend on the input
+    up to `reach` voxels away along each axis, and on the position modulo `size_divisor`, over which the deepest level
+    pools. Both hold a number per axis. Where a size is no multiple of it, the last windows hold what is left.
     """
+
+    any_size = True
 
     def __init__(
         self,
@@ -127,7 +129,7 @@ class UNet(nn.Module):
         self.reach = _reach(convolutions, steps, widths) if norm == "batch" else None
         self.down = nn.ModuleList(map(block, [in_channels, *above[:-1]], above, convolutions, widths))
         pool = nn.MaxPool3d if spatial_dims == 3 else nn.MaxPool2d
-        self.pool = nn.ModuleList(map(pool, steps))
+        self.pool = nn.ModuleList(pool(step, ceil_mode=True) for step in steps)
         self.dropout = nn.Dropout(dropout)
         self.bottom = block(above[-1], deepest, convolutions[-1], widths[-1])
         pairs = list(zip(itertools.pairwise(filters), steps, strict=True))
@@ -146,7 +148,10 @@ class UNet(nn.Module):
             x = pool(x)
         x = self.bottom(self.dropout(x))
         for up, block in zip(self.up, self.merge, strict=True):
-            x = block(up(x).add_(skips.pop()))  # in place: the largest arrays of the network meet here
+            x = up(x)
+            if x.shape != skips[-1].shape:  # the last windows held less
+                x = x[:, :, *map(slice, skips[-1].shape[2:])]
+            x = block(x.add_(skips.pop()))  # in place: the largest arrays of the network meet here
         return self.head(x)
 
 

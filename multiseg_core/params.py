@@ -129,6 +129,11 @@ class PreprocessingParams:
     crop: Flag = True
     """Store no more than the brain and a small margin. Predictions return to the whole image."""
 
+    @property
+    def has_outside(self) -> bool:
+        """Whether images have an outside, which holds `outside_value`, or the body goes on at their border."""
+        return self.brain_extraction != "none"
+
 
 @dataclass(frozen=True, config=_CONFIG)
 class Flip:
@@ -235,6 +240,9 @@ class InferenceParams:
     mirrored: Flag = False
     """Predict the mirror image (left to right) too, and average the probabilities, with networks that learned from
     mirrored patches, see ``training.flip``; twice the time. Needs an ``orientation`` other than native."""
+    views: Count = 1
+    """Predict an image so many times, with the network's pooling windows in other places each time, and average the
+    probabilities: steadier outlines for so many times the time, see `tiling.predict_views`."""
     scored_on: Literal["native", "store"] = "native"
     """Where predictions are compared with labels: ``native``, the grid that the labels were drawn on, to which
     `multiseg predict` brings its result too; or ``store``, the grid that networks see, against resampled labels."""

@@ -7,7 +7,7 @@ import itertools
 import math
 import weakref
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -32,9 +32,62 @@ _MEASURED: weakref.WeakKeyDictionary[nn.Module, tuple[int, float]] = weakref.Wea
 """Voxels of the last volume whose pass was measured with a network, and what it took, in GiB."""
 
 
+@dataclass(frozen=True)
+class Filling:
+    """By what a volume is made larger before a network reads it, as patches were in training.
+
+    Attributes
+    ----------
+    value
+        What is added, on both sides.
+    at_least
+        The size (X, Y, Z) of training patches, which smaller images were filled up to.
+    multiples
+        Also up to multiples of what the network pools over. Right where `value` is what lies outside a brain; where
+        the body goes on at the border, networks that take any size (`any_size`) do better without.
+    """
+
+    value: float = -4.0
+    at_least: tuple[int, ...] = (1, 1, 1)
+    multiples: bool = True
+
+    def size(self, network: nn.Module, shape: Sequence[int]) -> tuple[int, ...]:
+        """Return the size up to which a volume (X, Y, Z) is filled for a network."""
+        steps = (1, 1, 1) if not self.multiples and getattr(network, "any_size", False) else divisors(network)
+        return tuple(
+            math.ceil(max(n, least) / step) * step for n, least, step in zip(shape, self.at_least, steps, strict=True)
+        )
+
+
+def predict_views(
+    network: nn.Module, images: np.ndarray, compute: Compute, filling: Filling, memory_gib: float, views: int
+) -> np.ndarray:
+    """Return the mean probabilities of several views of a volume, (C, X, Y, Z) float32.
+
+    A network that pools answers differently where its windows lie differently. View k of n is the volume without its
+    first k / n of a window along each axis, so that windows lie elsewhere in every view. The first planes of the volume
+    are in some views only. See `predict` for the rest.
+    """
+    total = predict(network, images, compute, filling, memory_gib, labels_only=False)
+    shape = images.shape[1:]
+    seen = np.ones(shape, dtype=np.float32)
+    # an image smaller than patches stays where it was in them; of another, views may be smaller than patches
+    windows = [
+        divisor if n > divisor and n >= least else 0
+        for n, divisor, least in zip(shape, divisors(network), filling.at_least, strict=True)
+    ]
+    filling = replace(filling, at_least=tuple(m if n < m else 1 for n, m in zip(shape, filling.at_least, strict=True)))
+    for corner in sorted({tuple(k * window // views for window in windows) for k in range(views)})[1:]:
+        rest = tuple(slice(start, None) for start in corner)
+        total[:, *rest] += predict(network, images[:, *rest], compute, filling, memory_gib, labels_only=False)
+        seen[rest] += 1
+    total /= seen
+    return total
+
+
 @torch.inference_mode()
 def predict(
-    network: nn.Module, images: np.ndarray, compute: Compute, outside_value: float, memory_gib: float, labels_only: bool
+    network: nn.Module, images: np.ndarray, compute: Compute, filling: Filling, memory_gib: float, labels_only: bool
 ) -> np.ndarray:
     """Run a network on a whole volume: in one pass if memory allows, else in tiles that give the same numbers.
 
@@ -46,8 +99,8 @@ def predict(
         (M, X, Y, Z) float32.
     compute
         Where to compute.
-    outside_value
-        Fills up the volume to a multiple of the network's `size_divisor`.
+    filling
+        How the volume is filled up.
     memory_gib
         What the computation may take, images and result included.
     labels_only
@@ -64,9 +117,9 @@ def predict(
         If memory does not suffice for any tile, or for one pass of a network that cannot be tiled.
     """
     shape = images.shape[1:]
-    missing = [-n % divisor for n, divisor in zip(shape, divisors(network), strict=True)]
+    missing = [full - n for n, full in zip(shape, filling.size(network, shape), strict=True)]
     pads = [(0, 0), *((n // 2, n - n // 2) for n in missing)]
-    padded = np.pad(images, pads, constant_values=outside_value)
+    padded = np.pad(images, pads, constant_values=filling.value)
     network = compute.place_network(network).eval()
     result: Any = None  # numpy cannot type an index that is unpacked
     for tile in plan_tiles(network, padded.shape, compute, memory_gib):
@@ -106,7 +159,7 @@ def plan_tiles(network: nn.Module, shape: Sequence[int], compute: Compute, memor
     Parameters
     ----------
     shape
-        (M, X, Y, Z), sizes multiples of `size_divisor`.
+        (M, X, Y, Z), as filled up, see `Filling.size`.
 
     Raises
     ------
@@ -139,7 +192,7 @@ def plan_tiles(network: nn.Module, shape: Sequence[int], compute: Compute, memor
         ]
 
     axes_of = zip(volume, divisors(network), reach or (0, 0, 0), strict=True)
-    cuts = [[cut(size, n, d, r) for n in range(1, 1 + min(size // d, MOST_CUTS))] for size, d, r in axes_of]
+    cuts = [[cut(size, n, d, r) for n in range(1, 1 + min(-(-size // d), MOST_CUTS))] for size, d, r in axes_of]
     possible = []
     for axes in itertools.product(*cuts):
         lengths = [[tile.read[0].stop - tile.read[0].start for tile in tiles] for tiles in axes]

@@ -1,7 +1,7 @@
 """What stands around a network: other inputs and outputs, slices, windows, tasks; and how its parts are called.
 
-Each wrapper holds a network and says, as `networks.UNet` does, what input sizes it takes (`size_divisor`) and how far a
-voxel sees (`reach`).
+Each wrapper holds a network and says, as `networks.UNet` does, what input sizes it takes (multiples of `size_divisor`,
+or `any_size`) and how far a voxel sees (`reach`).
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ class AnyInputs(nn.Module):
         self.modality_dropout = modality_dropout
         self.size_divisor = network.size_divisor
         self.reach = getattr(network, "reach", None)
+        self.any_size = getattr(network, "any_size", False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits of a batch (N, M, *spatial)."""
@@ -69,6 +70,7 @@ class SliceWise(nn.Module):
         self.size_divisor = in_plane
         reach = getattr(network, "reach", None)
         self.reach = None if reach is None else _with_axis(reach, axis, 0)
+        self.any_size = getattr(network, "any_size", False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits of a batch (N, M, X, Y, Z)."""
@@ -146,6 +148,7 @@ class SigmoidHead(nn.Module):
         self.network = network
         self.size_divisor = network.size_divisor
         self.reach = getattr(network, "reach", None)
+        self.any_size = getattr(network, "any_size", False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits of a batch, (N, C, *spatial), the first 0."""
@@ -212,6 +215,7 @@ class Conditioned(nn.Module):
         self.n_tasks = n_tasks
         self.size_divisor = network.size_divisor
         self.reach = getattr(network, "reach", None)
+        self.any_size = getattr(network, "any_size", False)
         found = [
             (module, name)
             for module in network.modules()

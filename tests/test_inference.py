@@ -11,6 +11,7 @@ from multiseg_core.params import PreprocessingParams
 from multiseg_core.preprocessing.prepare import Prepared
 from multiseg_core.study import finished_runs
 from multiseg_core.study.study import Study
+from multiseg_core.tiling import Filling
 from multiseg_core.utils.compute import Compute
 from multiseg_core.utils.errors import UserError
 
@@ -158,13 +159,13 @@ def test_mirrored_prediction_is_the_mean_of_both_ways() -> None:
 
     image = np.random.default_rng(0).normal(size=(1, 5, 3, 2)).astype(np.float32)
     one = Member(Sides(), {}, ("left", "right"), ("T1",))
-    plain = one.probabilities(image, ("T1",), CPU, 0.0, 1.0)
-    of_mirror = one.probabilities(image[:, ::-1], ("T1",), CPU, 0.0, 1.0)[:, ::-1]
+    plain = one.probabilities(image, ("T1",), CPU, Filling(0.0), 1.0)
+    of_mirror = one.probabilities(image[:, ::-1], ("T1",), CPU, Filling(0.0), 1.0)[:, ::-1]
     both = Member(Sides(), {}, ("left", "right"), ("T1",), mirror=(0, 2, 1))
     expected = np.stack([plain[0] + of_mirror[0], plain[1] + of_mirror[2], plain[2] + of_mirror[1]]) / 2
-    assert np.allclose(both.probabilities(image, ("T1",), CPU, 0.0, 1.0), expected, atol=1e-6)
+    assert np.allclose(both.probabilities(image, ("T1",), CPU, Filling(0.0), 1.0), expected, atol=1e-6)
     twice = Member(Sides(), {}, ("left", "right"), ("T1",), mirror=(0, 2, 1), twins=(both,))
-    assert np.allclose(twice.probabilities(image, ("T1",), CPU, 0.0, 1.0), expected, atol=1e-6)
+    assert np.allclose(twice.probabilities(image, ("T1",), CPU, Filling(0.0), 1.0), expected, atol=1e-6)
     model = Segmenter([both], ("left", "right"), PreprocessingParams())
     assert np.array_equal(model.segment(image, ("T1",), CPU), expected.argmax(0))
 
@@ -177,3 +178,46 @@ def test_only_networks_that_learned_mirror_images_are_asked_for_them(smoke: Stud
     model.save(tmp_path / "model.pt")
     assert [m.mirror for m in Segmenter.load(tmp_path / "model.pt").members] == [(0, 1, 2, 3), (0, 1)]
     assert [m.mirror for m in finished_runs.load_segmenter(run, smoke.params).members] == [None, None]
+
+
+def test_volumes_are_filled_only_where_there_is_an_outside() -> None:
+    """The network pools over 4; of 9 voxels it is given 12 where there is an outside, or where patches had as many."""
+    torch.manual_seed(0)
+    network = UNet(1, 2, base_filters=2, levels=3).eval()
+    image = np.random.default_rng(0).normal(size=(1, 9, 9, 9)).astype(np.float32)
+
+    def answer(filled: int) -> np.ndarray:
+        padded = np.pad(image, [(0, 0), *[((filled - 9) // 2, (filled - 8) // 2)] * 3], constant_values=-4.0)
+        low = (filled - 9) // 2
+        with torch.no_grad():
+            p = torch.softmax(network(torch.from_numpy(padded)[None]), 1)[0]
+        return p[:, low : low + 9, low : low + 9, low : low + 9].numpy()
+
+    for extraction, patch, filled in (("auto", 8, 12), ("none", 8, 9), ("none", 12, 12), ("none", 10, 10)):
+        one = Member(network, {}, ("wm",), ("T1",), at_least=(patch,) * 3)
+        model = Segmenter([one], ("wm",), PreprocessingParams(brain_extraction=extraction))
+        (p,) = model.probabilities(image, ("T1",), CPU)
+        assert np.allclose(p, answer(filled), atol=1e-5), (extraction, patch)
+        assert np.array_equal(model.segment(image, ("T1",), CPU), answer(filled).argmax(0)), (extraction, patch)
+
+
+def test_views_and_patches_are_kept_in_the_model_file(smoke: Study, tmp_path: Path) -> None:
+    params = replace(smoke.params, inference=replace(smoke.params.inference, views=4))
+    run = smoke.find_run("anatomy_wmh/multi_unet/0")
+    model = finished_runs.load_segmenter(run, params)
+    model.save(tmp_path / "model.pt")
+    for one in (*model.members, *Segmenter.load(tmp_path / "model.pt").members):
+        assert one.views == 4 and one.at_least == (8, 8, 8)  # the patch size of params/smoke.yaml
+    # an older file says nothing of either
+    content = torch.load(tmp_path / "model.pt", weights_only=True)
+    for m in content["members"]:
+        del m["views"], m["at_least"], m["mirror"]
+    torch.save(content, tmp_path / "old.pt")
+    assert {(m.views, m.at_least, m.mirror) for m in Segmenter.load(tmp_path / "old.pt").members} == {
+        (1, (1, 1, 1), None)
+    }
+    case = smoke.scenario("anatomy_wmh").test_cases[0]
+    stored = smoke.store.open(case, smoke.cohorts[case.cohort])
+    images = np.asarray(stored.images)
+    found = [p.argmax(0) for p in model.probabilities(images, stored.modalities, CPU)]
+    assert np.array_equal(model.segment(images, stored.modalities, CPU), model.merged(found))

@@ -196,6 +196,34 @@ def test_output_has_the_input_grid(spatial: tuple[int, ...]) -> None:
     assert network.size_divisor == (8,) * len(spatial)
 
 
+@pytest.mark.parametrize("spatial", [(33, 25), (29, 24, 19)])
+def test_where_a_size_is_no_multiple_the_rest_is_what_a_larger_image_has(spatial: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    network = UNet(2, 3, base_filters=2, levels=3, convolutions=1, spatial_dims=len(spatial)).eval()
+    larger = torch.randn(1, 2, *(64 for _ in spatial))
+    cut = larger[:, :, *map(slice, spatial)]
+    with torch.no_grad():
+        found, expected = network(cut), network(larger)
+    assert found.shape == (1, 3, *spatial)
+    far = tuple(slice(max(n - r, 0)) for n, r in zip(spatial, network.reach, strict=True))
+    assert found[:, :, *far].numel() > 0
+    assert torch.allclose(found[:, :, *far], expected[:, :, *far], atol=1e-5)
+
+
+def test_the_last_window_holds_what_is_left() -> None:
+    """By hand: a network of one filter that hands down the largest value of each window of three voxels' line."""
+    network = UNet(1, 1, filters=[1, 1], convolutions=1, dropout=0, spatial_dims=2).eval()
+    with torch.no_grad():
+        for block in (network.down[0], network.bottom, network.merge[0]):
+            block[0].weight.zero_()
+            block[0].weight[0, 0, 1, 1] = math.sqrt(1 + 1e-3)  # undoes the normalisation's 1 / sqrt(var + eps)
+        network.up[0].weight.fill_(1)
+        network.head.weight.fill_(1)
+        # each voxel and the largest of its window: 1 + 4, 4 + 4, 2 + 2 for the last, which is alone
+        x = torch.tensor([[1.0, 4.0, 2.0]])[None, None]
+        assert network(x).flatten().tolist() == pytest.approx([5, 8, 4], abs=1e-5)
+
+
 def test_dropout_stands_before_the_deepest_block_only() -> None:
     network = UNet(1, 2, base_filters=2, dropout=0.3)
     assert [m.p for m in network.modules() if isinstance(m, nn.Dropout)] == [0.3]

@@ -1,4 +1,5 @@
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,7 +8,7 @@ from torch import nn
 
 from multiseg_core import networks, tiling
 from multiseg_core.networks import UNet, build_network
-from multiseg_core.tiling import SCRATCH, fold_normalisation, pass_gib, plan_tiles, predict
+from multiseg_core.tiling import SCRATCH, Filling, fold_normalisation, pass_gib, plan_tiles, predict, predict_views
 from multiseg_core.utils.compute import Compute
 from multiseg_core.utils.errors import UserError
 
@@ -34,7 +35,7 @@ def images(shape: tuple[int, ...]) -> np.ndarray:
 
 def test_volumes_of_any_size_are_padded_and_cut_back() -> None:
     network, volume = make_network(levels=3), images((9, 12, 7))
-    p = predict(network, volume, CPU, -4.0, PLENTY, labels_only=False)
+    p = predict(network, volume, CPU, Filling(), PLENTY, labels_only=False)
     assert p.shape == (3, 9, 12, 7) and np.allclose(p.sum(0), 1, atol=1e-5)
     # by hand: 9 -> 12, 12 -> 12, 7 -> 8 with the value outside the brain
     padded = np.full((1, 2, 12, 12, 8), -4.0, np.float32)
@@ -42,8 +43,42 @@ def test_volumes_of_any_size_are_padded_and_cut_back() -> None:
     with torch.no_grad():
         expected = torch.softmax(network(torch.from_numpy(padded)), 1)[0, :, 1:10, :, 0:7].numpy()
     assert np.allclose(p, expected, atol=1e-5)
-    labels = predict(network, volume, CPU, -4.0, PLENTY, labels_only=True)
+    labels = predict(network, volume, CPU, Filling(), PLENTY, labels_only=True)
     assert labels.dtype == np.uint8 and np.array_equal(labels, expected.argmax(0))
+
+
+def test_a_volume_is_filled_as_patches_were() -> None:
+    unet, other = make_network(levels=3), nn.Identity()
+    other.size_divisor = 16
+    assert Filling().size(unet, (9, 12, 7)) == (12, 12, 8)
+    assert Filling(at_least=(10, 16, 1)).size(unet, (9, 12, 7)) == (12, 16, 8)
+    assert Filling(at_least=(10, 16, 1), multiples=False).size(unet, (9, 12, 7)) == (10, 16, 7)
+    assert Filling(at_least=(10, 20, 1), multiples=False).size(other, (9, 12, 7)) == (16, 32, 16)  # cannot do without
+    volume = images((9, 12, 7))
+    p = predict(unet, volume, CPU, Filling(5.0, (10, 16, 1), False), PLENTY, labels_only=False)
+    padded = np.full((1, 2, 10, 16, 7), 5.0, np.float32)
+    padded[0, :, 0:9, 2:14] = volume
+    with torch.no_grad():
+        expected = torch.softmax(unet(torch.from_numpy(padded)), 1)[0, :, 0:9, 2:14].numpy()
+    assert np.allclose(p, expected, atol=1e-5)
+
+
+def test_views_are_averaged_over_the_voxels_that_they_show() -> None:
+    network, volume = make_network(levels=3), images((11, 9, 4))  # windows of 4: of the last axis, views leave out none
+    filling = Filling(multiples=False, at_least=(1, 1, 1))
+    whole, cut = (predict(network, v, CPU, filling, PLENTY, labels_only=False) for v in (volume, volume[:, 2:, 2:]))
+    expected = whole.copy()
+    expected[:, 2:, 2:] = (whole[:, 2:, 2:] + cut) / 2
+    assert np.allclose(predict_views(network, volume, CPU, filling, PLENTY, 2), expected, atol=1e-6)
+    assert np.array_equal(predict_views(network, volume, CPU, filling, PLENTY, 1), whole)
+    # patches were larger along the first axis, so the image stays in its place there; along the second, views may be
+    # smaller than patches
+    filling = Filling(multiples=False, at_least=(12, 8, 1))
+    whole = predict(network, volume, CPU, filling, PLENTY, labels_only=False)
+    cut = predict(network, volume[:, :, 2:], CPU, replace(filling, at_least=(12, 1, 1)), PLENTY, labels_only=False)
+    expected = whole.copy()
+    expected[:, :, 2:] = (whole[:, :, 2:] + cut) / 2
+    assert np.allclose(predict_views(network, volume, CPU, filling, PLENTY, 2), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize(("levels", "share"), [(2, 0.8), (2, 0.55), (2, 0.4), (3, 0.8), (3, 0.55)])
@@ -56,9 +91,12 @@ def test_tiles_give_what_one_pass_gives(levels: int, share: float) -> None:
     for tile in tiles:  # the budget is kept
         size = tuple(s.stop - s.start for s in tile.read)
         assert pass_gib(network, (2, *size), CPU) <= budget * 1.001
-    whole = predict(network, volume, CPU, -4.0, PLENTY, labels_only=False)
-    tiled = predict(network, volume, CPU, -4.0, budget, labels_only=False)
+    whole = predict(network, volume, CPU, Filling(), PLENTY, labels_only=False)
+    tiled = predict(network, volume, CPU, Filling(), budget, labels_only=False)
     assert np.allclose(whole, tiled, atol=1e-5)
+    unfilled = Filling(multiples=False)
+    whole = predict(network, volume, CPU, unfilled, PLENTY, labels_only=False)
+    assert np.allclose(whole, predict(network, volume, CPU, unfilled, budget, labels_only=False), atol=1e-5)
 
 
 @pytest.mark.parametrize("spec", [
@@ -71,8 +109,8 @@ def test_tiles_of_thick_slices_give_what_one_pass_gives(spec: dict) -> None:
     padded = (2, 160, 64, 10 if "strides" in spec else 9)
     budget = 0.7 * pass_gib(network, padded, CPU)
     assert len(plan_tiles(network, padded, CPU, budget)) > 1
-    whole = predict(network, volume, CPU, -4.0, PLENTY, labels_only=False)
-    assert np.allclose(whole, predict(network, volume, CPU, -4.0, budget, labels_only=False), atol=1e-5)
+    whole = predict(network, volume, CPU, Filling(), PLENTY, labels_only=False)
+    assert np.allclose(whole, predict(network, volume, CPU, Filling(), budget, labels_only=False), atol=1e-5)
 
 
 class _OneSize(nn.Module):
@@ -87,12 +125,14 @@ class _OneSize(nn.Module):
 def test_networks_of_one_size_predict_whole_volumes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(networks.NETWORKS, "one_size", _OneSize)
     with pytest.raises(RuntimeError):
-        predict(build_network({"name": "one_size"}, 2, 3), images((10, 8, 9)), CPU, -4.0, PLENTY, labels_only=False)
+        predict(
+            build_network({"name": "one_size"}, 2, 3), images((10, 8, 9)), CPU, Filling(), PLENTY, labels_only=False
+        )
     network = build_network({"name": "one_size", "window": [8, 8, 8]}, 2, 3).eval()
-    p = predict(network, images((10, 8, 9)), CPU, -4.0, PLENTY, labels_only=False)
+    p = predict(network, images((10, 8, 9)), CPU, Filling(), PLENTY, labels_only=False)
     assert p.shape == (3, 10, 8, 9) and np.allclose(p.sum(0), 1, atol=1e-5)
     with pytest.raises(UserError, match="inference.memory_gib"):
-        predict(network, images((10, 8, 9)), CPU, -4.0, 1e-6, labels_only=False)
+        predict(network, images((10, 8, 9)), CPU, Filling(), 1e-6, labels_only=False)
 
 
 def test_tiles_cover_every_voxel_once() -> None:
@@ -151,12 +191,12 @@ def test_folded_normalisation_gives_the_same_numbers() -> None:
 
 def test_too_little_memory_is_an_error() -> None:
     with pytest.raises(UserError, match=r"inference.memory_gib: 1e-06 is too little for this network"):
-        predict(make_network(), images((16, 16, 16)), CPU, -4.0, 1e-6, labels_only=True)
+        predict(make_network(), images((16, 16, 16)), CPU, Filling(), 1e-6, labels_only=True)
     # its normalisation looks at the whole volume: tiles would change the result
     network = build_network({"name": "unet", "base_filters": 2, "norm": "instance"}, 2, 3).eval()
     with pytest.raises(UserError, match=r"one pass over 64 x 64 x 64 voxels takes .* cannot be cut into exact tiles"):
-        predict(network, images((64, 64, 64)), CPU, -4.0, 1e-3, labels_only=True)
-    assert predict(network, images((16, 16, 16)), CPU, -4.0, 1.0, labels_only=True).shape == (16, 16, 16)
+        predict(network, images((64, 64, 64)), CPU, Filling(), 1e-3, labels_only=True)
+    assert predict(network, images((16, 16, 16)), CPU, Filling(), 1.0, labels_only=True).shape == (16, 16, 16)
 
 
 def test_threads_find_weights_where_they_were() -> None:
@@ -165,5 +205,5 @@ def test_threads_find_weights_where_they_were() -> None:
     weights = [p for p in network.parameters() if p.ndim == 5]
     assert all(w.is_contiguous(memory_format=torch.channels_last_3d) for w in weights)
     places = [p.data_ptr() for p in network.parameters()]
-    predict(network, images((8, 8, 8)), CPU, -4.0, PLENTY, labels_only=True)
+    predict(network, images((8, 8, 8)), CPU, Filling(), PLENTY, labels_only=True)
     assert [p.data_ptr() for p in network.parameters()] == places

@@ -73,26 +73,13 @@ class Networks(nn.Module):
 
     def segmenter(self, labels: Sequence[str], preprocessing: PreprocessingParams) -> Segmenter:
         """Return the networks as a `Segmenter`; clipping to the brain is left to `ToNative`."""
-        members = [
-            Member(
-                network, m["spec"], tuple(m["labels"]), tuple(m["modalities"]), m["sees"] and tuple(m["sees"]),
-                m["paints"] and tuple(m["paints"]), m["task"],
-            )
-            for m, network in zip(self.members, self.networks, strict=True)
-        ]  # fmt: skip
+        members = [Member.of(network, m) for m, network in zip(self.members, self.networks, strict=True)]
         return Segmenter(members, tuple(labels), preprocessing)
 
 
 def describe(segmenter: Segmenter) -> list[dict[str, Any]]:
     """Return what `Networks` is made of, as plain values."""
-    return [
-        {
-            "spec": m.spec, "labels": list(m.labels), "modalities": list(m.modalities),
-            "sees": None if m.sees is None else list(m.sees), "paints": None if m.paints is None else list(m.paints),
-            "task": m.task,
-        }
-        for m in segmenter.members
-    ]  # fmt: skip
+    return [m.described() for m in segmenter.members]
 
 
 class Prepare:

@@ -66,9 +66,16 @@ class Finished:
         return sum(1 + len(m.labels) for m in self.segmenter.members)
 
     @property
+    def windows(self) -> list[int]:
+        """What the networks pool over, along each axis."""
+        of_each = np.array([divisors(m.network) for m in self.segmenter.members])
+        return [int(n) for n in np.lcm.reduce(of_each, axis=0)]
+
+    @property
     def multiple(self) -> list[int]:
         """What sizes of the networks' input must be multiples of."""
-        of_each = np.array([divisors(m.network) for m in self.segmenter.members])
+        filling = self.segmenter.filling
+        of_each = np.array([filling.size(m.network, (1, 1, 1)) for m in self.segmenter.members])
         return [int(n) for n in np.lcm.reduce(of_each, axis=0)]
 
     @property

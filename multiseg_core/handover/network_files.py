@@ -7,6 +7,7 @@ import warnings
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from ..utils.errors import UserError, one_line
@@ -59,9 +60,17 @@ def facts(run: Finished) -> dict[str, object]:
         "labels": list(s.labels),
         "preprocessing": asdict(s.preprocessing),
         "brain_from": run.shows_brain,
-        "pad": {"multiple": run.multiple, "value": s.preprocessing.outside_value, "where": "both sides"},
-        "networks": [{key: m[key] for key in ("labels", "modalities", "sees", "paints")} for m in describe(s)],
+        "pad": {
+            "at_least": np.max([m.at_least for m in s.members], axis=0).tolist(),
+            "multiple": run.multiple,
+            "value": s.preprocessing.outside_value,
+            "where": "both sides",
+        },
+        "networks": [
+            {key: m[key] for key in ("labels", "modalities", "sees", "paints", "mirror", "views")} for m in describe(s)
+        ],
         "after": [
+            *_means(run),
             "interpolate each probability linearly to the grid of the image",
             "take the most probable class of each network",
             "paint the labels of later networks over those of earlier ones",
@@ -69,12 +78,25 @@ def facts(run: Finished) -> dict[str, object]:
     }
 
 
+def _means(run: Finished) -> list[str]:
+    """Return of what the probabilities of one volume must be means, if of anything."""
+    found, members = [], run.segmenter.members
+    if (n := members[0].views) > 1:
+        windows = " x ".join(map(str, run.windows))
+        found.append(f"average {n} views: view k of 0 to {n - 1} lacks the first k / {n} of {windows} planes")
+    if any(m.mirror for m in members):
+        found.append("average with the mirror image (first axis), whose classes have the order of networks.mirror")
+    return found
+
+
 def _examples(run: Finished) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return two inputs of other sizes, also along the batch."""
+    """Return two inputs of other sizes, also along the batch, with all that a network may do to a size."""
     generator = torch.Generator().manual_seed(0)
-    n, multiple = len(run.segmenter.modalities), run.multiple
-    small = torch.randn(1, n, *(2 * m for m in multiple), generator=generator)
-    return small, torch.randn(2, n, *(k * m for k, m in zip((3, 2, 4), multiple, strict=True)), generator=generator)
+    n, windows = len(run.segmenter.modalities), np.array(run.windows)
+    sizes = [np.array(k) * windows for k in ((2, 2, 2), (3, 2, 4))]
+    less = (windows > 1) & (np.array(run.multiple) == 1)  # sizes that leave something over, where that is allowed
+    small, other = (torch.randn(k + 1, n, *(size - less), generator=generator) for k, size in enumerate(sizes))
+    return small, other
 
 
 def _torchscript(run: Finished, path: Path) -> None:

@@ -47,8 +47,8 @@ def state(run: Run) -> str:
 # -- networks ----------------------------------------------------------------------------------------------------
 
 
-def load_member(network: NetworkPlan, mirrored: bool = False) -> Member:
-    """Read a trained network, which may be asked for mirror images too if it learned from them."""
+def load_member(network: NetworkPlan, mirrored: bool = False, views: int = 1) -> Member:
+    """Read a trained network, which may be asked for mirror images too if it learned from them, and for other views."""
     weights = torch.load(network.folder / "model.pt", map_location="cpu", weights_only=True)
     spec = dict(network.network)
     built = load_network(spec, weights, len(network.modalities), 1 + len(network.labels))
@@ -56,12 +56,13 @@ def load_member(network: NetworkPlan, mirrored: bool = False) -> Member:
     if mirrored and network_facts([network])[0]["flip"]["mirrored"]:
         places = swaps(network.training)
         mirror = (0, *(1 + network.labels.index(places.get(label, label)) for label in network.labels))
-    return Member(built, spec, network.labels, network.modalities, mirror=mirror)
+    patch = tuple(network.training.patch_size)
+    return Member(built, spec, network.labels, network.modalities, mirror=mirror, views=views, at_least=patch)
 
 
 def load_segmenter(run: Run, params: Params) -> Segmenter:
     """Put the trained networks of a run together, with all that a prediction must do as the run does it."""
-    members = [load_member(network, params.inference.mirrored) for network in run.networks]
+    members = [load_member(network, params.inference.mirrored, params.inference.views) for network in run.networks]
     if run.asks:  # one network, asked task by task
         members = [replace(members[0], **ask._asdict()) for ask in run.asks]
     maskless = [case for case in run.test_cases if case.brain_mask is None]

@@ -11,7 +11,7 @@ from torch import nn
 
 from ..networks import build_network
 from ..params import TrainingParams
-from ..tiling import plan_tiles
+from ..tiling import Filling, plan_tiles
 from ..utils.compute import Compute
 from ..utils.errors import UserError, one_line
 from ..wrappers import divisors, require_parts
@@ -55,12 +55,13 @@ def try_network(spec: Mapping[str, Any], n_modalities: int, training: TrainingPa
 
 
 def try_volumes(
-    spec: Mapping[str, Any], n_modalities: int, shapes: Sequence[Sequence[int]], compute: Compute, memory_gib: float
-) -> None:
+    spec: Mapping[str, Any], n_modalities: int, shapes: Sequence[Sequence[int]], filling: Filling,
+    compute: Compute, memory_gib: float,
+) -> None:  # fmt: skip
     """Plan the prediction of whole volumes, (X, Y, Z) each. Raises `UserError` if a network cannot take one."""
     network = shapes_only(spec, n_modalities).eval()
     for shape in shapes:
-        padded = [n + -n % divisor for n, divisor in zip(shape, divisors(network), strict=True)]
+        padded = filling.size(network, shape)
         try:
             plan_tiles(network, (n_modalities, *padded), compute, memory_gib)
         except UserError:

@@ -26,6 +26,7 @@ from ..pretraining import PretrainingTrainer
 from ..recipe import MIRRORED, mirror_likeness
 from ..resident_sampler import make_sampler
 from ..samplers import SamplingCohort
+from ..tiling import Filling
 from ..training import Trainer, is_trained
 from ..utils.compute import Compute, default_workers, visible_gpus
 from ..utils.files import remove_leftovers, write_table
@@ -258,7 +259,8 @@ def check_volumes(runs: Iterable[Run], store: Store, params: Params) -> None:
         cases = [*run.test_cases, *run.validation_cases]
         shapes = sorted({store.opened(case, run.cohorts[case.cohort]).shape for case in cases}, key=np.prod)
         for network in networks_of([run]):
-            what = (network.network, len(network.modalities), [shapes[0], shapes[-1]])
+            filling = Filling(at_least=tuple(network.training.patch_size), multiples=params.preprocessing.has_outside)
+            what = (network.network, len(network.modalities), [shapes[0], shapes[-1]], filling)
             if what not in tried:
                 try_volumes(*what, compute, params.inference.memory_gib)
                 tried.append(what)

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,38 @@ def test_its_steps_say_what_predict_says(toy_runs: Study, tmp_path: Path, kind: 
     if kind == "any_modalities":
         alone = np.asarray(model.segment({"FLAIR": case.images["FLAIR"]}).dataobj)
         assert np.array_equal(steps(run, tmp_path, [None, str(case.images["FLAIR"])]), alone)
+
+
+def test_its_steps_look_as_often_as_predict(toy_runs: Study, tmp_path: Path) -> None:
+    """Mirror images were once forgotten in a bundle."""
+    run = finished(toy_runs, "selective_cross_entropy")
+    model, (m,) = load_model(run.folder), run.segmenter.members
+    more = replace(m, mirror=tuple(range(1 + len(m.labels))), views=2, at_least=(20, 20, 20))
+    images = np.random.default_rng(0).normal(size=(2, 9, 9, 9)).astype(np.float32)
+    (once,), model.segmenter.members[0] = model.segmenter.probabilities(images, m.modalities, model.compute), more
+    (expected,) = model.segmenter.probabilities(images, m.modalities, model.compute)
+    assert not np.allclose(once, expected, atol=1e-2)
+    run.segmenter.members[0] = more
+    networks = Networks(json.loads(json.dumps(describe(run.segmenter))))
+    networks.load_state_dict(run.networks.state_dict())
+    inferer = WholeVolume(asdict(run.segmenter.preprocessing), run.segmenter.precision, 4.0)
+    assert np.allclose(inferer(torch.from_numpy(images)[None], networks)[0], expected, atol=1e-5)
+    after = network_files.facts(run)["after"]
+    assert after[0] == "average 2 views: view k of 0 to 1 lacks the first k / 2 of 2 x 2 x 2 planes"
+    assert after[1].startswith("average with the mirror image")
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.load` is deprecated")
+def test_torchscript_of_images_without_an_outside_takes_any_size(toy_runs: Study, tmp_path: Path) -> None:
+    run = finished(toy_runs, "selective_cross_entropy")
+    run.segmenter.preprocessing = replace(run.segmenter.preprocessing, brain_extraction="none")
+    network_files.write_network(run, tmp_path / "ts", "torchscript")
+    loaded = torch.jit.load(tmp_path / "ts" / "model.ts")
+    x = torch.randn(1, 2, 5, 8, 11, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        assert torch.allclose(loaded(x), run.networks(x), atol=1e-4)
+    facts = json.loads((tmp_path / "ts" / "preprocessing.json").read_text())
+    assert facts["pad"]["multiple"] == [1, 1, 1] and facts["pad"]["at_least"] == list(run.segmenter.members[0].at_least)
 
 
 def test_one_file_with_all_modalities(toy_runs: Study, tmp_path: Path) -> None:
