@@ -46,6 +46,7 @@ training:
   shape: 0.3
   validation_every: 200
   patience: null
+inference: {views: 4}
 models:
   oracle: {loss: {name: monai.DiceCELoss, options: {batch: true, include_background: false}}}   # as selective_dice_ce
 scenarios:

@@ -44,13 +44,18 @@ training:
   validation_every: 200
   validation_patch_size: auto
   patience: null
-
+{inference}
 replicates: 1           # other splits and training seeds; from 3 on, findings get a verdict
 
 scenarios:
   all:
     title: {title}
 {scenario}    models: [multi_unet, cross_entropy, selective_cross_entropy, selective_dice_ce]
+"""
+
+VIEWS = """
+inference:
+  views: 4              # each image is predicted four times, a little cut, and the mean counts; 1 is faster
 """
 
 
@@ -80,6 +85,7 @@ def params_text(seen: Sequence[Seen], file: Path) -> str:
         title=title,
         cohorts="\n".join(_cohort(s, seen, file, renamed.get(s.name)) for s in seen),
         preprocessing="".join(f"  {line}\n" for line in _preprocessing(seen)),
+        inference=VIEWS if any(s.shows == "other" for s in seen) else "",
         scenario="".join(f"{line}\n" for line in scenario),
     )
 
