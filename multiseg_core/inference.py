@@ -188,7 +188,7 @@ class Segmenter:
     @property
     def filling(self) -> Filling:
         """How volumes are filled up, but for the size that each network saw in training."""
-        return Filling(self.preprocessing.outside_value, multiples=self.preprocessing.has_outside)
+        return Filling(self.preprocessing.outside_value, has_outside=self.preprocessing.has_outside)
 
     def seeing(self, modalities: Sequence[str]) -> Segmenter:
         """Return the part of it that needs no other modalities than some."""

@@ -34,29 +34,46 @@ _MEASURED: weakref.WeakKeyDictionary[nn.Module, tuple[int, float]] = weakref.Wea
 
 @dataclass(frozen=True)
 class Filling:
-    """By what a volume is made larger before a network reads it, as patches were in training.
+    """How a volume is made larger, on both sides, before a network reads it.
 
     Attributes
     ----------
     value
-        What is added, on both sides.
+        What lies outside.
     at_least
-        The size (X, Y, Z) of training patches, which smaller images were filled up to.
-    multiples
-        Also up to multiples of what the network pools over. Right where `value` is what lies outside a brain; where
-        the body goes on at the border, networks that take any size (`any_size`) do better without.
+        The size (X, Y, Z) of training patches, to which smaller images were filled up with `value`.
+    has_outside
+        Whether `value` is what networks have seen at borders. Then volumes are filled up with it to multiples of what
+        the network pools over. Where the body goes on at the border, networks that take any size (`any_size`) read
+        it as it is, and for others the outermost voxels are repeated.
     """
 
     value: float = -4.0
     at_least: tuple[int, ...] = (1, 1, 1)
-    multiples: bool = True
+    has_outside: bool = True
 
     def size(self, network: nn.Module, shape: Sequence[int]) -> tuple[int, ...]:
         """Return the size up to which a volume (X, Y, Z) is filled for a network."""
-        steps = (1, 1, 1) if not self.multiples and getattr(network, "any_size", False) else divisors(network)
+        steps = (1, 1, 1) if not self.has_outside and getattr(network, "any_size", False) else divisors(network)
         return tuple(
             math.ceil(max(n, least) / step) * step for n, least, step in zip(shape, self.at_least, steps, strict=True)
         )
+
+    def fill(self, network: nn.Module, images: np.ndarray) -> tuple[np.ndarray, tuple[slice, ...]]:
+        """Return a filled volume (M, X, Y, Z), and where the old one lies in it."""
+        shape = images.shape[1:]
+        full = self.size(network, shape)
+        first = full if self.has_outside else tuple(map(max, shape, self.at_least))
+        inner, outer = _margins(shape, first), _margins(first, full)
+        filled = np.pad(images, [(0, 0), *inner], constant_values=self.value)
+        if first != full:
+            filled = np.pad(filled, [(0, 0), *outer], mode="edge")
+        return filled, tuple(slice(a + b, a + b + n) for (a, _), (b, _), n in zip(inner, outer, shape, strict=True))
+
+
+def _margins(size: Sequence[int], larger: Sequence[int]) -> list[tuple[int, int]]:
+    """Return how many voxels come before and after, by axis."""
+    return [((m - n) // 2, (m - n) - (m - n) // 2) for n, m in zip(size, larger, strict=True)]
 
 
 def predict_views(
@@ -116,10 +133,7 @@ def predict(
     UserError
         If memory does not suffice for any tile, or for one pass of a network that cannot be tiled.
     """
-    shape = images.shape[1:]
-    missing = [full - n for n, full in zip(shape, filling.size(network, shape), strict=True)]
-    pads = [(0, 0), *((n // 2, n - n // 2) for n in missing)]
-    padded = np.pad(images, pads, constant_values=filling.value)
+    padded, place = filling.fill(network, images)
     network = compute.place_network(network).eval()
     result: Any = None  # numpy cannot type an index that is unpacked
     for tile in plan_tiles(network, padded.shape, compute, memory_gib):
@@ -131,7 +145,7 @@ def predict(
             result = np.empty((*part.shape[:-3], *padded.shape[1:]), dtype=np.uint8 if labels_only else np.float32)
         result[..., *tile.write] = part.cpu().numpy()
     assert result is not None
-    return result[..., *(slice(low, low + n) for (low, _), n in zip(pads[1:], shape, strict=True))]
+    return result[..., *place]
 
 
 @dataclass(frozen=True)

@@ -52,8 +52,8 @@ def test_a_volume_is_filled_as_patches_were() -> None:
     other.size_divisor = 16
     assert Filling().size(unet, (9, 12, 7)) == (12, 12, 8)
     assert Filling(at_least=(10, 16, 1)).size(unet, (9, 12, 7)) == (12, 16, 8)
-    assert Filling(at_least=(10, 16, 1), multiples=False).size(unet, (9, 12, 7)) == (10, 16, 7)
-    assert Filling(at_least=(10, 20, 1), multiples=False).size(other, (9, 12, 7)) == (16, 32, 16)  # cannot do without
+    assert Filling(at_least=(10, 16, 1), has_outside=False).size(unet, (9, 12, 7)) == (10, 16, 7)
+    assert Filling(at_least=(10, 20, 1), has_outside=False).size(other, (9, 12, 7)) == (16, 32, 16)  # cannot do without
     volume = images((9, 12, 7))
     p = predict(unet, volume, CPU, Filling(5.0, (10, 16, 1), False), PLENTY, labels_only=False)
     padded = np.full((1, 2, 10, 16, 7), 5.0, np.float32)
@@ -63,9 +63,22 @@ def test_a_volume_is_filled_as_patches_were() -> None:
     assert np.allclose(p, expected, atol=1e-5)
 
 
+def test_where_there_is_no_outside_borders_are_repeated_for_networks_that_need_multiples() -> None:
+    network = nn.Identity()
+    network.size_divisor = (4, 2, 1)
+    volume = np.arange(6, dtype=np.float32).reshape(1, 3, 2, 1)
+    filled, place = Filling(has_outside=False).fill(network, volume)
+    assert place == (slice(0, 3), slice(0, 2), slice(0, 1)) and filled[0, :, 0, 0].tolist() == [0, 2, 4, 4]
+    filled, place = Filling(7.0, (5, 1, 1), has_outside=False).fill(network, volume)
+    assert place == (slice(2, 5), slice(0, 2), slice(0, 1))  # 3 to 5 as patches were, then 5 to 8
+    assert filled[0, :, 1, 0].tolist() == [7, 7, 1, 3, 5, 7, 7, 7]
+    filled, place = Filling(7.0).fill(network, volume)
+    assert place[0] == slice(0, 3) and filled[0, :, 0, 0].tolist() == [0, 2, 4, 7]
+
+
 def test_views_are_averaged_over_the_voxels_that_they_show() -> None:
     network, volume = make_network(levels=3), images((11, 9, 4))  # windows of 4: of the last axis, views leave out none
-    filling = Filling(multiples=False, at_least=(1, 1, 1))
+    filling = Filling(has_outside=False, at_least=(1, 1, 1))
     whole, cut = (predict(network, v, CPU, filling, PLENTY, labels_only=False) for v in (volume, volume[:, 2:, 2:]))
     expected = whole.copy()
     expected[:, 2:, 2:] = (whole[:, 2:, 2:] + cut) / 2
@@ -73,7 +86,7 @@ def test_views_are_averaged_over_the_voxels_that_they_show() -> None:
     assert np.array_equal(predict_views(network, volume, CPU, filling, PLENTY, 1), whole)
     # patches were larger along the first axis, so the image stays in its place there; along the second, views may be
     # smaller than patches
-    filling = Filling(multiples=False, at_least=(12, 8, 1))
+    filling = Filling(has_outside=False, at_least=(12, 8, 1))
     whole = predict(network, volume, CPU, filling, PLENTY, labels_only=False)
     cut = predict(network, volume[:, :, 2:], CPU, replace(filling, at_least=(12, 1, 1)), PLENTY, labels_only=False)
     expected = whole.copy()
@@ -94,7 +107,7 @@ def test_tiles_give_what_one_pass_gives(levels: int, share: float) -> None:
     whole = predict(network, volume, CPU, Filling(), PLENTY, labels_only=False)
     tiled = predict(network, volume, CPU, Filling(), budget, labels_only=False)
     assert np.allclose(whole, tiled, atol=1e-5)
-    unfilled = Filling(multiples=False)
+    unfilled = Filling(has_outside=False)
     whole = predict(network, volume, CPU, unfilled, PLENTY, labels_only=False)
     assert np.allclose(whole, predict(network, volume, CPU, unfilled, budget, labels_only=False), atol=1e-5)
 

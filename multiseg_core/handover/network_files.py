@@ -20,8 +20,8 @@ TOLERANCE = 1e-4
 """Probabilities of the exported networks differ by less from those of the run."""
 
 USE = """\
-`{name}` takes a tensor `image` (N, {n}, X, Y, Z), float32, of the preprocessed modalities {modalities}, whose sizes are
-multiples of {multiple}{absent}, and returns probabilities (N, {channels}, X, Y, Z): {classes}.
+`{name}` takes a tensor `image` (N, {n}, X, Y, Z), float32, of the preprocessed modalities {modalities}, with sizes that are
+{sizes}{absent}, and returns probabilities (N, {channels}, X, Y, Z): {classes}.
 `preprocessing.json` says what must be done before and after. `multiseg export RUN --to bundle` does that for you.
 """
 
@@ -45,9 +45,11 @@ def write_network(run: Finished, folder: Path, kind: str) -> None:
         s = run.segmenter
         classes = "; then ".join(", ".join(["background", *m.labels]) for m in s.members)
         absent = ", NaN for modalities that are absent" if all(m.reads_any for m in s.members) else ""
+        multiple = " x ".join(map(str, run.multiple))
+        sizes = f"multiples of {multiple}" if max(run.multiple) > 1 else "as you like"
         use = USE.format(
             name=name, n=len(s.modalities), modalities=", ".join(s.modalities), absent=absent,
-            multiple=" x ".join(map(str, run.multiple)), channels=run.n_channels, classes=classes,
+            sizes=sizes, channels=run.n_channels, classes=classes,
         )  # fmt: skip
         (part / "README.md").write_text(model_card(run, use), encoding="utf-8")
 
@@ -62,8 +64,9 @@ def facts(run: Finished) -> dict[str, object]:
         "brain_from": run.shows_brain,
         "pad": {
             "at_least": np.max([m.at_least for m in s.members], axis=0).tolist(),
-            "multiple": run.multiple,
             "value": s.preprocessing.outside_value,
+            "multiple": run.multiple,
+            "multiple_by": "value" if s.preprocessing.has_outside else "repeating the outermost voxels",
             "where": "both sides",
         },
         "networks": [

@@ -259,7 +259,7 @@ def check_volumes(runs: Iterable[Run], store: Store, params: Params) -> None:
         cases = [*run.test_cases, *run.validation_cases]
         shapes = sorted({store.opened(case, run.cohorts[case.cohort]).shape for case in cases}, key=np.prod)
         for network in networks_of([run]):
-            filling = Filling(at_least=tuple(network.training.patch_size), multiples=params.preprocessing.has_outside)
+            filling = Filling(at_least=tuple(network.training.patch_size), has_outside=params.preprocessing.has_outside)
             what = (network.network, len(network.modalities), [shapes[0], shapes[-1]], filling)
             if what not in tried:
                 try_volumes(*what, compute, params.inference.memory_gib)
