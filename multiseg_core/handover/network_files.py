@@ -20,7 +20,7 @@ TOLERANCE = 1e-4
 """Probabilities of the exported networks differ by less from those of the run."""
 
 USE = """\
-`{name}` takes a tensor `image` (N, {n}, X, Y, Z), float32, of the preprocessed modalities {modalities}, with sizes that are
+`{name}` takes a tensor `image` (N, {n}, X, Y, Z), float32, of the preprocessed modalities {modalities}, whose sizes are
 {sizes}{absent}, and returns probabilities (N, {channels}, X, Y, Z): {classes}.
 `preprocessing.json` says what must be done before and after. `multiseg export RUN --to bundle` does that for you.
 """
