@@ -97,8 +97,9 @@ def _examples(run: Finished) -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
     n, windows = len(run.segmenter.modalities), np.array(run.windows)
     sizes = [np.array(k) * windows for k in ((2, 2, 2), (3, 2, 4))]
-    less = (windows > 1) & (np.array(run.multiple) == 1)  # sizes that leave something over, where that is allowed
-    small, other = (torch.randn(k + 1, n, *(size - less), generator=generator) for k, size in enumerate(sizes))
+    # where any size is allowed, the first leaves one voxel over at every level: what is done about it must be recorded
+    sizes[0] = sizes[0] + ((windows > 1) & (np.array(run.multiple) == 1))
+    small, other = (torch.randn(k + 1, n, *size, generator=generator) for k, size in enumerate(sizes))
     return small, other
 
 

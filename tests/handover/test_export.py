@@ -19,6 +19,7 @@ from multiseg_core.handover.bundle_steps import Evaluator, Networks, Prepare, To
 from multiseg_core.handover.finished import Finished
 from multiseg_core.handover.nnunet_folder import filling
 from multiseg_core.labels import CodeMap
+from multiseg_core.networks import build_network
 from multiseg_core.study.study import Study
 from multiseg_core.utils.errors import UserError
 
@@ -139,15 +140,20 @@ def test_its_steps_look_as_often_as_predict(toy_runs: Study, tmp_path: Path) -> 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit.load` is deprecated")
 def test_torchscript_of_images_without_an_outside_takes_any_size(toy_runs: Study, tmp_path: Path) -> None:
+    """Of four levels: what was traced had windows with a rest at the first level only."""
     run = finished(toy_runs, "selective_cross_entropy")
     run.segmenter.preprocessing = replace(run.segmenter.preprocessing, brain_extraction="none")
+    (m,), spec = run.segmenter.members, {"name": "unet", "base_filters": 2, "levels": 4}
+    run.segmenter.members[0] = replace(m, spec=spec, network=build_network(spec, 2, 1 + len(m.labels)).eval())
     network_files.write_network(run, tmp_path / "ts", "torchscript")
     loaded = torch.jit.load(tmp_path / "ts" / "model.ts")
-    x = torch.randn(1, 2, 5, 8, 11, generator=torch.Generator().manual_seed(1))
-    with torch.inference_mode():
-        assert torch.allclose(loaded(x), run.networks(x), atol=1e-4)
+    for size in ((16, 8, 24), (5, 8, 11), (35, 50, 37), (12, 20, 9)):
+        x = torch.randn(1, 2, *size, generator=torch.Generator().manual_seed(1))
+        with torch.inference_mode():
+            assert torch.allclose(loaded(x), run.networks(x), atol=1e-4), size
     facts = json.loads((tmp_path / "ts" / "preprocessing.json").read_text())
-    assert facts["pad"]["multiple"] == [1, 1, 1] and facts["pad"]["at_least"] == list(run.segmenter.members[0].at_least)
+    assert facts["pad"]["multiple"] == [1, 1, 1] and facts["pad"]["at_least"] == list(m.at_least)
+    assert "whose sizes are\nas you like" in (tmp_path / "ts" / "README.md").read_text()
 
 
 def test_one_file_with_all_modalities(toy_runs: Study, tmp_path: Path) -> None:
