@@ -12,6 +12,7 @@ import yaml
 from multiseg_core import cli
 from multiseg_core.starting import plain
 from multiseg_core.starting.looking import cohort_name, look
+from multiseg_core.starting.writing import params_text
 from multiseg_core.study.check import check_study
 from multiseg_core.study.study import Study
 
@@ -55,6 +56,7 @@ def test_two_nnunet_folders_become_a_sound_study(tmp_path: Path, capsys: pytest.
     study = Study(file)
     assert study.labels == ("anterior", "Anterior part")
     assert study.scenario("all").modalities == ("MRI",) and study.params.preprocessing.brain_extraction == "none"
+    assert study.params.inference.views == 4
     assert check_study(study).errors == []
 
 
@@ -143,6 +145,8 @@ def test_heads_brains_and_ct(tmp_path: Path) -> None:
     seen = {kind: look(tmp_path / kind) for kind in ("brain", "head", "ct")}
     assert {kind: s.shows for kind, s in seen.items()} == {"brain": "brain", "head": "head", "ct": "other"}
     assert seen["ct"].is_ct and not seen["head"].is_ct
+    views = {kind: "views: 4" in params_text([s], tmp_path / "mine.yaml") for kind, s in seen.items()}
+    assert views == {"brain": False, "head": False, "ct": True}
 
 
 def test_names_of_cohorts() -> None:
