@@ -14,8 +14,8 @@ import pandas as pd
 
 from ..inference import Segmenter
 from ..preprocessing.brain_masks import brain_modality
+from ..tiling import Filling
 from ..utils.errors import UserError
-from ..wrappers import divisors
 from .bundle_steps import Networks, describe
 
 
@@ -68,13 +68,14 @@ class Finished:
     @property
     def windows(self) -> list[int]:
         """What the networks pool over, along each axis."""
-        of_each = np.array([divisors(m.network) for m in self.segmenter.members])
-        return [int(n) for n in np.lcm.reduce(of_each, axis=0)]
+        return self._smallest(Filling())
 
     @property
     def multiple(self) -> list[int]:
         """What sizes of the networks' input must be multiples of."""
-        filling = self.segmenter.filling
+        return self._smallest(self.segmenter.filling)
+
+    def _smallest(self, filling: Filling) -> list[int]:
         of_each = np.array([filling.size(m.network, (1, 1, 1)) for m in self.segmenter.members])
         return [int(n) for n in np.lcm.reduce(of_each, axis=0)]
 
