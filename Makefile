@@ -81,8 +81,8 @@ $(VENV)/.bench: requirements-bench.lock $(INSTALLED)
 
 # the executed notebooks that nbval compares with, and the schema; look at the differences before you commit them
 references: $(INSTALLED)
-	$(BIN)/python -m multiseg_core.params_files > params/schema.json
-	$(BIN)/python -m multiseg_core.reporting.reference docs/reference
+	$(BIN)/python -m multiseg.settings.params_files > params/schema.json
+	$(BIN)/python -m tools.reference docs/reference
 	$(BIN)/python tests/notebooks/make_references.py
 
 setup: $(INSTALLED)

@@ -8,7 +8,7 @@ import warnings
 
 import torch
 
-from .common import FOLDER, Table
+from benchmarks.common import FOLDER, Table
 
 NAMES = ("losses", "sampler", "step", "inference", "metrics", "store", "gpu")
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from multiseg_core.utils.provenance import provenance
+from multiseg.base.provenance import provenance
 
 FOLDER = Path(__file__).resolve().parent.parent / "reports" / "bench"
 REPEATS = 7

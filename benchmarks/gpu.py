@@ -15,15 +15,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from benchmarks import sampler as pipelines
+from benchmarks.common import Spread, Table, available, rate
+from benchmarks.volumes import stored_cases
+from multiseg_core.compute import Compute
 from multiseg_core.losses import SelectiveCrossEntropy
 from multiseg_core.networks import UNet
 from multiseg_core.resident_sampler import ResidentSampler
 from multiseg_core.samplers import SamplingCohort
-from multiseg_core.utils.compute import Compute
-
-from . import sampler as pipelines
-from .common import Spread, Table, available, rate
-from .volumes import stored_cases
 
 SHAPES = ((7, 32), (2, 96))
 BASE_FILTERS = 32

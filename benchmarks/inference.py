@@ -11,14 +11,13 @@ import numpy as np
 import torch
 from monai.inferers import sliding_window_inference
 
+from benchmarks.common import FOLDER, Table, time_all
+from benchmarks.volumes import stored_cases, whole_head
+from multiseg_core.compute import Compute
 from multiseg_core.losses import SelectiveCrossEntropy
 from multiseg_core.networks import UNet
 from multiseg_core.samplers import PatchSampler, SamplingCohort
 from multiseg_core.tiling import Filling, fold_normalisation, plan_tiles, predict
-from multiseg_core.utils.compute import Compute
-
-from .common import FOLDER, Table, time_all
-from .volumes import stored_cases, whole_head
 
 N_CLASSES = 5
 CPU = torch.device("cpu")
@@ -118,7 +117,7 @@ def in_process(base: int, shape: str, precision: str, budget: float) -> list[str
 
 def measure(base: int, shape: str, precision: str, budget: float) -> None:
     """What `in_process` runs."""
-    from .common import resident_mb
+    from benchmarks.common import resident_mb
 
     torch.set_num_threads(2)
     compute = Compute.resolve("cpu", precision)

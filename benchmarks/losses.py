@@ -7,9 +7,8 @@ import torch
 from monai.losses import DiceLoss
 from torch.nn import functional as F
 
+from benchmarks.common import Table, peak_allocated_mb, scaled, time_all
 from multiseg_core.losses import Selective, SelectiveCrossEntropy, SelectiveDice, SoftDice
-
-from .common import Table, peak_allocated_mb, scaled, time_all
 
 # four tissues and lesions; the last row is the background of a lesion cohort
 MEMBERSHIP = torch.cat([torch.eye(5, dtype=torch.bool), torch.tensor([[True, True, True, True, False]])])

@@ -9,10 +9,9 @@ import torch
 from monai.metrics import DiceMetric, compute_average_surface_distance, compute_hausdorff_distance
 from scipy import ndimage
 
+from benchmarks.common import Table, scaled, time_all
+from benchmarks.volumes import stored_cases, whole_head
 from multiseg_core.metrics import confusion, surface_distances
-
-from .common import Table, scaled, time_all
-from .volumes import stored_cases, whole_head
 
 N_CLASSES = 5
 

@@ -26,10 +26,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import RandomSampler
 
+from benchmarks.common import REPEATS, Spread, Table, available, private_mb
+from benchmarks.volumes import stored_cases
 from multiseg_core.samplers import PatchSampler, SamplingCohort
-
-from .common import REPEATS, Spread, Table, available, private_mb
-from .volumes import stored_cases
 
 BATCH, SIZE = 7, 32
 PATCH = (SIZE, SIZE, SIZE)

@@ -11,16 +11,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from benchmarks.common import Table, available, scaled, time_all
+from benchmarks.volumes import stored_cases
+from multiseg_core.compute import Compute
 from multiseg_core.labels import LabelSpace
 from multiseg_core.losses import SelectiveCrossEntropy
 from multiseg_core.networks import UNet, build_network, count_parameters
-from multiseg_core.params import TrainingParams
 from multiseg_core.samplers import PatchSampler, SamplingCohort
+from multiseg_core.settings import TrainingParams
 from multiseg_core.training import Trainer, learning_rate
-from multiseg_core.utils.compute import Compute
-
-from .common import Table, available, scaled, time_all
-from .volumes import stored_cases
 
 BATCH, PATCH = 7, (32, 32, 32)
 MODALITIES = ("T1", "FLAIR")

@@ -10,12 +10,11 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from multiseg_core.cohorts.loading import ensure_files
-from multiseg_core.study import runs
-from multiseg_core.study.study import Study
-
-from . import volumes
-from .common import FOLDER, Spread, Table, rate
+from benchmarks import volumes
+from benchmarks.common import FOLDER, Spread, Table, rate
+from multiseg.data.loading import ensure_files
+from multiseg.study import runs
+from multiseg.study.study import Study
 
 MODALITIES = ("T1", "FLAIR")
 SPACINGS_MM = (1.0, 1.25)

@@ -30,18 +30,17 @@ import seaborn as sns
 import torch
 import yaml
 
-from multiseg_core.figures.style import use_style
+from benchmarks.common import time_all
+from multiseg.data.store import StoredCase
+from multiseg.report.figures.style import use_style
+from multiseg.settings.params import PreprocessingParams
+from multiseg.study import runs
+from multiseg.study.study import Study
+from multiseg_core.compute import Compute
 from multiseg_core.inference import Member, Segmenter
 from multiseg_core.labels import LabelSpace
 from multiseg_core.metrics import label_metrics
-from multiseg_core.params import PreprocessingParams
-from multiseg_core.preprocessing.store import StoredCase
-from multiseg_core.study import runs
-from multiseg_core.study.study import Study
 from multiseg_core.training import Trainer
-from multiseg_core.utils.compute import Compute
-
-from .common import time_all
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "reports" / "bench"

@@ -8,12 +8,11 @@ from functools import lru_cache
 import numpy as np
 import yaml
 
-from multiseg_core.preprocessing.store import StoredCase
-from multiseg_core.study import runs
-from multiseg_core.study.study import Study
-from multiseg_core.utils.files import atomic_path
-
-from .common import FOLDER
+from benchmarks.common import FOLDER
+from multiseg.data.store import StoredCase
+from multiseg.study import runs
+from multiseg.study.study import Study
+from multiseg_core.files import atomic_path
 
 CASES = 12
 FIELD_OF_VIEW = (197, 233, 189)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +12,15 @@ import numpy as np
 import torch
 from torch import nn
 
+from .case import PreparedImages
+from .compute import Compute
+from .errors import UserError
+from .files import atomic_path
+from .grids import Grid
 from .networks import build_network
-from .params import InferenceParams, PreprocessingParams
-from .preprocessing.grids import Grid
-from .preprocessing.prepare import Prepared, to_native
-from .preprocessing.resampling import reached, resample
+from .resampling import reached, resample, to_native
+from .settings import InferenceParams
 from .tiling import Filling, fold_normalisation, predict, predict_views
-from .utils.compute import Compute
-from .utils.errors import UserError
-from .utils.files import atomic_path
 from .wrappers import Conditioned
 
 FORMAT = 3
@@ -161,7 +161,7 @@ class Segmenter:
     labels
         All foreground labels; the prediction holds 0 for background and k for ``labels[k - 1]``.
     preprocessing
-        What the images must undergo first.
+        What the images must undergo first, as in a params file; it says ``outside_value`` and ``brain_extraction``.
     clip_to_brain
         Nothing is predicted outside the brain, see `InferenceParams`.
     precision
@@ -174,7 +174,7 @@ class Segmenter:
 
     members: list[Member]
     labels: tuple[str, ...]
-    preprocessing: PreprocessingParams
+    preprocessing: Mapping[str, Any]
     clip_to_brain: bool = False
     precision: str = "auto"
     brain_from: str = ""
@@ -188,7 +188,9 @@ class Segmenter:
     @property
     def filling(self) -> Filling:
         """How volumes are filled up, but for the size that each network saw in training."""
-        return Filling(self.preprocessing.outside_value, has_outside=self.preprocessing.has_outside)
+        return Filling(
+            self.preprocessing["outside_value"], has_outside=self.preprocessing["brain_extraction"] != "none"
+        )
 
     def seeing(self, modalities: Sequence[str]) -> Segmenter:
         """Return the part of it that needs no other modalities than some."""
@@ -200,7 +202,7 @@ class Segmenter:
         content = {
             "format": FORMAT,
             "labels": list(self.labels),
-            "preprocessing": asdict(self.preprocessing),
+            "preprocessing": dict(self.preprocessing),
             **{key: getattr(self, key) for key in _CHOICES},
             "members": [
                 {"weights": {name: t.cpu() for name, t in m.network.state_dict().items()}, **m.described()}
@@ -222,7 +224,7 @@ class Segmenter:
                 for m in content["members"]
             ]
             choices = {key: content[key] for key in _CHOICES}
-            return cls(members, tuple(content["labels"]), PreprocessingParams(**content["preprocessing"]), **choices)
+            return cls(members, tuple(content["labels"]), content["preprocessing"], **choices)
         except UserError:
             raise
         except Exception as error:  # a foreign or damaged file fails in many ways
@@ -314,12 +316,12 @@ class Segmenter:
                 p[:, ~mask] = np.eye(len(p), 1, dtype=p.dtype)  # background for certain
             yield p
 
-    def on_native(self, prepared: Prepared, probabilities: Sequence[np.ndarray]) -> np.ndarray:
+    def on_native(self, prepared: PreparedImages, probabilities: Sequence[np.ndarray]) -> np.ndarray:
         """Return the segmentation of a case on the grid of its files, (X, Y, Z) uint8, from `probabilities`."""
         shape, affine = prepared.native_shape, prepared.native_affine
         return self.merged([to_native(p, prepared.affine, shape, affine) for p in probabilities])
 
-    def masks_on_native(self, prepared: Prepared, probabilities: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+    def masks_on_native(self, prepared: PreparedImages, probabilities: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
         """Return the segmentation label by label: label -> (X, Y, Z) bool on the grid of the files.
 
         Masks of binary outputs may lie over each other, see `SigmoidHead`; others are the parts of `on_native`.
@@ -335,7 +337,7 @@ class Segmenter:
                 masks[label] |= to_native(pair, prepared.affine, shape, affine) > 0
         return masks
 
-    def uncertainty_on_native(self, prepared: Prepared, probabilities: Sequence[np.ndarray]) -> np.ndarray:
+    def uncertainty_on_native(self, prepared: PreparedImages, probabilities: Sequence[np.ndarray]) -> np.ndarray:
         """Return how uncertain the networks are, (X, Y, Z) float32 on the grid of the files, from `probabilities`.
 
         The entropy of the class probabilities as a part of the largest possible one, 0 to 1; of several networks, the

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from .utils.errors import UserError, suggest
+from .errors import UserError, suggest
 
 BACKGROUND = "background"
 IGNORE = "ignore"

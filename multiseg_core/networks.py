@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib.metadata
 import inspect
 import itertools
 import math
@@ -12,9 +13,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from .convolutions import make_sound
-from .lite0_unet import Lite0UNet
-from .utils.errors import UserError, suggest
-from .vnet import VNet
+from .errors import UserError, suggest
 from .wrappers import AnyInputs, Conditioned, SigmoidHead, SliceWise, Windowed
 
 
@@ -81,17 +80,17 @@ class UNet(nn.Module):
     ) -> None:
         super().__init__()
         if filters is None:
-            filters = [base_filters * 2**level for level in range(levels)] if _is_count(base_filters, levels) else []
+            filters = [base_filters * 2**level for level in range(levels)] if is_count(base_filters, levels) else []
         elif not isinstance(filters, list | tuple):
             raise UserError("network: unet's filters must be a list of whole numbers")
-        if not _is_count(in_channels, out_channels, *filters) or len(filters) < 2:
+        if not is_count(in_channels, out_channels, *filters) or len(filters) < 2:
             raise UserError("network: unet needs two levels or more, with whole numbers of filters above 0")
         if isinstance(convolutions, int):
             convolutions = [convolutions] * len(filters)
         if (
             not isinstance(convolutions, list | tuple)
             or len(convolutions) != len(filters)
-            or not _is_count(*convolutions)
+            or not is_count(*convolutions)
         ):
             raise UserError("network: unet's convolutions must be a whole number above 0, or a list of one per level")
         if not isinstance(dropout, int | float) or not 0 <= dropout < 1:
@@ -137,7 +136,7 @@ class UNet(nn.Module):
         levels_up = list(zip(above, convolutions, widths, strict=False))
         self.merge = nn.ModuleList(block(n, n, k, width) for n, k, width in reversed(levels_up))
         self.head = conv(above[0], out_channels, 1)
-        self.apply(_initialise)
+        self.apply(initialise)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits of a batch."""
@@ -155,74 +154,6 @@ class UNet(nn.Module):
         return self.head(x)
 
 
-class EncoderDecoder(nn.Module):
-    """A small plain encoder and decoder without skip connections, with dropout after each pooling (Penedo, CNN1).
-
-    Per level down a 3-wide convolution, max-pooling by 2 and dropout, filters doubled per level; at the bottom a
-    convolution; per level up an upsampling by 2 (nearest neighbour) and a convolution; a final convolution of width 1.
-    Batch normalisation and ReLU follow each 3-wide convolution; the source does not say whether it has the former,
-    without which a Dice loss hardly gets going.
-
-    Parameters
-    ----------
-    in_channels, out_channels
-        Number of modalities and of classes.
-    base_filters
-        Filters of the first level.
-    levels
-        Number of resolutions.
-    dropout
-        Fraction of what each pooling lets through that is dropped in training.
-    spatial_dims
-        2 or 3.
-
-    Notes
-    -----
-    Input (N, in_channels, *spatial), every spatial size a multiple of `size_divisor`; output logits
-    (N, out_channels, *spatial).
-    """
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        base_filters: int = 16,
-        levels: int = 4,
-        dropout: float = 0.0,
-        spatial_dims: int = 3,
-    ) -> None:
-        super().__init__()
-        if not _is_count(in_channels, out_channels, base_filters, levels) or levels < 2:
-            raise UserError("network: encoder_decoder needs filters and levels, two or more, as whole numbers")
-        if not isinstance(dropout, int | float) or not 0 <= dropout < 1:
-            raise UserError(f"network: encoder_decoder's dropout must lie in [0, 1), got {dropout}")
-        if spatial_dims not in (2, 3):
-            raise UserError(f"network: encoder_decoder's spatial_dims must be 2 or 3, got {spatial_dims}")
-        conv, pool = (nn.Conv3d, nn.MaxPool3d) if spatial_dims == 3 else (nn.Conv2d, nn.MaxPool2d)
-        norm = nn.BatchNorm3d if spatial_dims == 3 else nn.BatchNorm2d
-        filters = [base_filters * 2**level for level in range(levels)]
-
-        def block(n_in: int, n_out: int) -> nn.Sequential:
-            return nn.Sequential(conv(n_in, n_out, 3, padding=1, bias=False), norm(n_out), nn.ReLU(inplace=True))
-
-        self.size_divisor = 2 ** (levels - 1)
-        self.down = nn.ModuleList(map(block, [in_channels, *filters[:-2]], filters[:-1]))
-        self.pool = nn.Sequential(pool(2), nn.Dropout(dropout))
-        self.bottom = block(*filters[-2:])
-        self.up = nn.ModuleList(block(b, a) for a, b in reversed(list(itertools.pairwise(filters))))
-        self.head = conv(filters[0], out_channels, 1)
-        self.apply(_initialise)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the logits of a batch."""
-        for block in self.down:
-            x = self.pool(block(x))
-        x = self.bottom(x)
-        for block in self.up:
-            x = block(nn.functional.interpolate(x, scale_factor=2.0))
-        return self.head(x)
-
-
 # Keras's momentum and epsilon, as in the thesis's program. Torch's own momentum averages over some ten batches
 # only, and patches around lesions and around cortex differ too much for that.
 _NORMS: dict[tuple[str, int], Callable[[int], nn.Module]] = {
@@ -233,7 +164,8 @@ _NORMS: dict[tuple[str, int], Callable[[int], nn.Module]] = {
 }
 
 
-def _is_count(*values: Any) -> bool:
+def is_count(*values: Any) -> bool:
+    """Whether some values are whole numbers above 0."""
     return all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in values)
 
 
@@ -271,7 +203,7 @@ def _reach(
     return tuple(found)
 
 
-def _initialise(module: nn.Module) -> None:
+def initialise(module: nn.Module) -> None:
     """Truncated normal weights with sigma = sqrt(2 / fan_in), zero biases."""
     if isinstance(module, nn.Conv2d | nn.Conv3d | nn.ConvTranspose2d | nn.ConvTranspose3d):
         weight = module.weight
@@ -284,21 +216,26 @@ def _initialise(module: nn.Module) -> None:
             nn.init.zeros_(module.bias)
 
 
-NETWORKS: Mapping[str, type[nn.Module]] = {
-    "unet": UNet,
-    "encoder_decoder": EncoderDecoder,
-    "lite0_unet": Lite0UNet,
-    "vnet": VNet,
-}
-"""Networks by the name that a params file gives; those of MONAI are found by theirs."""
+NETWORKS: dict[str, type[nn.Module]] = {"unet": UNet}
+"""Networks by the name that a params file gives."""
+
+PLUGINS = "multiseg.networks"
+"""Group of entry points by which an installed distribution offers networks under names of its own."""
 
 
 def network_class(name: str) -> type[nn.Module]:
-    """Return a class of `NETWORKS`, or with ``monai.NAME`` one of `monai.networks.nets`. Raises `UserError`."""
+    """Return a network of `NETWORKS`, of an entry point, or, with ``monai.NAME``, of `monai.networks.nets`.
+
+    Raises `UserError` if there is none.
+    """
     if name in NETWORKS:
         return NETWORKS[name]
+    offered = importlib.metadata.entry_points(group=PLUGINS)
+    if name in offered.names:
+        made_by: type[nn.Module] = offered[name].load()
+        return made_by
     if not name.startswith("monai."):
-        raise UserError(f"network: unknown name '{name}'{suggest(name, [*NETWORKS, 'monai.UNet'])}")
+        raise UserError(f"network: unknown name '{name}'{suggest(name, [*NETWORKS, *offered.names, 'monai.UNet'])}")
     from monai.networks import nets  # slow to import, and most studies do without
 
     found = getattr(nets, name.removeprefix("monai."), None)
@@ -337,9 +274,9 @@ def build_network(spec: Mapping[str, Any], in_channels: int, out_channels: int) 
     if dropout is not None and not (isinstance(dropout, int | float) and 0 <= dropout < 1):
         raise UserError(f"network: modality_dropout must lie in [0, 1), got {dropout}")
     made_by = network_class(name)
-    if name not in NETWORKS:
+    if name.startswith("monai."):
         options.setdefault("spatial_dims", 3)
-    if window is not None and not (isinstance(window, list | tuple) and len(window) == 3 and _is_count(*window)):
+    if window is not None and not (isinstance(window, list | tuple) and len(window) == 3 and is_count(*window)):
         raise UserError(f"network: window must be three whole numbers above 0, got {window}")
     if axis not in (0, 1, 2) or isinstance(axis, bool):
         raise UserError(f"network: slice_axis must be 0, 1 or 2, got {axis}")

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from .compute import Compute
 from .samplers import Batch, PatchSampler, SamplingCohort
-from .utils.compute import Compute
 
 
 class ResidentSampler(PatchSampler):

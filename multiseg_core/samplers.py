@@ -25,8 +25,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from .preprocessing.store import StoredCase
-from .utils.errors import UserError
+from .case import Case
+from .errors import UserError
 
 NOISE_POOL = 2**22
 """Normal numbers in the pool (16 MB); four patches' worth if that is more."""
@@ -56,7 +56,7 @@ class SamplingCohort:
         Position in the cases' `sets` -> how often that label is aimed at; 1 for the others.
     """
 
-    cases: Sequence[StoredCase]
+    cases: Sequence[Case]
     lookup: np.ndarray
     modalities: Sequence[str]
     mirrored: np.ndarray | None = None

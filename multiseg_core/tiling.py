@@ -18,8 +18,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from .utils.compute import Compute
-from .utils.errors import UserError
+from .compute import Compute
+from .errors import UserError
 from .wrappers import divisors
 
 MOST_CUTS = 8

@@ -19,13 +19,12 @@ import torch
 from torch import Tensor, nn
 
 from .augmentation import vary_contrast, vary_shape_
+from .compute import Compute
+from .errors import UserError
+from .files import atomic_path, write_json
 from .losses import Selective
-from .params import TrainingParams
 from .samplers import Batch, PatchSampler
-from .utils.compute import Compute
-from .utils.errors import UserError
-from .utils.files import atomic_path, write_json
-from .utils.provenance import provenance
+from .settings import TrainingParams
 from .wrappers import Conditioned, is_part, require_parts
 
 Progress = Callable[[int, int, float], None]
@@ -304,7 +303,6 @@ class Trainer:
             "steps": self.step,
             "seconds": self.seconds,
             "bf16": self.compute.bf16,
-            "provenance": provenance(self.compute.device),
         }
         write_json(self.folder / "network.json", facts)  # last: it marks the training as complete
         (self.folder / "checkpoint.pt").unlink(missing_ok=True)

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .utils.errors import UserError, suggest
+from .errors import UserError, suggest
 
 
 class AnyInputs(nn.Module):

@@ -16,10 +16,10 @@ import pandas as pd
 import pytest
 import torch
 
-from multiseg_core.exploration import cohort_tables
-from multiseg_core.preprocessing.store import StoredCase
-from multiseg_core.study import evaluation, runs
-from multiseg_core.study.study import Study
+from multiseg.data.store import StoredCase
+from multiseg.results import cohort_tables
+from multiseg.study import evaluation, runs
+from multiseg.study.study import Study
 
 ROOT = Path(__file__).resolve().parent.parent
 

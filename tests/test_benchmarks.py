@@ -11,7 +11,7 @@ import torch
 from benchmarks import wide_field
 from benchmarks.common import COLUMNS, Spread, Table, peak_allocated_mb, rate, scaled, time_all
 from benchmarks.time_to_dice import VARIANTS, make_study, seconds_to_reach
-from multiseg_core.study.study import Study
+from multiseg.study.study import Study
 
 
 def test_ratio_says_how_many_times_better_ours_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

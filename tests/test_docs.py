@@ -14,11 +14,10 @@ import pytest
 import torch
 import yaml
 
-from multiseg_core.cli import build_parser
-from multiseg_core.params_files import load_params
-from multiseg_core.reporting import reference
-
-from .conftest import ROOT
+from multiseg.commands.cli import build_parser
+from multiseg.settings.params_files import load_params
+from tests.conftest import ROOT
+from tools import reference
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 WRITTEN = [page for page in PAGES if page.parent.name != "reference"]

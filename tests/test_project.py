@@ -9,7 +9,7 @@ import nbformat
 import pytest
 import yaml
 
-from .conftest import ROOT
+from tests.conftest import ROOT
 
 SOURCES = sorted((ROOT / "notebooks").glob("*.ipynb"))
 REFERENCES = sorted((ROOT / "tests" / "notebooks").glob("*.ipynb"))

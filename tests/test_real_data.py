@@ -7,17 +7,17 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from multiseg_core.cohorts.phantom.presets import make_case
-from multiseg_core.exploration.domain_distance import BINS, divergence_matrix
+from multiseg.data.brain_masks import brain_from_stripped
+from multiseg.data.image_files import read_image, read_volume
+from multiseg.data.phantom.presets import make_case
+from multiseg.data.prepare import prepare
+from multiseg.results.domain_distance import BINS, divergence_matrix
+from multiseg.settings.params import PreprocessingParams
+from multiseg.study.check import check_study
+from multiseg.study.study import Study
 from multiseg_core.labels import CodeMap
-from multiseg_core.params import PreprocessingParams
-from multiseg_core.preprocessing.brain_masks import brain_from_stripped
-from multiseg_core.preprocessing.image_files import read_image, read_volume
-from multiseg_core.preprocessing.prepare import prepare, to_native
-from multiseg_core.study.check import check_study
-from multiseg_core.study.study import Study
-
-from .conftest import ROOT
+from multiseg_core.resampling import to_native
+from tests.conftest import ROOT
 
 DATA = ROOT.parent / "shared" / "data"
 TWO_MM = PreprocessingParams(spacing_mm=2)

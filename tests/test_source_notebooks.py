@@ -14,12 +14,11 @@ import nbformat
 import papermill
 import pytest
 
-from multiseg_core.params_files import load_params
-from multiseg_core.reporting.notebooks import execute_notebook
-from multiseg_core.study import runs
-from multiseg_core.study.study import Study, find_params_file
-
-from .conftest import ROOT
+from multiseg.report.notebooks import execute_notebook
+from multiseg.settings.params_files import load_params
+from multiseg.study import runs
+from multiseg.study.study import Study, find_params_file
+from tests.conftest import ROOT
 
 SOURCES = sorted((ROOT / "notebooks").glob("*.ipynb"))
 REFERENCE = ROOT / "tests" / "notebooks" / "02_anatomy_wmh.ipynb"

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..utils.errors import UserError, one_line, suggest
+from ..errors import UserError, one_line, suggest
 from .cross_entropy import PatchwiseSelectiveCrossEntropy, SelectiveCrossEntropy, class_weights
 from .dice import SelectiveDice, SoftDice
 from .exclusion import SelectiveExclusion
@@ -102,6 +102,12 @@ def _build_foreign(
     return selective
 
 
-def definition(name: str) -> str:
-    """Return what holds the code of a loss in this package: itself, or the wrapper of others'."""
-    return name if name in OWN else "Selective"
+def loss_modules(name: str) -> list[str]:
+    """Return the modules that hold the code of a loss in this package: its own, and those that it builds on."""
+    made_by = globals()[name] if name in OWN else Selective
+    own = {c.__module__ for c in made_by.__mro__ if c.__module__.startswith(__name__)}
+    if name not in OWN:
+        own.add(class_weights.__module__)
+    if made_by is SelectiveExclusion:
+        own.add(SoftDice.__module__)
+    return sorted(own)

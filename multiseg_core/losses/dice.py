@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from .label_sets import LabelSetLoss
 
 
-def _probability_mass(p: Tensor, target: Tensor, n_rows: int) -> tuple[Tensor, Tensor]:
+def probability_mass(p: Tensor, target: Tensor, n_rows: int) -> tuple[Tensor, Tensor]:
     """Sum the probabilities over the voxels of each row.
 
     All soft counts of Dice-like losses are sums of these few numbers, and so is their gradient: voxels of one row
@@ -58,7 +58,7 @@ def _soft_counts(p: Tensor, target: Tensor, membership: Tensor, rows: Tensor) ->
     shared = sets @ sets[rows].T  # (R, K) classes shared by two rows
     inside = shared == sets.sum(dim=1, keepdim=True)  # (R, K)
     known = inside | (shared == 0)
-    mass, voxels = _probability_mass(p, target, len(membership))
+    mass, voxels = probability_mass(p, target, len(membership))
     mass = mass @ sets[rows].T  # (N, R, K) summed over the classes of row k
     inside, known = inside.to(p.dtype), known.to(p.dtype)
     return (mass * inside).sum(1), (mass * known).sum(1), voxels @ inside, voxels[:, rows]

@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .cross_entropy import SelectiveCrossEntropy
-from .dice import _probability_mass
+from .dice import probability_mass
 
 
 class SelectiveExclusion(SelectiveCrossEntropy):
@@ -38,7 +38,7 @@ class SelectiveExclusion(SelectiveCrossEntropy):
         """Return the scalar loss for logits (N, C, *spatial) and target (N, *spatial)."""
         selective = super().forward(logits, target)
         p = F.softmax(self._check(logits, target), dim=1)
-        mass, voxels = _probability_mass(p, target, len(self.membership))
+        mass, voxels = probability_mass(p, target, len(self.membership))
         mass, voxels = mass.sum(0), voxels.sum(0)  # (R, C) and (R,)
         excluded = (~self.membership).to(p.dtype)  # (R, C)
         overlap, impossible = (mass * excluded).sum(0), voxels @ excluded

@@ -10,9 +10,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from multiseg_core import cli
-
-from ..conftest import save
+from multiseg.commands import cli
+from tests.conftest import save
 
 Damage = Callable[[Path], object]
 """Spoils the toy study whose params file it is given."""

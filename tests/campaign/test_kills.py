@@ -21,7 +21,7 @@ SETTINGS = {"steps: 4": "steps: 60", "validation_every: 2": "validation_every: 6
 
 
 def start(file: Path, **options: object) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "multiseg_core.cli", "study", str(file)]
+    command = [sys.executable, "-m", "multiseg.commands.cli", "study", str(file)]
     return subprocess.Popen(  # type: ignore[call-overload, no-any-return]
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore Ctrl-C

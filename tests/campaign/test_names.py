@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ..conftest import toy_case
+from tests.conftest import toy_case
 
 pytestmark = pytest.mark.campaign
 
@@ -56,7 +56,7 @@ def test_every_printable_character(tmp_path: Path) -> None:
         "models: [cross_entropy, dice]}\n",
         encoding="utf-8",
     )
-    command = [sys.executable, "-m", "multiseg_core.cli", "study", str(file)]
+    command = [sys.executable, "-m", "multiseg.commands.cli", "study", str(file)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     report = folder / "reports" / "names"

@@ -11,17 +11,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from multiseg_core.cohorts.table import read_manifest
+from multiseg.data.prepare import prepare
+from multiseg.data.sources.table import read_manifest
+from multiseg.report import notebooks, rehearsal
+from multiseg.settings.params import PreprocessingParams
+from multiseg.study import runs
+from multiseg.study.check import check_study
+from multiseg.study.study import Study
+from multiseg_core.errors import UserError
 from multiseg_core.labels import BACKGROUND, IGNORE, CodeMap, LabelSpace, filled_sets, filled_table
-from multiseg_core.params import PreprocessingParams
-from multiseg_core.preprocessing.prepare import prepare, to_native
-from multiseg_core.reporting import notebooks, rehearsal
-from multiseg_core.study import runs
-from multiseg_core.study.check import check_study
-from multiseg_core.study.study import Study
-from multiseg_core.utils.errors import UserError
-
-from ..conftest import ROOT, ball, save, toy_case
+from multiseg_core.resampling import to_native
+from tests.conftest import ROOT, ball, save, toy_case
 
 DETERMINISTIC = settings(
     max_examples=100, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck)

@@ -13,13 +13,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from multiseg_core.study import runs
-from multiseg_core.study.evaluation import evaluate_run
-from multiseg_core.study.plan import NetworkPlan
-from multiseg_core.study.study import Study
-
-from ..conftest import ROOT
-from ..test_training import same, weights
+from multiseg.study import runs
+from multiseg.study.evaluation import evaluate_run
+from multiseg.study.plan import NetworkPlan
+from multiseg.study.study import Study
+from tests.conftest import ROOT
+from tests.core.test_training import same, weights
 
 SNAKEMAKE = ROOT / ".venv-cluster" / "bin" / "snakemake"
 SLURM = ROOT / "tests" / "cluster" / "slurm.sh"

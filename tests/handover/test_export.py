@@ -13,15 +13,16 @@ import pytest
 import torch
 import yaml
 
-from multiseg_core import cli, load_model
-from multiseg_core.handover import bundle, network_files
-from multiseg_core.handover.bundle_steps import Evaluator, Networks, Prepare, ToNative, WholeVolume, cases, describe
-from multiseg_core.handover.finished import Finished
-from multiseg_core.handover.nnunet_folder import filling
+from multiseg import load_model
+from multiseg.commands import cli
+from multiseg.handover import bundle, network_files
+from multiseg.handover.bundle_steps import Evaluator, Networks, Prepare, ToNative, WholeVolume, cases, describe
+from multiseg.handover.finished import Finished
+from multiseg.handover.nnunet_folder import filling
+from multiseg.study.study import Study
+from multiseg_core.errors import UserError
 from multiseg_core.labels import CodeMap
 from multiseg_core.networks import build_network
-from multiseg_core.study.study import Study
-from multiseg_core.utils.errors import UserError
 
 KINDS = ["multi_unet", "selective_cross_entropy", "any_modalities", "sigmoid", "conditioned"]
 
@@ -270,8 +271,8 @@ def test_a_study_becomes_an_nnunet_folder(toy_runs: Study, tmp_path: Path, capsy
     verify = pytest.importorskip("nnunetv2.experiment_planning.verify_dataset_integrity")
     verify.verify_dataset_integrity(str(out), 1)
     # and back: what was written is a source
-    from multiseg_core.cohorts.loading import load_cohorts
-    from multiseg_core.params import CohortParams
+    from multiseg.data.loading import load_cohorts
+    from multiseg.settings.params import CohortParams
 
     cohorts, labels = load_cohorts(
         {"c": CohortParams(source="nnunet", folder=str(out))}, None, tmp_path, tmp_path / "w"

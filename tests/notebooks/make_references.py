@@ -5,7 +5,7 @@ from pathlib import Path
 
 import nbformat
 
-from multiseg_core.reporting.notebooks import execute_notebook
+from multiseg.report.notebooks import execute_notebook
 
 HERE = Path(__file__).resolve().parent
 SOURCES = HERE.parent.parent / "notebooks"

@@ -9,14 +9,13 @@ import numpy as np
 import pytest
 import yaml
 
-from multiseg_core import cli
-from multiseg_core.starting import plain
-from multiseg_core.starting.looking import cohort_name, look
-from multiseg_core.starting.writing import params_text
-from multiseg_core.study.check import check_study
-from multiseg_core.study.study import Study
-
-from ..conftest import ball, save
+from multiseg.commands import cli
+from multiseg.starting import plain
+from multiseg.starting.looking import cohort_name, look
+from multiseg.starting.writing import params_text
+from multiseg.study.check import check_study
+from multiseg.study.study import Study
+from tests.conftest import ball, save
 
 SHAPE = (12, 14, 10)
 

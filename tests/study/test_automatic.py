@@ -6,14 +6,14 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from multiseg_core.cohorts.phantom.presets import make_case
-from multiseg_core.cohorts.phantom.source import HEAD_MM
-from multiseg_core.study.check import check_study
-from multiseg_core.study.evaluation import evaluate_run
-from multiseg_core.study.needs import step_cost
-from multiseg_core.study.runs import train_network
-from multiseg_core.study.study import Study
-from multiseg_core.utils.errors import UserError
+from multiseg.data.phantom.presets import make_case
+from multiseg.data.phantom.source import HEAD_MM
+from multiseg.study.check import check_study
+from multiseg.study.evaluation import evaluate_run
+from multiseg.study.needs import step_cost
+from multiseg.study.runs import train_network
+from multiseg.study.study import Study
+from multiseg_core.errors import UserError
 
 ToyStudy = Callable[..., Path]
 

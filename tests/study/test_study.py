@@ -12,16 +12,15 @@ import numpy as np
 import pytest
 import torch
 
+from multiseg.study import evaluation, finished_runs, plan, runs
+from multiseg.study.plan import Planner
+from multiseg.study.scenarios import Scenario
+from multiseg.study.study import Study, find_params_file
 from multiseg_core import networks
+from multiseg_core.errors import UserError
 from multiseg_core.inference import Segmenter
 from multiseg_core.models import MODELS
-from multiseg_core.study import evaluation, finished_runs, plan, runs
-from multiseg_core.study.plan import Planner
-from multiseg_core.study.scenarios import Scenario
-from multiseg_core.study.study import Study, find_params_file
-from multiseg_core.utils.errors import UserError
-
-from ..conftest import ROOT, save
+from tests.conftest import ROOT, save
 
 
 def test_label_order_and_spaces(toy_study: Callable[..., Path]) -> None:

@@ -8,12 +8,11 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from multiseg_core.study import finished_runs
-from multiseg_core.study.study import Study
-from multiseg_core.thesis import claims, companions, dropout_and_phases, separable_convolutions
-from multiseg_core.thesis.claims import Claim
-
-from ..conftest import ROOT
+from multiseg.study import finished_runs
+from multiseg.study.study import Study
+from multiseg.thesis import claims, companions, dropout_and_phases, separable_convolutions
+from multiseg.thesis.claims import Claim
+from tests.conftest import ROOT
 
 
 def judged(monkeypatch: pytest.MonkeyPatch, values: dict[str, list[float]], *asked: Claim) -> pd.DataFrame:

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from multiseg_core.thesis import claims, losses_and_dimensions, transformers_and_pretraining
+from multiseg.thesis import claims, losses_and_dimensions, transformers_and_pretraining
 
 
 def test_printed_differences_of_losses() -> None:

@@ -5,11 +5,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from multiseg_core.study import finished_runs
-from multiseg_core.study.study import Study
-from multiseg_core.thesis import findings
-
-from ..conftest import ROOT
+from multiseg.study import finished_runs
+from multiseg.study.study import Study
+from multiseg.thesis import findings
+from tests.conftest import ROOT
 
 
 @pytest.fixture

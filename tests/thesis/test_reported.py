@@ -1,11 +1,11 @@
 import pytest
 
-from multiseg_core.figures.result_charts import dice_boxes, significance_axis, training_curves
-from multiseg_core.figures.slices import naive_panel, prediction_panel
-from multiseg_core.reporting import tables
-from multiseg_core.study import finished_runs
-from multiseg_core.study.study import Study
-from multiseg_core.thesis import reported
+from multiseg.report import tables
+from multiseg.report.figures.result_charts import dice_boxes, significance_axis, training_curves
+from multiseg.report.figures.slices import naive_panel, prediction_panel
+from multiseg.study import finished_runs
+from multiseg.study.study import Study
+from multiseg.thesis import reported
 
 
 def test_dice_of_a_scenario_whatever_the_order() -> None:

@@ -1,0 +1,5 @@
+"""``python -m multiseg`` is the command ``multiseg``."""
+
+from .commands.cli import entry
+
+entry()

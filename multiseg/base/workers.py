@@ -1,0 +1,212 @@
+"""Work spread over processes, with progress that a person can follow in a terminal or a log file."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import io
+import multiprocessing
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from typing import Any, TextIO
+
+from tqdm import tqdm
+
+from multiseg_core.errors import UserError
+
+Report = Callable[[float, str], None]
+"""Called by a job as report(fraction done, short text)."""
+
+
+def no_report(fraction: float, text: str) -> None:
+    """Report to nobody."""
+
+
+_channel: Any = None
+"""In a worker: the queue to the parent."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One piece of work.
+
+    Attributes
+    ----------
+    name
+        For people.
+    function
+        A module-level function ``function(*arguments, report)``.
+    arguments
+        Picklable.
+    """
+
+    name: str
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+
+
+class _Lines(io.TextIOBase):
+    """Turns the carriage returns of a progress bar into lines, for output that is not a terminal."""
+
+    def __init__(self, target: TextIO) -> None:
+        self.target = target
+
+    def write(self, text: str) -> int:
+        text = text.replace("\r", "").strip()
+        if text:
+            self.target.write(text + "\n")
+        return len(text)
+
+    def flush(self) -> None:
+        self.target.flush()
+
+
+def progress_bar(title: str, total: float) -> tqdm:
+    """Return a plain-text bar on stderr; in a log file it prints a line now and then."""
+    terminal = sys.stderr.isatty()
+    shape = "{desc}: {percentage:3.0f}% |{bar:20}| {elapsed}, {remaining} left{postfix}"
+    return tqdm(
+        total=total,
+        desc=title,
+        ascii=True,
+        file=sys.stderr if terminal else _Lines(sys.stderr),
+        mininterval=0.5 if terminal else 15,
+        maxinterval=1 if terminal else 30,
+        bar_format=shape,
+        dynamic_ncols=terminal,
+    )
+
+
+def allow_open_files() -> int:
+    """Let this process open as many files as the system allows it to; return how many that are."""
+    try:
+        import resource  # not on Windows
+    except ImportError:
+        return 2**16
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2**16 if hard == resource.RLIM_INFINITY else hard
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(ValueError, OSError):  # macOS says without end, and means less
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            soft = wanted
+    return 2**16 if soft == resource.RLIM_INFINITY else soft
+
+
+def _start_worker(channel: Any, parent: int, turn: Any, gpus: Sequence[str]) -> None:
+    """Set up a worker: remember the queue, take a GPU, and die with the parent rather than work on for nobody."""
+    global _channel
+    _channel = channel
+    if gpus:  # before torch looks for them
+        with turn.get_lock():
+            os.environ["CUDA_VISIBLE_DEVICES"] = gpus[turn.value % len(gpus)]
+            turn.value += 1
+    allow_open_files()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent answers Ctrl-C and ends the workers
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _run_job(index: int, job: Job) -> Any:
+    last = 0.0
+
+    def report(fraction: float, text: str) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= 0.3 or fraction >= 1:
+            last = now
+            _channel.put((index, fraction, text))
+
+    return job.function(*job.arguments, report)
+
+
+def run_jobs(jobs: Sequence[Job], title: str, n_workers: int, gpus: Sequence[str] = ()) -> list[Any]:
+    """Run jobs in worker processes and return their results in order.
+
+    Parameters
+    ----------
+    jobs
+        What to do. Jobs must leave finished work on disk, because the first failure ends the call.
+    title
+        Heading of the progress bar.
+    n_workers
+        Processes at a time.
+    gpus
+        What the processes see, one GPU each, in turn; see `compute.visible_gpus`.
+
+    Raises
+    ------
+    UserError
+        As raised by a job; or naming the jobs that were running when a worker process was killed.
+    """
+    if not jobs:
+        return []
+    context = multiprocessing.get_context("spawn")
+    channel = context.Queue()
+    fraction = [0.0] * len(jobs)
+    text = [""] * len(jobs)
+    bar = progress_bar(title, len(jobs))
+    pool = concurrent.futures.ProcessPoolExecutor(
+        min(n_workers, len(jobs)),
+        mp_context=context,
+        initializer=_start_worker,
+        initargs=(channel, os.getpid(), context.Value("i", 0), tuple(gpus)),
+    )
+
+    def show() -> None:
+        while True:
+            try:
+                index, fraction[index], text[index] = channel.get_nowait()
+            except queue.Empty:
+                break
+        running = [
+            f"{job.name} {note}".strip() for job, f, note in zip(jobs, fraction, text, strict=True) if note and f < 1
+        ]
+        done = sum(f >= 1 for f in fraction)
+        bar.set_postfix_str(f"{done}/{len(jobs)} done; " + "; ".join(running), refresh=False)
+        bar.update(sum(fraction) - bar.n)
+
+    try:
+        futures = [pool.submit(_run_job, index, job) for index, job in enumerate(jobs)]
+        waiting = set(futures)
+        while waiting:
+            finished, waiting = concurrent.futures.wait(
+                waiting, timeout=0.3, return_when=concurrent.futures.FIRST_EXCEPTION
+            )
+            show()
+            for future in finished:
+                future.result()
+                fraction[futures.index(future)] = 1.0
+            show()
+        bar.refresh()
+        return [future.result() for future in futures]
+    except BrokenProcessPool:
+        running = [job.name for job, f, note in zip(jobs, fraction, text, strict=True) if note and f < 1]
+        raise UserError(
+            f"a worker process was killed while working on {', '.join(running) or 'its first job'}; "
+            "run the command again: finished work is kept"
+        ) from None
+    finally:
+        bar.close()
+        _stop(pool)
+
+
+def _stop(pool: concurrent.futures.ProcessPoolExecutor) -> None:
+    """End the workers now; what they have written is whole."""
+    processes = list((pool._processes or {}).values())
+    pool.shutdown(wait=False, cancel_futures=True)
+    for process in processes:
+        process.terminate()
+    for process in processes:
+        process.join(5)

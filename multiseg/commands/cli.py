@@ -1,0 +1,302 @@
+"""The command ``multiseg``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from multiseg_core.errors import UserError, is_full_disk, one_line, suggest
+
+from . import export, init, predict, studies, train
+
+COMPARE_HELP = """
+
+The file has a header and at least the columns model, case and dice; scenario, replicate, seed, cohort, subject and
+label may be added. An empty value is a missing one: a pair of models is compared on what both have. With the columns
+volume_true_ml and volume_pred_ml, an empty Dice counts as 1 where both are 0: the model rightly found nothing. Other
+columns are ignored.
+
+  model,case,dice
+  ours,sub01,0.81
+  ours,sub02,0.74
+  nnunet,sub01,0.79
+  nnunet,sub02,0.75
+
+The subject is the unit (without that column, the case): labels, seeds and cases of a subject are averaged first.
+Shown are the means of models; the difference of every pair, with 95 % intervals that hold together for all pairs (at
+least six subjects), effect size d_z and Wilcoxon's p; how often each model takes each rank when subjects are drawn
+again; and how many subjects would show each difference with a power of 0.8. Name the pairs that you care about
+beforehand with --contrast: their intervals are narrower.
+
+examples: multiseg compare reports/quick/metrics.csv --value jaccard --out comparison
+          multiseg compare results.csv --contrast ours,nnunet --margin 0.02"""
+
+# The heavy modules (torch, nilearn, nbconvert) are imported by the commands that need them, so that --help is quick.
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line. Return the exit status: 0 on success only, 1 for bad input, 130 when interrupted."""
+    parser = build_parser()
+    options = parser.parse_args(arguments)
+    try:
+        options.command(options)
+    except UserError as error:
+        if options.debug:
+            raise
+        for line in str(error).splitlines():
+            print(f"multiseg: error: {line}", file=sys.stderr)
+        if is_full_disk(error):
+            print(f"multiseg: error: {FULL_DISK}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"multiseg: interrupted; finished work is kept. To go on: {_this_command(options)}", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        if options.debug:
+            raise
+        what = f"{type(error).__name__}: {one_line(error)} (--debug shows where)"
+        print(f"multiseg: error: {FULL_DISK if is_full_disk(error) else what}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _this_command(options: argparse.Namespace) -> str:
+    """Return what to type to run a command again."""
+    if options.command is study_command and not options.notebooks:
+        return f"make study PARAMS={shlex.quote(str(options.params))}"
+    return shlex.join(["multiseg", *sys.argv[1:]])
+
+
+FULL_DISK = "No space left on the disk; free some and run the command again: finished work is kept"
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = argparse.ArgumentParser(
+        prog="multiseg",
+        description="Train one segmentation network from several datasets, each labelled for another task.",
+    )
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    def add(name: str, command: object, text: str, more: str = "") -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=f"{text} {more}".strip(), parents=[shared])
+        sub.set_defaults(command=command)
+        return sub
+
+    init.add_to(add)
+    sub = add(
+        "study", study_command, "Run a whole study: check, prepare, train, execute the notebooks, render the report."
+    )
+    studies.add_params(sub)
+    sub.add_argument("--notebooks", type=Path, help="folder of the notebooks (default: the project's)")
+    part = sub.add_mutually_exclusive_group()
+    part.add_argument(
+        "--rehearse", action="store_true", help="only what comes before training: prepare, and rehearse the report"
+    )
+    part.add_argument(
+        "--report", action="store_true", help="only what comes after training: collect, notebooks, and the index"
+    )
+    sub = add("check", check_command, "Look for everything wrong with a study's input, before any training.")
+    studies.add_params(sub)
+    sub = add(
+        "prepare", prepare_command, "Preprocess the cases of a study into its store, ahead of training.",
+        "Cases are prepared in parallel; each is stored whole or not at all, so that the command can be stopped at any "
+        "time and goes on where it was when it is called again.",
+    )  # fmt: skip
+    studies.add_params(sub)
+    sub.add_argument("--cohort", metavar="NAME", help="only the cases of one cohort (in parts: COHORT.LABELS)")
+    train.add_to(add)
+    predict.add_to(add)
+    export.add_to(add)
+    sub = add(
+        "compare", compare_command, "Compare models by a table of results: which is better, and is it more than luck?",
+        COMPARE_HELP,
+    )  # fmt: skip
+    sub.formatter_class = argparse.RawDescriptionHelpFormatter
+    sub.add_argument("file", type=Path, metavar="FILE.csv", help="the results, one row per model and case (or more)")
+    sub.add_argument("--value", default="dice", metavar="COLUMN", help="the column to compare (default: dice)")
+    better = sub.add_mutually_exclusive_group()
+    better.add_argument(
+        "--lower-is-better", dest="higher", action="store_false", default=None,
+        help="rank the smallest mean first, as for distances; known for the usual measures",
+    )  # fmt: skip
+    better.add_argument(
+        "--higher-is-better", dest="higher", action="store_true", default=None,
+        help="rank the largest mean first, as for Dice; known for the usual measures",
+    )  # fmt: skip
+    sub.add_argument(
+        "--contrast", action="append", metavar="A,B", help="compare these two models only; may be given several times"
+    )
+    sub.add_argument(
+        "--margin", type=studies.positive, metavar="VALUE",
+        help="say of each pair whether the first is not worse than the second by more than this",
+    )  # fmt: skip
+    sub.add_argument("--out", type=Path, metavar="FOLDER", help="also write tables (CSV, LaTeX), a page and a figure")
+    return parser
+
+
+def _notebooks_folder(options: argparse.Namespace) -> Path:
+    return getattr(options, "notebooks", None) or Path(__file__).resolve().parent.parent / "notebooks"
+
+
+# -- commands ------------------------------------------------------------------------------------------------------
+
+
+def check_command(options: argparse.Namespace) -> None:
+    """``multiseg check``: print a table of the cohorts, warnings and errors."""
+    from ..report.notebooks import planned_notebooks
+    from ..study.check import check_study, put_stamp
+
+    study = studies.load(options)
+    findings = check_study(study)
+    try:
+        planned_notebooks(study, _notebooks_folder(options))
+    except UserError as error:
+        findings.errors.append(str(error))
+    print(findings.cohorts.to_string(index=False))
+    if len(findings.costs):
+        print("what the voxels of the study (preprocessing.spacing_mm) cost the labels:")
+        print(findings.costs.to_string(index=False, float_format="{:.1f}".format))
+    for line in study.chosen:
+        print(f"auto: {line}")
+    for name, s in study.scenarios.items():
+        kind = "validation cases" if s.tests_on_validation else "cases"
+        print(
+            f"scenario {name}: trains on {', '.join(s.parts)}; tests {len(s.test_cases)} {kind} of "
+            f"{s.test_name}; {len(s.models)} models x {len(study.params.seeds)} seeds"
+            + (f" x {len(study.replicates)} replicates" if len(study.replicates) > 1 else "")
+        )
+    for line in findings.warnings:
+        print(f"warning: {line}", file=sys.stderr)
+    if findings.errors:
+        raise UserError("\n".join(findings.errors))
+    put_stamp(study, findings)
+    print("no errors")
+
+
+def prepare_command(options: argparse.Namespace) -> None:
+    """``multiseg prepare``: build the store."""
+    from ..study.runs import prepare
+
+    if options.cohort is None:
+        study = studies.checked(options, to_write=True)
+        cases = study.needed_cases()
+    else:
+        study = studies.stamped(options)
+        if options.cohort not in study.cohorts:
+            known = suggest(options.cohort, study.cohorts)
+            raise UserError(f"{study.params_file}: no cohort '{options.cohort}'{known}")
+        cases = study.prepared_cases(options.cohort)
+    folders = [study.store.path(case, study.cohorts[case.cohort]) for case in cases]
+    missing = [folder for folder in folders if not folder.exists()]
+    started = time.monotonic()
+    prepare(study, cases)
+    minutes = (time.monotonic() - started) / 60
+    print(f"{len(missing)} cases prepared, {len(folders) - len(missing)} were there: {study.store.folder}")
+    if missing:
+        megabytes = sum(file.stat().st_size for folder in missing for file in folder.iterdir()) / 1e6
+        print(f"{megabytes:.1f} MB written in {minutes:.1f} min, {len(missing) / minutes:.1f} cases/min")
+
+
+def study_command(options: argparse.Namespace) -> None:
+    """``multiseg study``: everything, from the params file to the report."""
+    from ..base.cores import default_workers
+    from ..report import notebooks, pages, progress, rehearsal, summary
+    from ..study import finished_runs, runs
+
+    started = time.monotonic()
+    study = studies.load(options)
+    plan = notebooks.planned_notebooks(study, _notebooks_folder(options))
+    _say(f"study {study.name}: {len(study.params.scenarios)} scenarios, {len(plan)} notebooks")
+    in_parts = options.rehearse or options.report  # by jobs that come after one that checks
+    study = studies.stamped(options) if in_parts else studies.checked(options, to_write=True)
+    outputs = [output for _, output, _ in plan]
+    n_workers = default_workers(study.params.workers, study.params.threads)
+    missing = [run.name for run in study.runs if not finished_runs.is_finished(run)]
+    if options.report and missing:
+        raise UserError(f"{study.params_file}: {len(missing)} runs are not finished, such as {missing[0]}")
+    with progress.followed(study, outputs, _say):
+        if not options.report:
+            rehearsal.rehearse(study, plan, n_workers)
+        if options.rehearse:
+            runs.check_volumes(study.runs, study.store, study.params)
+            _say("the report is rehearsed, and nothing trained")
+            return
+        runs.finish_runs(study)
+        pages.make_pages(study, plan, n_workers)
+    index = pages.write_index(study, outputs)
+    for line in summary.warnings(study):
+        print(f"warning: {line}", file=sys.stderr)
+    print()
+    print(summary.results_table(study).round(3).to_string(index=False, na_rep="-"))
+    print()
+    for sentence in summary.findings(study):
+        print(sentence)
+    print(f"done in {(time.monotonic() - started) / 60:.1f} min")
+    print(f"report: {studies.relative(index)}")
+
+
+def compare_command(options: argparse.Namespace) -> None:
+    """``multiseg compare``: the statistics of anybody's results."""
+    from ..report import comparison
+    from ..results import results_csv
+
+    metrics = results_csv.read_results(options.file, options.value)
+    higher = results_csv.higher_is_better(options.value) if options.higher is None else options.higher
+    if higher is None:
+        raise UserError(
+            f"--value {options.value}: is more of it better, or less? Say --higher-is-better or --lower-is-better"
+        )
+    contrasts = None
+    if options.contrast:
+        contrasts = [(a, b) for a, comma, b in (text.partition(",") for text in options.contrast)]
+        for text, pair in zip(options.contrast, contrasts, strict=True):
+            if not all(pair) or "," in pair[1]:
+                raise UserError(f"--contrast {text}: expected two models, as in --contrast ours,nnunet")
+    found = comparison.compare(metrics, options.value, higher, contrasts, options.margin)
+    for line in found.warnings:
+        print(f"warning: {line}", file=sys.stderr)
+    print(comparison.as_text(found), end="")
+    if options.out:
+        print(f"\nwritten: {studies.relative(comparison.write(found, options.out))}")
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def entry() -> None:
+    """Entry point of the installed command."""
+    _never_swallow_interrupts()
+    sys.exit(main())
+
+
+def _never_swallow_interrupts() -> None:
+    """Let Ctrl-C end the program even where Python drops the exception, as in a callback of a weak reference."""
+    if not hasattr(signal, "SIGALRM"):
+        return
+
+    def again(dropped: Any) -> None:
+        if issubclass(dropped.exc_type, KeyboardInterrupt):
+            signal.setitimer(signal.ITIMER_REAL, 0.05)
+        else:
+            sys.__unraisablehook__(dropped)
+
+    signal.signal(signal.SIGALRM, signal.default_int_handler)
+    sys.unraisablehook = again
+
+
+if __name__ == "__main__":
+    entry()

@@ -1,0 +1,126 @@
+"""``multiseg train``: a study in parts, as a person or a cluster's scheduler starts them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from multiseg_core.errors import UserError
+
+from . import studies
+
+if TYPE_CHECKING:
+    from ..study.plan import NetworkPlan
+    from ..study.study import Study
+
+Add = Callable[..., argparse.ArgumentParser]
+
+
+def add_to(add: Add) -> None:
+    """Add the command to a parser."""
+    sub = add(
+        "train", train_command, "Make one network or run of a study, as a cluster's scheduler would start it.",
+        "Runs share networks: a scheduler trains each network in a job of its own, those first that others learn from, "
+        "then evaluates runs with --later, and collects once. A study that was checked is not checked again.",
+    )  # fmt: skip
+    studies.add_params(sub)
+    which = sub.add_mutually_exclusive_group(required=True)
+    which.add_argument(
+        "--run",
+        nargs="+",
+        metavar="KEY",
+        help="scenario/model/seed (of a later replicate, scenario/model/replicate/seed), or the run's key: train what "
+        "it still lacks, evaluate it, and collect; of several, one after the other",
+    )
+    which.add_argument("--network", metavar="KEY", help="train one network; those that it learns from must be trained")
+    which.add_argument("--collect", action="store_true", help="gather the metrics of all finished runs in metrics.csv")
+    which.add_argument("--list", action="store_true", help="list the runs with their keys and states")
+    sub.add_argument(
+        "--json", action="store_true",
+        help="with --list: networks and runs with their order, files, and expected memory and minutes",
+    )  # fmt: skip
+    sub.add_argument(
+        "--later", action="store_true", help="with --run: leave metrics.csv to a --collect that comes when all are done"
+    )
+
+
+def train_command(options: argparse.Namespace) -> None:
+    """Do what ``multiseg train`` is asked for. Raises `UserError`."""
+    if options.json and not options.list:
+        raise UserError("--json: only together with --list")
+    if options.later and not options.run:
+        raise UserError("--later: only together with --run")
+    if options.list:
+        _list(studies.load(options), options.json)
+    elif options.collect:
+        _collect(studies.load(options))
+    elif options.network:
+        _network(studies.stamped(options), options.network)
+    else:
+        _runs(studies.stamped(options), options.run, options.later)
+
+
+def _list(study: Study, as_json: bool) -> None:
+    from ..study import finished_runs, listing
+
+    if as_json:
+        print(json.dumps(listing.listing(study), indent=1))
+        return
+    for run in study.runs:
+        print(f"{run.key}  {run.name}  {finished_runs.state(run)}  {studies.relative(run.folder)}")
+
+
+def _collect(study: Study) -> None:
+    from ..base.files import remove_leftovers
+    from ..study import finished_runs, runs
+
+    remove_leftovers(study.folder)
+    runs.write_metrics(study)
+    finished = sum(finished_runs.is_finished(run) for run in study.runs)
+    print(f"{finished} of {len(study.runs)} runs: {studies.relative(study.folder / 'metrics.csv')}")
+
+
+def _network(study: Study, key: str) -> None:
+    from multiseg_core.training import is_trained
+
+    from ..study import runs
+
+    network = study.find_network(key)
+    for earlier in network.before:
+        if not is_trained(earlier.folder):
+            raise UserError(f"network {network.key}: train {earlier.key} ({earlier.name}) before it")
+    runs.prepare(study, [case for planned in network.cohorts for case in planned.cases])
+    _train(study, network)
+    print(f"trained {network.name}: {studies.relative(network.folder)}")
+
+
+def _runs(study: Study, names: Sequence[str], later: bool) -> None:
+    from ..study import evaluation, runs
+    from ..study.plan import cases_of
+
+    wanted = [study.find_run(name) for name in names]
+    runs.prepare(study, cases_of(wanted))
+    runs.check_volumes(wanted, study.store, study.params)
+    for network in (n for networks in runs.training_rounds(wanted) for n in networks):
+        _train(study, network)
+    for run in wanted:
+        folder = evaluation.evaluate_run(run, study.store, study.params)
+        print(f"finished {run.name}: {folder}")
+    if not later:
+        runs.write_metrics(study)
+
+
+def _train(study: Study, network: NetworkPlan) -> None:
+    """Train a network in this process, with a progress bar."""
+    from ..base.workers import progress_bar
+    from ..study import runs
+
+    with progress_bar(f"training {network.name}", 1.0) as bar:
+
+        def report(fraction: float, text: str) -> None:
+            bar.set_postfix_str(text, refresh=False)
+            bar.update(fraction - bar.n)
+
+        runs.train_network(network, study.store, study.params, report)

@@ -1,0 +1,103 @@
+"""What every cohort delivers: cases, and a code map that says what their labels mean."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from multiseg_core.labels import CodeMap
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One subject of a cohort, as files.
+
+    Attributes
+    ----------
+    cohort, name
+        Names; a case name is unique within its cohort.
+    images
+        Modality -> image file.
+    labels
+        File of native codes, None for a case without labels.
+    brain_mask
+        File, nonzero inside the brain, or None if the images are brain-extracted or ROBEX shall find it.
+    split
+        One of `SPLITS`, or None if the cohort leaves the choice to the study.
+    made_by
+        For generated cases: everything that determines the files, which need not exist yet.
+    complete_labels
+        File that labels everything, also what `labels` leaves out, where somebody knows: for upper bounds.
+    labels_on_own_grid
+        The labels share the world of the images but not their voxels: they must be resampled to them.
+    subject
+        Whose images they are, where several cases may show the same; "" for a subject of its own.
+    annotates
+        The labels that were drawn in this case, where not all cases of its cohort show the same.
+    manifest_of
+        The cohort that its manifest belongs to, where its cases draw different labels; "" for its own.
+    """
+
+    cohort: str
+    name: str
+    images: Mapping[str, Path]
+    labels: Path | None = None
+    brain_mask: Path | None = None
+    split: str | None = None
+    made_by: Mapping[str, object] | None = None
+    labels_on_own_grid: bool = False
+    complete_labels: Path | None = None
+    subject: str = ""
+    annotates: tuple[str, ...] | None = None
+    manifest_of: str = ""
+
+    @property
+    def person(self) -> tuple[str, str]:
+        """Who it is, among all cases of a study: subjects of phantoms may be scanned by several cohorts."""
+        return ("" if self.made_by else self.manifest_of or self.cohort, self.subject or self.name)
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """All files of the case by role: modalities, ``labels``, ``brain_mask``, ``complete_labels``."""
+        others = {"labels": self.labels, "brain_mask": self.brain_mask, "complete_labels": self.complete_labels}
+        named = {**self.images, **others}
+        return {role: path for role, path in named.items() if path is not None}
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """A named list of cases that share modalities and a labelling protocol.
+
+    Attributes
+    ----------
+    name, cases, modalities, code_map
+        What its name says; every case has every modality.
+    problems
+        Case -> what is wrong with its files, one line each: `multiseg check` reports them as errors.
+    notes
+        What `multiseg check` reports as warnings.
+    imitates
+        The known cohort that it is or stands in for: its phantom preset, its layout, or else its own name.
+    part_of
+        The cohort of the params file whose cases draw different labels, of which this is a part; "" for none.
+    complete_map
+        What the codes of its cases' `complete_labels` mean; None where no case has any.
+    """
+
+    name: str
+    cases: tuple[Case, ...]
+    modalities: tuple[str, ...]
+    code_map: CodeMap = field(repr=False)
+    problems: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
+    notes: tuple[str, ...] = ()
+    complete_map: CodeMap | None = field(default=None, repr=False)
+    imitates: str = ""
+    part_of: str = ""
+
+    @property
+    def says_something(self) -> bool:
+        """Whether its labels teach anything: it draws some, or has subjects that are known not to have some."""
+        return bool(self.code_map.annotates) or not self.code_map.is_silent

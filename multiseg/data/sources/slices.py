@@ -1,0 +1,89 @@
+"""Slices that lie in files of their own, put together to volumes, one per subject, as everything else reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import cast
+
+import nibabel as nib
+import numpy as np
+from PIL import Image
+
+from multiseg_core.errors import UserError, one_line
+from multiseg_core.files import atomic_folder
+
+from ...base.fingerprints import fingerprint
+from ..cohorts import Case
+
+
+def stacked(cases: Sequence[Case], problems: Mapping[str, Sequence[str]], work: Path) -> tuple[Case, ...]:
+    """Put the slices of each subject together, in the order of the cases, unless that was done before.
+
+    Parameters
+    ----------
+    cases
+        One per slice, with its subject.
+    problems
+        Name of a case -> what is wrong with its files: it is left alone, and the other slices of its subject left out.
+    work
+        Folder for the volumes.
+
+    Raises
+    ------
+    UserError
+        For a file that is no slice, for slices of one subject that differ in size, and for a subject with one slice.
+    """
+    ill = {case.subject for case in cases if case.name in problems}
+    subjects: dict[str, list[Case]] = {}
+    for case in cases:
+        if case.subject not in ill:
+            subjects.setdefault(case.subject, []).append(case)
+    whole = [_volume(name, slices, work) for name, slices in subjects.items()]
+    return (*whole, *(case for case in cases if case.name in problems))
+
+
+def _volume(subject: str, slices: Sequence[Case], work: Path) -> Case:
+    files = {role: [case.files[role] for case in slices] for role in slices[0].files}
+    if len(slices) < 2:
+        raise UserError(
+            f"cohorts.{slices[0].cohort}: subject {subject} has one slice; call the slices of a subject alike but for "
+            "the number at their end"
+        )
+    states = [[str(path), path.stat().st_size, path.stat().st_mtime_ns] for paths in files.values() for path in paths]
+    folder = work / f"{slices[0].cohort}-slices" / f"{subject}-{fingerprint(states)}"
+    if not folder.exists():
+        with atomic_folder(folder) as part:
+            for role, paths in files.items():
+                nib.save(_stack(paths), part / f"{role}.nii.gz")
+    whole = {role: folder / f"{role}.nii.gz" for role in files}
+    labels = whole.pop("labels")
+    return replace(slices[0], name=subject, images=whole, labels=labels)
+
+
+def _stack(paths: Sequence[Path]) -> nib.Nifti1Image:
+    volumes, affines = zip(*map(_read_slice, paths), strict=True)
+    for path, volume in zip(paths, volumes, strict=True):
+        if volume.shape != volumes[0].shape:
+            raise UserError(f"{path}: shape {volume.shape} differs from that of {paths[0].name}, {volumes[0].shape}")
+    return nib.Nifti1Image(np.stack(volumes, axis=2), affines[0])
+
+
+def _read_slice(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Read a slice, (X, Y), with an affine of its pixels: 1 mm for pictures, seen from their front."""
+    try:
+        if not path.name.lower().endswith(".png"):
+            image = cast(nib.Nifti1Image, nib.load(path))
+            pixels = np.asarray(image.dataobj)
+            return pixels.reshape(pixels.shape[:2]), image.affine
+        with Image.open(path) as picture:
+            pixels = np.asarray(picture)
+    except Exception as error:  # the libraries raise many kinds
+        raise UserError(f"{path}: not a readable slice ({one_line(error)[:80]})") from None
+    if pixels.ndim == 3 and (pixels[..., :3] == pixels[..., :1]).all():
+        pixels = pixels[..., 0]  # grey levels, written as colours
+    if pixels.ndim != 2:
+        raise UserError(f"{path}: is a picture in colours; grey levels are expected")
+    pixels = pixels.astype(np.uint8) if pixels.dtype == bool else pixels
+    return pixels.T, np.diag([1.0, -1.0, 1.0, 1.0])  # rows are counted downwards

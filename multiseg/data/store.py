@@ -1,0 +1,320 @@
+"""The store: preprocessed cases as uncompressed arrays that are read by memory map.
+
+One folder per case::
+
+    images.npy   (M, X, Y, Z) float32
+    mask.npy     (X, Y, Z) bool, inside the brain
+    target.npy   (X, Y, Z) uint8, positions in `sets` of case.json
+    voxels.npy   flat positions of all voxels that carry a drawn label, grouped by label set, int32
+    complete.npy the drawn target with its background filled from complete labels, where there are any
+    native.npz   the labels as drawn, on their own grid: ``target``, uint8 positions in `sets`, and ``affine``
+    case.json    names, modalities, label sets, groups of voxels.npy, affine, native grid, what the grid costs
+
+The folder's name is a fingerprint of everything that shaped it; a folder is complete or absent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+
+from multiseg_core.errors import UserError
+from multiseg_core.files import atomic_folder, atomic_path, write_json
+from multiseg_core.grids import voxel_ml
+from multiseg_core.labels import LabelSet, filled_sets, filled_table, is_relevant
+
+from ..base.fingerprints import code_fingerprint, file_fingerprint, fingerprint
+from ..settings.params import PreprocessingParams
+from .loading import Case, Cohort, ensure_files
+from .prepare import Native, prepare_case
+
+_CODE = (
+    "multiseg_core.grids", "multiseg_core.labels", "multiseg_core.resampling",
+    "multiseg.data.brain_masks", "multiseg.data.image_files", "multiseg.data.prepare", "multiseg.data.store",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class StoredCase:
+    """A case of the store, opened for reading. Arrays are memory maps that cannot be written to.
+
+    Attributes
+    ----------
+    folder
+        Where it lies.
+    info
+        Content of case.json.
+    labelling
+        Other labels than the drawn ones: the files of targets and voxels, and what `write_labels` returned of them.
+    """
+
+    folder: Path
+    info: dict[str, Any]
+    labelling: tuple[Path, Path, dict[str, Any]] | None = None
+
+    @classmethod
+    def open(cls, folder: Path) -> StoredCase:
+        """Open a folder of the store."""
+        return cls(folder, json.loads((folder / "case.json").read_text(encoding="utf-8")))
+
+    def completed(self) -> StoredCase:
+        """Return the same case with its background filled from complete labels. Raises `UserError` if it has none.
+
+        Its list of voxels stays that of the drawn labels, so that patches are aimed as without the truth.
+        """
+        if "complete" not in self.info:
+            raise UserError(f"cohort {self.cohort}, case {self.name}: no complete labels are known")
+        facts = {**self.info, "sets": self.info["complete"]}
+        return replace(self, labelling=(self.folder / "complete.npy", self.folder / "voxels.npy", facts))
+
+    def relabelled(self, folder: Path) -> StoredCase:
+        """Return the same case with the labels of another folder, see `multiseg.study.pseudo_labels`."""
+        facts = json.loads((folder / "labels.json").read_text(encoding="utf-8"))
+        return replace(self, labelling=(folder / "target.npy", folder / "voxels.npy", facts))
+
+    @property
+    def _labels(self) -> tuple[Path, Path, dict[str, Any]]:
+        return self.labelling or (self.folder / "target.npy", self.folder / "voxels.npy", self.info)
+
+    @property
+    def name(self) -> str:
+        """Its name within its cohort."""
+        return str(self.info["name"])
+
+    @property
+    def cohort(self) -> str:
+        """Name of its cohort."""
+        return str(self.info["cohort"])
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Its images, in the order of channels."""
+        return tuple(self.info["modalities"])
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Voxel sizes."""
+        return tuple(self.info["spacing_mm"])
+
+    @property
+    def voxel_ml(self) -> float:
+        """Volume of a voxel."""
+        return voxel_ml(self.affine)
+
+    @property
+    def mirror_axis(self) -> int:
+        """The axis of the arrays that runs most nearly from left to right."""
+        return int(np.flatnonzero(nib.io_orientation(self.affine)[:, 0] == 0)[0])
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(X, Y, Z)."""
+        return tuple(self.info["shape"])
+
+    @property
+    def affine(self) -> np.ndarray:
+        """(4, 4) voxel to world (mm)."""
+        return np.array(self.info["affine"])
+
+    @functools.cached_property
+    def sets(self) -> tuple[LabelSet, ...]:
+        """The label sets that `target` refers to; position 0 is background's."""
+        return tuple(frozenset(members) for members in self._labels[2]["sets"])
+
+    @functools.cached_property
+    def images(self) -> np.ndarray:
+        """(M, X, Y, Z) float32."""
+        return _map(self.folder / "images.npy")
+
+    @functools.cached_property
+    def mask(self) -> np.ndarray:
+        """(X, Y, Z) bool."""
+        return _map(self.folder / "mask.npy")
+
+    @functools.cached_property
+    def target(self) -> np.ndarray:
+        """(X, Y, Z) uint8 positions in `sets`."""
+        return _map(self._labels[0])
+
+    @functools.cached_property
+    def voxels(self) -> dict[int, np.ndarray]:
+        """Position in `sets` -> flat indices of its voxels, int32; only drawn labels that occur."""
+        _, file, facts = self._labels
+        flat = _map(file)
+        return {int(s): flat[start:stop] for s, (start, stop) in facts["voxel_groups"].items()}
+
+    @property
+    def voxels_per_set(self) -> list[tuple[int, int]]:
+        """Position in `sets` and number of its voxels, of all sets."""
+        return list(enumerate(self._labels[2]["voxels_per_set"]))
+
+    @property
+    def native(self) -> Native:
+        """The labels as they were drawn, on their own grid, in the sets of the drawn labels."""
+        with np.load(self.folder / "native.npz") as found:
+            return Native(found["target"], found["affine"])
+
+    def channels_or_none(self, modalities: Sequence[str]) -> list[int | None]:
+        """Return the channel numbers of some modalities, None for those that the case does not have."""
+        return [self.modalities.index(m) if m in self.modalities else None for m in modalities]
+
+    def channels(self, modalities: tuple[str, ...]) -> list[int]:
+        """Return the channel numbers of some modalities."""
+        return [self.modalities.index(m) for m in modalities]
+
+
+def _map(path: Path) -> np.ndarray:
+    """Map an array into memory, read-only. A plain array over the map: slices of `np.memmap` are slow to make."""
+    return np.asarray(np.load(path, mmap_mode="r"))
+
+
+def write_labels(target_file: Path, voxels_file: Path, target: np.ndarray, sets: Sequence[LabelSet]) -> dict[str, Any]:
+    """Write a target and its list of voxels; return what is needed to read them: sets, groups and counts.
+
+    Parameters
+    ----------
+    target_file, voxels_file
+        Where to.
+    target
+        (X, Y, Z) uint8 positions in `sets`.
+    sets
+        Label sets.
+    """
+    groups: dict[int, list[int]] = {}
+    chunks: list[np.ndarray] = []
+    start = 0
+    for position, members in enumerate(sets):
+        if not is_relevant(members):
+            continue
+        found = np.flatnonzero(target == position).astype(np.int32)
+        if len(found):
+            groups[position] = [start, start + len(found)]
+            start += len(found)
+            chunks.append(found)
+    counts = np.bincount(target.ravel(), minlength=len(sets))
+    np.save(target_file, target)
+    np.save(voxels_file, np.concatenate(chunks) if chunks else np.empty(0, np.int32))
+    return {"sets": [sorted(s) for s in sets], "voxel_groups": groups, "voxels_per_set": counts.tolist()}
+
+
+class Store:
+    """All stored cases of a study.
+
+    Parameters
+    ----------
+    folder
+        Root folder.
+    params
+        Preprocessing, part of every key.
+    """
+
+    def __init__(self, folder: Path, params: PreprocessingParams) -> None:
+        self.folder = folder
+        self.params = params
+
+    def key(self, case: Case, cohort: Cohort, content: str | None = None) -> str:
+        """Return the fingerprint of everything that shapes a stored case: its `content`, labels and code maps."""
+        facts: list[Any] = [self.content(case, cohort) if content is None else content]
+        maps = [cohort.code_map]
+        if cohort.complete_map is not None and case.complete_labels is not None:
+            facts.append(self.complete_content(case))
+            maps.append(cohort.complete_map)
+        for code_map in maps:
+            facts += [[sorted(s) for s in code_map.sets], sorted(code_map.code_to_set.items()), code_map.other]
+        return fingerprint(facts)
+
+    def complete_content(self, case: Case) -> str:
+        """Return the fingerprint of a case's complete labels; `content` leaves them out, for few networks see them."""
+        if case.made_by is not None or case.complete_labels is None:
+            return ""
+        return self.file_content(case.complete_labels)
+
+    def content(self, case: Case, cohort: Cohort) -> str:
+        """Return the fingerprint of a case's images and drawn labels and their preprocessing, whatever codes mean."""
+        if case.made_by is not None:
+            files: Any = dict(case.made_by)
+        else:
+            files = {role: self.file_content(path) for role, path in case.files.items() if role != "complete_labels"}
+        return fingerprint(
+            {
+                "files": files,
+                "modalities": list(case.images),
+                "labels_on_own_grid": case.labels_on_own_grid,
+                "preprocessing": asdict(self.params),
+                "code": code_fingerprint(*_CODE),
+            }
+        )
+
+    def file_content(self, path: Path) -> str:
+        """Hash a file's content, remembering the hash for as long as nobody writes to it.
+
+        Programs may set the time of modification, but not that of the last change.
+        """
+        stat = path.stat()
+        state = [str(path.resolve()), stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
+        known = self.folder / "fingerprints" / fingerprint(state)
+        if known.exists():
+            return known.read_text()
+        value = file_fingerprint(path)
+        with contextlib.suppress(OSError), atomic_path(known) as part:  # it is a memory only
+            part.write_text(value)
+        return value
+
+    def path(self, case: Case, cohort: Cohort) -> Path:
+        """Return the folder of a case, which need not exist."""
+        return self.folder / case.cohort / f"{case.name}-{self.key(case, cohort)}"
+
+    def build(self, case: Case, cohort: Cohort) -> Path:
+        """Make the folder of a case unless it is there; return it. Raises `UserError` for bad input."""
+        folder = self.path(case, cohort)
+        if folder.exists():
+            return folder
+        ensure_files(case)
+        prepared = prepare_case(case, self.params, cohort.code_map, cohort.complete_map)
+        if prepared.target is None or prepared.native is None:  # a case without labels is all background
+            nothing = Native(np.zeros(prepared.native_shape, np.uint8), prepared.native_affine)
+            prepared = replace(prepared, target=np.zeros(prepared.mask.shape, np.uint8), native=nothing)
+        assert prepared.target is not None
+        with atomic_folder(folder) as part:
+            np.save(part / "images.npy", prepared.images)
+            np.save(part / "mask.npy", prepared.mask)
+            assert prepared.native is not None
+            np.savez_compressed(part / "native.npz", target=prepared.native.target, affine=prepared.native.affine)
+            info = {
+                "name": case.name,
+                "cohort": case.cohort,
+                "modalities": list(case.images),
+                **write_labels(part / "target.npy", part / "voxels.npy", prepared.target, cohort.code_map.sets),
+                "spacing_mm": prepared.spacing_mm,
+                "shape": prepared.mask.shape,
+                "affine": prepared.affine.tolist(),
+                "native_shape": prepared.native_shape,
+                "native_affine": prepared.native_affine.tolist(),
+                "kept": prepared.kept,
+                "outside_ml": prepared.outside_ml,
+            }
+            if prepared.complete is not None and cohort.complete_map is not None:
+                drawn, truth = cohort.code_map.sets, cohort.complete_map.sets
+                np.save(part / "complete.npy", filled_table(drawn, truth)[prepared.target, prepared.complete])
+                info["complete"] = [sorted(members) for members in filled_sets(drawn, truth)]
+            write_json(part / "case.json", info)
+        return folder
+
+    def opened(self, case: Case, cohort: Cohort) -> StoredCase:
+        """Open a case, building it first if need be."""
+        return StoredCase.open(self.build(case, cohort))
+
+    def open(self, case: Case, cohort: Cohort) -> StoredCase:
+        """Open a case. Raises `UserError` if it is not built."""
+        folder = self.path(case, cohort)
+        if not folder.exists():
+            raise UserError(f"cohort {case.cohort}, case {case.name}: is not prepared; run multiseg prepare first")
+        return StoredCase.open(folder)

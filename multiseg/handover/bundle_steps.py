@@ -1,0 +1,272 @@
+"""What a MONAI bundle does with an image. A copy of this file, and of those that it needs, lies in each bundle.
+
+So a bundle does what ``multiseg predict`` does, by the same code, where this package is not installed. Its steps are
+those that bundles have: preprocessing, network, inferer, postprocessing.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from multiseg_core.compute import Compute
+from multiseg_core.errors import UserError
+from multiseg_core.files import atomic_path
+from multiseg_core.inference import Member, Segmenter
+from multiseg_core.networks import build_network
+from multiseg_core.wrappers import Conditioned
+
+from ..data.brain_masks import brain_modality
+from ..data.image_files import like_input
+from ..data.prepare import Prepared, prepare
+from ..settings.params import PreprocessingParams
+
+
+class Networks(nn.Module):
+    """The networks of a run as one.
+
+    Input (N, M, X, Y, Z) of preprocessed modalities, sizes multiples of `size_divisor`; output the probabilities of
+    each network's classes, one after the other, (N, sum of C, X, Y, Z).
+
+    Parameters
+    ----------
+    members
+        What `describe` returns.
+    """
+
+    def __init__(self, members: Sequence[Mapping[str, Any]]) -> None:
+        super().__init__()
+        self.members = [dict(m) for m in members]
+        self.networks = nn.ModuleList(
+            build_network(m["spec"], len(m["modalities"]), 1 + len(m["labels"])) for m in members
+        )
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """The channels of the input."""
+        return tuple(dict.fromkeys(name for m in self.members for name in m["modalities"]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the probabilities."""
+        names = self.modalities
+        found = []
+        for m, network in zip(self.members, self.networks, strict=True):
+            inputs = torch.stack([self._channel(x, names, m, name) for name in m["modalities"]], dim=1)
+            if isinstance(network, Conditioned):
+                logits = network(inputs, torch.full((len(x),), m["task"] or 0, device=x.device))
+            else:
+                logits = network(inputs)
+            found.append(torch.softmax(logits.float(), dim=1))
+        return torch.cat(found, dim=1)
+
+    @staticmethod
+    def _channel(x: Tensor, names: Sequence[str], member: Mapping[str, Any], name: str) -> Tensor:
+        channel = x[:, names.index(name)]
+        hidden = member["sees"] is not None and name not in member["sees"]
+        return torch.full_like(channel, torch.nan) if hidden else channel
+
+    def segmenter(self, labels: Sequence[str], preprocessing: Mapping[str, Any]) -> Segmenter:
+        """Return the networks as a `Segmenter`; clipping to the brain is left to `ToNative`."""
+        members = [Member.of(network, m) for m, network in zip(self.members, self.networks, strict=True)]
+        return Segmenter(members, tuple(labels), preprocessing)
+
+
+def describe(segmenter: Segmenter) -> list[dict[str, Any]]:
+    """Return what `Networks` is made of, as plain values."""
+    return [m.described() for m in segmenter.members]
+
+
+class Prepare:
+    """Preprocessing: from files to what networks see.
+
+    Parameters
+    ----------
+    modalities
+        Names of the channels.
+    preprocessing
+        See `PreprocessingParams`.
+    needs_all
+        Whether every modality must be there.
+
+    Notes
+    -----
+    ``image`` may be one file, which of several modalities is 4-D; or a list of files in the order of the modalities,
+    with null for those that are not there.
+    """
+
+    def __init__(self, modalities: Sequence[str], preprocessing: Mapping[str, Any], needs_all: bool) -> None:
+        self.modalities = tuple(modalities)
+        self.params = PreprocessingParams(**preprocessing)
+        self.needs_all = needs_all
+
+    def __call__(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        """Replace ``image`` by (M, X, Y, Z) float32, NaN where a modality is absent; keep what leads back."""
+        with tempfile.TemporaryDirectory() as scratch:
+            files = self._files(data["image"], Path(scratch))
+            mask = data.get("brain_mask")
+            prepared = prepare(files, self.params, brain_mask=Path(mask) if mask else None)
+            like = files[brain_modality(files)]
+            header = like_input(np.zeros(prepared.native_shape, np.uint8), prepared.native_affine, like)
+        images = np.full((len(self.modalities), *prepared.images.shape[1:]), np.nan, dtype=np.float32)
+        images[[self.modalities.index(m) for m in files]] = prepared.images
+        affine = prepared.native_affine
+        meta = {"affine": affine, "original_affine": affine, "spatial_shape": prepared.native_shape}
+        meta["filename_or_obj"] = str(like)
+        known = {"image": torch.from_numpy(images), "image_meta_dict": meta, "prepared": prepared, "like": header}
+        return {**data, **known}
+
+    def _files(self, given: Any, scratch: Path) -> dict[str, Path]:
+        if isinstance(given, str | Path):
+            given = [given] if len(self.modalities) == 1 else _volumes(Path(given), len(self.modalities), scratch)
+        listed = ", ".join(self.modalities)
+        if len(given) != len(self.modalities) or not any(given):
+            raise UserError(f"image: {len(given)} files for {len(self.modalities)} modalities ({listed})")
+        if self.needs_all and not all(given):
+            raise UserError(f"image: every modality is needed: {listed}")
+        return {m: Path(path) for m, path in zip(self.modalities, given, strict=True) if path}
+
+
+def _volumes(path: Path, n: int, scratch: Path) -> list[Path]:
+    """Write the volumes of a 4-D file apart."""
+    image: Any = nib.load(path)
+    if len(image.shape) != 4 or image.shape[3] != n:
+        raise UserError(f"{path}: expected {n} volumes in one 4-D file, or a list of {n} files, got {image.shape}")
+    files = [scratch / f"{k}.nii.gz" for k in range(n)]
+    for k, file in enumerate(files):
+        nib.save(image.slicer[..., k], file)
+    return files
+
+
+class WholeVolume:
+    """Inferer: a whole volume in one pass, or in tiles that give the same numbers.
+
+    Parameters
+    ----------
+    preprocessing
+        See `PreprocessingParams`.
+    precision
+        ``auto``, ``float32`` or ``bf16``.
+    memory_gib
+        Memory that it may take.
+    """
+
+    def __init__(self, preprocessing: Mapping[str, Any], precision: str, memory_gib: float) -> None:
+        self.preprocessing = preprocessing
+        self.precision = precision
+        self.memory_gib = memory_gib
+
+    def __call__(self, inputs: Tensor, network: Networks, *_: Any, **__: Any) -> Tensor:
+        """Return the probabilities of a batch, see `Networks`; on the CPU."""
+        network.eval()
+        compute = Compute.resolve(str(next(network.parameters()).device), self.precision)
+        segmenter = network.segmenter((), self.preprocessing)
+        found = []
+        for image in inputs.cpu().numpy():
+            there = [k for k in range(len(image)) if not np.isnan(image[k]).all()]
+            seen = [network.modalities[k] for k in there]
+            parts = segmenter.probabilities(image[there], seen, compute, self.memory_gib)
+            found.append(torch.from_numpy(np.concatenate(list(parts))))
+        return torch.stack(found)
+
+
+class ToNative:
+    """Postprocessing: from probabilities to a segmentation on the grid of the files.
+
+    Parameters
+    ----------
+    labels
+        Foreground labels: label k is number k + 1.
+    members
+        As of `Networks`.
+    preprocessing
+        See `PreprocessingParams`.
+    clip_to_brain
+        Nothing is predicted outside the brain.
+    """
+
+    def __init__(
+        self,
+        labels: Sequence[str],
+        members: Sequence[Mapping[str, Any]],
+        preprocessing: Mapping[str, Any],
+        clip_to_brain: bool,
+    ) -> None:
+        with torch.device("meta"):  # only how the networks go together is asked
+            self.segmenter = Networks(members).segmenter(labels, preprocessing)
+        self.clip_to_brain = clip_to_brain
+
+    def __call__(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        """Replace ``pred`` by (1, X, Y, Z) uint8 on the grid of the files."""
+        prepared: Prepared = data["prepared"]
+        volume = np.asarray(data["pred"].cpu(), dtype=np.float32)
+        sizes = [1 + len(m.labels) for m in self.segmenter.members]
+        parts = np.split(volume, np.cumsum(sizes)[:-1])
+        if self.clip_to_brain:
+            for p in parts:
+                p[:, ~prepared.mask] = np.eye(len(p), 1, dtype=p.dtype)  # background for certain
+        numbers = self.segmenter.on_native(prepared, parts)
+        return {**data, "pred": torch.from_numpy(numbers)[None]}
+
+
+class Evaluator:
+    """Runs the steps over some cases and writes the segmentations.
+
+    Parameters
+    ----------
+    dataset
+        What `cases` returns.
+    preprocessing, network, inferer, postprocessing
+        The steps.
+    device
+        Where the network computes.
+    checkpoint
+        File of its weights.
+    output_dir, output
+        Folder of results, named after the images; or the one file.
+    """
+
+    def __init__(
+        self, *, dataset: Sequence[Mapping[str, Any]], preprocessing: Any, network: Networks, inferer: WholeVolume,
+        postprocessing: Any, device: torch.device, checkpoint: str, output_dir: str, output: str | None,
+    ) -> None:  # fmt: skip
+        self.dataset, self.preprocessing, self.network = dataset, preprocessing, network
+        self.inferer, self.postprocessing, self.device = inferer, postprocessing, device
+        self.checkpoint, self.output_dir, self.output = checkpoint, Path(output_dir), output
+
+    def run(self) -> list[Path]:
+        """Segment all cases; return the files."""
+        if self.output and len(self.dataset) != 1:
+            raise UserError(f"output: names one file, but there are {len(self.dataset)} cases")
+        weights = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
+        self.network.load_state_dict(weights)
+        self.network.to(self.device)
+        written = []
+        for case in self.dataset:
+            data = self.preprocessing(case)
+            data["pred"] = self.inferer(data["image"][None], self.network)[0]
+            data = self.postprocessing(data)
+            numbers = np.asarray(data["pred"][0], dtype=np.uint8)
+            name = Path(data["image_meta_dict"]["filename_or_obj"]).name.removesuffix(".gz").removesuffix(".nii")
+            path = Path(self.output) if self.output else self.output_dir / f"{name}_seg.nii.gz"
+            with atomic_path(path) as part:
+                nib.save(type(data["like"])(numbers, None, data["like"].header), part)
+            print(path)
+            written.append(path)
+        return written
+
+
+def cases(image: Any, brain_mask: str | None, dataset_dir: str) -> list[dict[str, Any]]:
+    """Return the cases of a run: the image that is named, or every NIfTI file of a folder. Raises `UserError`."""
+    if image:
+        return [{"image": image, "brain_mask": brain_mask}]
+    files = sorted(path for path in Path(dataset_dir).glob("*.nii*") if not path.name.startswith("."))
+    if not files:
+        raise UserError(f"{dataset_dir}: no images; give --image FILE, or --dataset_dir FOLDER")
+    return [{"image": str(path), "brain_mask": brain_mask} for path in files]

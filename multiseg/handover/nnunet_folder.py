@@ -1,0 +1,181 @@
+"""The training cases of a study as an nnU-Net folder, with what was not drawn filled in by a run."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+
+from multiseg_core.compute import Compute
+from multiseg_core.errors import UserError
+from multiseg_core.files import atomic_folder, atomic_path, write_json
+from multiseg_core.grids import voxel_ml
+from multiseg_core.labels import BACKGROUND, LabelSet, LabelSpace
+
+from ..base.files import write_table
+from ..data.cohorts import Case, Cohort
+from ..data.image_files import like_input, read_image, read_volume, require_same_grid
+from ..study.prediction import Model, for_each_case
+from ..study.study import Study
+from .finished import Finished
+
+
+@dataclass(frozen=True)
+class Filling:
+    """How drawn labels and a prediction become one label file.
+
+    Attributes
+    ----------
+    table
+        (S, 1 + L) uint8: position in a cohort's sets, number of the prediction -> code.
+    drawn
+        (S,) bool: whether a position was drawn as one label, which stays.
+    """
+
+    table: np.ndarray
+    drawn: np.ndarray
+
+
+def filling(sets: Sequence[LabelSet], labels: Sequence[str]) -> Filling:
+    """Return how the labels of a cohort are completed.
+
+    What was drawn as one label stays. Where several are possible, the predicted one counts if it is among them. If it
+    is not, it is background where that is possible, and else left out by nnU-Net's ignore label, code L + 1. So is
+    what the cohort leaves out itself.
+
+    Parameters
+    ----------
+    sets
+        Of the cohort; position 0 is background's.
+    labels
+        Of the run; label k has code k + 1.
+    """
+    space = LabelSpace(tuple(labels))
+    ignored = len(labels) + 1
+    table = np.zeros((len(sets), 1 + len(labels)), dtype=np.uint8)
+    drawn = np.zeros(len(sets), dtype=bool)
+    for at, members in enumerate(sets):
+        possible = space.restricted(members)
+        drawn[at] = len(possible) == 1 and at > 0
+        left_out = at > 0 and len(possible) == space.n_classes
+        for number, name in enumerate(space.classes):
+            if left_out:
+                code = ignored
+            elif len(possible) == 1:
+                code = space.classes.index(next(iter(possible)))
+            elif name in possible:
+                code = number
+            else:
+                code = 0 if BACKGROUND in possible else ignored
+            table[at, number] = code
+    return Filling(table, drawn)
+
+
+def write_nnunet(run: Finished, study: Study, folder: Path) -> list[str]:
+    """Write the training and validation cases of a run's scenario as an nnU-Net folder.
+
+    Beside ``imagesTr``, ``labelsTr`` and ``dataset.json``, ``splits_final.json`` holds the study's own split, for those
+    who copy it to where nnU-Net looks for it, and ``completed.csv`` what was drawn and what was filled in, in ml.
+
+    Parameters
+    ----------
+    run
+        Fills in what was not drawn.
+    study
+        That it belongs to.
+    folder
+        Where to; it does not exist.
+
+    Returns
+    -------
+    list of str
+        What is worth saying: the number of cases, and those that are left out.
+
+    Raises
+    ------
+    UserError
+        If the run is not one of the study, or no case can be written.
+    """
+    planned = study.find_run(str(run.facts.get("key", "")))
+    scenario = study.replicates[planned.replicate - 1][planned.scenario]
+    model = Model(run.segmenter, Compute.resolve(study.params.device, study.params.precision))
+    parts = {"train": 0, "val": 1}
+    split_of = {
+        (case.cohort, case.name): name
+        for name, k in parts.items()
+        for of_cohort in scenario.parts.values()
+        for case in of_cohort[k]
+    }
+    cases = [case for c in scenario.train for case in c.cases if (case.cohort, case.name) in split_of]
+    fillings = {c.name: filling(c.code_map.sets, run.segmenter.labels) for c in scenario.train}
+    with atomic_folder(folder) as part:
+        (part / "imagesTr").mkdir()
+        (part / "labelsTr").mkdir()
+
+        def write(case: Case) -> tuple[str, pd.DataFrame]:
+            return _write_case(model, case, scenario.cohorts[case.cohort], fillings[case.cohort], part)
+
+        done, errors = for_each_case(model, cases, write, "completing")
+        if not done:
+            raise UserError("\n".join(["no case can be written", *errors]))
+        written = {split_of[case.cohort, case.name]: [] for case in cases}  # type: dict[str, list[str]]
+        for case, (name, _) in done:
+            written[split_of[case.cohort, case.name]].append(name)
+        table = pd.concat([t.assign(split=split_of[case.cohort, case.name]) for case, (_, t) in done])
+        write_table(part / "completed.csv", table)
+        write_json(part / "splits_final.json", [{name: sorted(written.get(name, [])) for name in parts}])
+        write_json(part / "dataset.json", _description(run, len(done)))
+    return [f"{len(done)} cases of {', '.join(scenario.parts)}", *(f"left out: {line}" for line in errors)]
+
+
+def _description(run: Finished, n: int) -> Mapping[str, object]:
+    labels = run.segmenter.labels
+    numbered = {label: k for k, label in enumerate(labels, start=1)}
+    return {
+        "channel_names": {str(k): m for k, m in enumerate(run.segmenter.modalities)},
+        "labels": {BACKGROUND: 0, **numbered, "ignore": len(labels) + 1},
+        "numTraining": n,
+        "file_ending": ".nii.gz",
+        "name": run.title,
+        "description": f"labels that were not drawn are filled in by run {run.facts.get('key', '')} of multiseg",
+    }
+
+
+def _write_case(model: Model, case: Case, cohort: Cohort, how: Filling, folder: Path) -> tuple[str, pd.DataFrame]:
+    """Write a case; return its name, and ml drawn and filled in by label. Raises `UserError` if that cannot be."""
+    lacking = [m for m in model.modalities if m not in case.images]
+    if lacking:
+        raise UserError(f"has no {', '.join(lacking)}")
+    images = {m: case.images[m] for m in model.modalities}
+    labels = {"labels": case.labels} if case.labels is not None else {}
+    require_same_grid({**images, **labels})
+    found = model.predict(case.images if model.segmenter.brain_from in case.images else images, case.brain_mask)
+    positions = np.zeros(found.numbers.shape, dtype=np.uint8)
+    if case.labels is not None:
+        positions = cohort.code_map.translate(read_volume(case.labels, dtype=np.float64))
+    codes = how.table[positions, found.numbers]
+    name = re.sub(r"[^\w-]+", "-", f"{case.cohort}_{case.name}", flags=re.ASCII)
+    for k, path in enumerate(images.values()):
+        with atomic_path(folder / "imagesTr" / f"{name}_{k:04d}.nii.gz") as part:
+            if path.name.endswith(".nii.gz") and len(nib.load(path).shape) == 3:  # type: ignore[attr-defined]
+                shutil.copyfile(path, part)
+            else:
+                nib.save(nib.Nifti1Image(read_volume(path), read_image(path).affine), part)
+    with atomic_path(folder / "labelsTr" / f"{name}.nii.gz") as part:
+        nib.save(like_input(codes, found.prepared.native_affine, next(iter(images.values()))), part)
+    ml = voxel_ml(found.prepared.native_affine)
+    was_drawn = how.drawn[positions]
+    rows = [
+        {
+            "case": name, "label": label, "drawn_ml": float((was_drawn & (codes == k)).sum() * ml),
+            "filled_ml": float((~was_drawn & (codes == k)).sum() * ml),
+        }
+        for k, label in enumerate(model.labels, start=1)
+    ]  # fmt: skip
+    return name, pd.DataFrame(rows)

@@ -1,0 +1,171 @@
+"""``multiseg compare``: read anybody's results, apply the statistics of the study, write tables and a figure."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from multiseg_core.files import atomic_path
+
+from ..results import model_comparison
+from ..results.results_csv import ABSENT
+from . import table_files
+from .figures.names import readable
+
+TITLES = {
+    "means": "Mean of each model over subjects",
+    "differences": "Pairs of models: mean difference (a - b) over subjects",
+    "ranks": "Share of bootstrap resamples in which a model takes each rank",
+    "non_inferiority": "Is the first model not worse than the second by more than the margin?",
+    "subjects_needed": "Subjects needed to see each difference (paired t test, two-sided 0.05, power 0.8)",
+}
+NOTES = {
+    "means": "From and to: 95 % bootstrap interval over subjects and seeds. Columns of labels are means over rows.",
+    "differences": "From and to: 95 % intervals that hold together for all pairs of the scenario; differ: the "
+    "interval excludes 0. Effect: Cohen's d_z with its 95 % interval. p: Wilcoxon's signed-rank test over subjects; "
+    "p (Holm): corrected over the pairs of the scenario.",
+    "non_inferiority": "By the intervals of the differences: holds if all of it lies above minus the margin.",
+    "ranks": "Only what all models have counts; rank 1 is the best mean over subjects.",
+    "subjects_needed": "Subjects needed: for a test of this pair alone; corrected: for the strictest "
+    "step of Holm's correction over the pairs of the scenario. Both take the observed effect for the true one.",
+}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The statistics of one column of results."""
+
+    value: str
+    tables: dict[str, pd.DataFrame]
+    """``means``, ``differences``, ``non_inferiority`` (with a margin), ``ranks`` and ``subjects_needed``, as
+    `statistics.model_comparison` returns them."""
+    warnings: list[str]
+
+
+# -- comparing -----------------------------------------------------------------------------------------------------
+
+
+def compare(
+    metrics: pd.DataFrame,
+    value: str = "dice",
+    higher_is_better: bool = True,
+    contrasts: Sequence[tuple[str, str]] | None = None,
+    margin: float | None = None,
+) -> Comparison:
+    """Apply the statistics of the study to tidy rows, as `read_results` returns them.
+
+    Parameters
+    ----------
+    metrics, value, higher_is_better
+        What to compare.
+    contrasts
+        Pairs of models named beforehand; all by default.
+    margin
+        Judge each pair by it, see `model_comparison.non_inferiority`; not by default.
+    """
+    means = model_comparison.model_means(metrics, value)
+    if metrics["label"].nunique() > 1:
+        by_label = metrics.pivot_table(index=["scenario", "model"], columns="label", values=value, sort=False)
+        means = means.merge(
+            by_label.rename(columns=str), on=["scenario", "model"], how="left", suffixes=("", " (label)")
+        )
+    differences = model_comparison.paired_comparison(metrics, value, contrasts=contrasts)
+    means = pd.concat(
+        part.sort_values("mean", ascending=not higher_is_better, kind="stable")
+        for _, part in means.groupby("scenario", sort=False)
+    )
+    judged = {}
+    if margin is not None:
+        judged = {"non_inferiority": model_comparison.non_inferiority(differences, margin, higher_is_better)}
+    tables = {
+        "means": means,
+        "differences": differences,
+        **judged,
+        "ranks": model_comparison.rank_stability(metrics, value, higher_is_better),
+        "subjects_needed": model_comparison.subjects_table(differences),
+    }
+    return Comparison(value, tables, _warnings(metrics, differences, value))
+
+
+def _warnings(metrics: pd.DataFrame, differences: pd.DataFrame, value: str) -> list[str]:
+    """Say what a reader of the tables might not notice."""
+    several = metrics["scenario"].nunique() > 1
+    lines = []
+    for scenario, part in metrics.groupby("scenario", sort=False):
+        where = f"scenario {scenario}: " if several else ""
+        if part[value].isna().any():
+            lines.append(f"{where}{part[value].isna().sum()} of {len(part)} values are missing and are left out")
+        seeds = part.groupby("model", sort=False)["seed"].agg(set)
+        if any(other != seeds.iloc[0] for other in seeds):
+            lines.append(f"{where}models have different seeds; a pair is compared on the seeds that both have")
+        pairs = differences[differences["scenario"] == scenario]
+        lines += (
+            f"{where}{row.model_a} and {row.model_b} have {row.n_subjects} subjects in common; nothing to compare"
+            for row in pairs[pairs["n_subjects"] < 2].itertuples()
+        )
+        n = int(pairs["n_subjects"].max()) if len(pairs) else 0
+        if 2 <= n < model_comparison.LEAST_UNITS:
+            lines.append(f"{where}{n} subjects are too few for intervals, which need {model_comparison.LEAST_UNITS}")
+    return lines
+
+
+# -- showing -------------------------------------------------------------------------------------------------------
+
+
+def shown(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table as texts for readers, see `table_files.rounded`; without a scenario if there is none."""
+    result = table_files.rounded(table.reset_index(drop=True))
+    return result.drop(columns="scenario") if set(table.get("scenario", ())) == {ABSENT} else result
+
+
+def as_text(comparison: Comparison) -> str:
+    """Return all tables with their titles, for a terminal."""
+    parts = [f"{_title(n, comparison)}\n{shown(t).to_string(index=False)}\n" for n, t in comparison.tables.items()]
+    return "\n".join(parts)
+
+
+def _title(name: str, comparison: Comparison) -> str:
+    return f"{TITLES[name]}: {comparison.value}"
+
+
+def write(comparison: Comparison, folder: Path) -> Path:
+    """Write a comparison to a folder and return the path of its page.
+
+    ``means``, ``differences``, ``ranks`` and ``subjects_needed``, each as ``.csv`` (all digits) and ``.tex`` (rounded;
+    needs the package booktabs); the differences drawn in ``forest.png`` and ``.svg``, with ``forest.csv``; and
+    ``comparison.html``, one page with everything that needs no network.
+    """
+    import matplotlib.pyplot as plt
+
+    from .figures import result_charts, saving, style
+
+    for name, table in comparison.tables.items():
+        with atomic_path(folder / f"{name}.csv") as part:
+            table.to_csv(part, index=False)
+        with atomic_path(folder / f"{name}.tex") as part:
+            caption = f"{_title(name, comparison)}. {NOTES[name]}"
+            part.write_text(table_files.latex_table(readable(shown(table)), caption, name), encoding="utf-8")
+    style.use_style()
+    figure = result_charts.difference_intervals(comparison.tables["differences"], comparison.value)
+    drawn = ["scenario", "model_a", "model_b", "difference", "low", "high", "significant"]
+    saving.save(figure, comparison.tables["differences"][drawn], folder, "forest")
+    plt.close(figure)
+    page = folder / "comparison.html"
+    with atomic_path(page) as part:
+        part.write_text(_page(comparison, folder / "forest.png"), encoding="utf-8")
+    return page
+
+
+def _page(comparison: Comparison, picture: Path) -> str:
+    parts = [
+        {"heading": TITLES[name], "table": table_files.html_table(shown(table)), "note": NOTES[name]}
+        for name, table in comparison.tables.items()
+    ]
+    drawn = base64.b64encode(picture.read_bytes()).decode()
+    parts[list(comparison.tables).index("differences")] |= {"picture": drawn, "alt": "Mean differences with intervals"}
+    title = f"Comparison of models: {comparison.value}"
+    return table_files.render("table.html.j2", title=title, warnings=comparison.warnings, parts=parts, stem=None)

@@ -1,0 +1,152 @@
+"""What a Dice looks like: the worst, the median and the best case of a label, with errors, in three planes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap, to_rgba
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from ...data.store import StoredCase
+from .kinds import figure_kind
+from .names import label_title, model_title, plain
+from .spanish import say
+
+RIGHT, MISSED, INVENTED = 1, 2, 3
+ERROR_COLOURS = {RIGHT: "#648fff", MISSED: "#ffb000", INVENTED: "#dc267f"}
+"""Told apart by colour-blind readers as well."""
+
+ERROR_NAMES = {RIGHT: "right", MISSED: "missed (false negative)", INVENTED: "invented (false positive)"}
+
+PLANES = ("sagittal", "coronal", "axial")
+"""By the axis of the volume that they cut."""
+
+
+class RankedCase(NamedTuple):
+    """A test case and what a model makes of it."""
+
+    rank: str
+    """``worst``, ``median`` or ``best``."""
+    case: StoredCase
+    prediction: np.ndarray
+    dice: float
+    doubt: np.ndarray | None = None
+    """How uncertain the model is of each voxel, 0 to 1, if that is known."""
+
+
+def error_map(case: StoredCase, prediction: np.ndarray, labels: Sequence[str], label: str) -> np.ndarray:
+    """Return where a label is right, missed and invented, (X, Y, Z) uint8; 0 elsewhere, and where its cohort is silent.
+
+    Parameters
+    ----------
+    case, prediction
+        A stored case and class numbers on its grid, (X, Y, Z).
+    labels, label
+        Foreground labels of the prediction, and one of them.
+    """
+    sure = np.array([members == frozenset([label]) for members in case.sets])[case.target]
+    never = np.array([label not in members for members in case.sets])[case.target]
+    there = prediction == 1 + list(labels).index(label)
+    return (RIGHT * (sure & there) + MISSED * (sure & ~there) + INVENTED * (never & there)).astype(np.uint8)
+
+
+def telling_slices(errors: np.ndarray) -> tuple[int, int, int]:
+    """Return the slice along each axis that shows most errors; most of the label if there is none; else the middle."""
+    shown = errors > RIGHT if (errors > RIGHT).any() else errors > 0
+    if not shown.any():
+        return errors.shape[0] // 2, errors.shape[1] // 2, errors.shape[2] // 2
+    x, y, z = (int(shown.sum(axis=tuple({0, 1, 2} - {axis})).argmax()) for axis in range(3))
+    return x, y, z
+
+
+def show_plane(axes: Axes, case: StoredCase, modality: str, axis: int, at: int, overlay: np.ndarray) -> None:
+    """Draw a slice along an axis with error classes painted over it, up on top and left of the patient on the left."""
+    image = np.take(case.images[case.modalities.index(modality)], at, axis)
+    inside = np.take(np.asarray(case.mask), at, axis)
+    low, high = np.percentile(image[inside], [1, 99.5]) if inside.any() else (0, 1)
+    darkest = low - 0.2 * (high - low)
+    others = [k for k in range(3) if k != axis]
+    wide, tall = (n * case.spacing_mm[k] for n, k in zip(image.shape, others, strict=True))
+    extent = (0, wide, 0, tall)
+    axes.imshow(np.where(inside, image, darkest).T, origin="lower", cmap="gray", vmin=darkest, vmax=high, extent=extent)
+    colours = [(0, 0, 0, 0), *(to_rgba(c, 0.5 if k == RIGHT else 0.9) for k, c in ERROR_COLOURS.items())]
+    axes.imshow(
+        np.take(overlay, at, axis).T, origin="lower", cmap=ListedColormap(colours), vmin=-0.5, vmax=3.5,
+        interpolation="nearest", extent=extent,
+    )  # fmt: skip
+    axes.set_axis_off()
+
+
+def show_doubt(axes: Axes, case: StoredCase, doubt: np.ndarray, at: int) -> None:
+    """Draw the uncertainty of an axial slice, 0 to 1, placed as `show_plane` places the image."""
+    wide, tall = (n * size for n, size in zip(doubt.shape[:2], case.spacing_mm, strict=False))
+    axes.imshow(doubt[:, :, at].T, origin="lower", cmap="inferno", vmin=0, vmax=1, extent=(0, wide, 0, tall))
+
+
+def _errors(table: pd.DataFrame) -> str:
+    parts = [
+        f"{row.rank}: case {row.case}, Dice {row.dice:.3f}, {row.missed} voxels missed, {row.invented} invented"
+        for row in table.itertuples()
+    ]
+    return f"{plain(str(table['model'].iloc[0]))}. {'; '.join(parts)}."
+
+
+@figure_kind(
+    "cases",
+    "The worst, the median and the best test case of a label: what the model missed and what it invented, each plane "
+    "where most of it is seen. On the right, if it is known, how uncertain the model is, in the axial plane: from "
+    "black, sure, to white.",
+    _errors,
+)
+def case_panel(
+    ranked: Sequence[RankedCase], labels: Sequence[str], label: str, modality: str, model: str
+) -> tuple[Figure, pd.DataFrame] | None:
+    """Draw the errors of a model on some cases: a row per case, a column per plane. None without cases.
+
+    Parameters
+    ----------
+    ranked
+        The cases.
+    labels, label
+        Foreground labels of the predictions, and the one that is looked at.
+    modality
+        The image to show.
+    model
+        Whose predictions they are.
+    """
+    if not ranked:
+        return None
+    columns = 4 if any(row.doubt is not None for row in ranked) else 3
+    figure, grid = plt.subplots(
+        len(ranked), columns, figsize=(2.9 * columns, 0.5 + 3.0 * len(ranked)), squeeze=False, layout="constrained"
+    )
+    rows = []
+    for line, (rank, case, prediction, dice, doubt) in zip(grid, ranked, strict=True):
+        errors = error_map(case, prediction, labels, label)
+        places = telling_slices(errors)
+        for axes, axis in zip(line[:3], (2, 1, 0), strict=True):
+            show_plane(axes, case, modality, axis, places[axis], errors)
+            axes.set_title(say(PLANES[axis]), fontsize=9.5)
+        for axes in line[3:]:
+            if doubt is not None:
+                show_doubt(axes, case, doubt, places[2])
+                axes.set_title(say("uncertainty"), fontsize=9.5)
+            axes.set_axis_off()
+        line[0].set_title(f"{say(rank)}: {case.name}, {say('Dice')} {dice:.2f}\n{say(PLANES[2])}", fontsize=9.5)
+        rows.append(
+            {
+                "model": model, "label": label, "rank": rank, "case": case.name, "dice": dice,
+                **dict(zip("xyz", places, strict=True)), "right": int((errors == RIGHT).sum()),
+                "missed": int((errors == MISSED).sum()), "invented": int((errors == INVENTED).sum()),
+            }
+        )  # fmt: skip
+    figure.suptitle(f"{label_title(label)}: {model_title(model)}", fontsize=11, fontweight="bold")
+    handles = [Patch(color=colour, label=say(ERROR_NAMES[k])) for k, colour in ERROR_COLOURS.items()]
+    figure.legend(handles=handles, loc="outside lower center", ncol=3, frameon=False, fontsize=9.5)
+    return figure, pd.DataFrame(rows)

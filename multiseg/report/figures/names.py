@@ -1,0 +1,169 @@
+"""Names for readers: what models, labels, endpoints, scenarios and columns are called, in the language of the report.
+
+Files and CSVs hold the short names of params files; whatever a person reads goes through this module. `use_names` says
+which study it is about.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pandas as pd
+
+from multiseg_core.models import MODELS, SINGLE_TASK, SINGLE_TASK_MODEL, Model
+
+from ...settings.label_styles import LABEL_STYLES, label_name, use_titles
+from .spanish import language, say, use_language
+from .spanish_tables import COLUMNS, ENDPOINTS, TEXTS, VALUES
+
+_models: dict[str, Model] = {**MODELS, SINGLE_TASK: SINGLE_TASK_MODEL}
+_scenarios: dict[str, str] = {}
+
+MODEL_NAMES: Mapping[str, str] = {name: model.title for name, model in _models.items()}
+"""English names of the built-in models."""
+
+LABEL_NAMES: Mapping[str, str] = {label: style.name for label, style in LABEL_STYLES.items()}
+"""English names of labels."""
+
+OR = " or "
+"""Joins the labels of a coarse set, in names."""
+
+
+def use_names(
+    language: str = "en",
+    models: Mapping[str, Model] = MODELS,
+    scenarios: Mapping[str, str] | None = None,
+    labels: Mapping[str, str] | None = None,
+) -> None:
+    """Set the language (``en`` or ``es``), the models that have names, and the titles of scenarios and labels."""
+    _models.clear()
+    _models.update({**models, SINGLE_TASK: SINGLE_TASK_MODEL})
+    _scenarios.clear()
+    _scenarios.update(scenarios or {})
+    use_titles(labels or {})
+    use_language(language)
+
+
+def known_models() -> Mapping[str, Model]:
+    """Return the models that have a look of their own."""
+    return _models
+
+
+# -- models and labels ---------------------------------------------------------------------------------------------
+
+
+def plain(model: str) -> str:
+    """Return the English name of a model on one line."""
+    title = _models[model].title if model in _models else model.replace("_", " ")
+    return title.replace("\n", " ")
+
+
+def drawn_name(name: str, names: Mapping[str, str] = MODEL_NAMES) -> str:
+    """Return the name of a model or label in the language of figures; unknown ones keep theirs."""
+    if names is MODEL_NAMES and name in _models:
+        return _models[name].spanish if language() == "es" else _models[name].title
+    if names is LABEL_NAMES and OR in name:
+        return say(OR).join(drawn_name(label, names) for label in name.split(OR))
+    if names is LABEL_NAMES:
+        return label_name(name, spanish=language() == "es")
+    return name.replace("_", " ")
+
+
+def model_title(name: str) -> str:
+    """Return the name of a model on one line, in the language of the report."""
+    return drawn_name(name).replace("\n", " ")
+
+
+def label_title(name: str) -> str:
+    """Return the name of a label, or of a coarse set such as ``a or b``, in the language of the report."""
+    return drawn_name(name, LABEL_NAMES)
+
+
+# -- scenarios and endpoints ---------------------------------------------------------------------------------------
+
+
+def scenario_title(name: str) -> str:
+    """Return the title of a scenario, or its name in words."""
+    if name == "every":
+        return VALUES[name][language() == "es"]
+    return _scenarios.get(name) or name.replace("_", " ")
+
+
+def short_scenario(name: str) -> str:
+    """Return what a title says before its first comma: what is trained, and not on what it is tested."""
+    return scenario_title(name).partition(",")[0]
+
+
+def endpoint_title(name: str) -> str:
+    """Return the name of an endpoint: a kind of labels, or labels joined by ``+``; more than four are counted."""
+    if name in ENDPOINTS:
+        return ENDPOINTS[name][language() == "es"]
+    labels = name.split("+")
+    return " + ".join(map(label_title, labels)) if len(labels) <= 4 else phrase("{n} labels", n=len(labels))
+
+
+# -- tables --------------------------------------------------------------------------------------------------------
+
+
+def column_title(name: str) -> str:
+    """Return the heading of a column, with its unit."""
+    if name in COLUMNS:
+        return COLUMNS[name][language() == "es"]
+    if match := re.fullmatch(r"rank_(\d+)", name):
+        return f"{COLUMNS['rank'][language() == 'es']} {match[1]}"
+    if name in _models:
+        return model_title(name)
+    return label_title(name)
+
+
+_OF_COLUMN: Mapping[str, Callable[[str], str]] = {
+    **dict.fromkeys(("model", "model_a", "model_b", "second_model"), model_title),
+    "scenario": scenario_title,
+    "endpoint": endpoint_title,
+    "label": label_title,
+    "verdict": lambda text: VALUES.get(text, (text, text))[language() == "es"],
+}
+"""Column of names -> how they are read."""
+
+
+def readable(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table whose names are for readers: headings, and the values of columns and indices that hold names."""
+    shown = table.copy()
+    for place, name in enumerate(table.columns):
+        if name in _OF_COLUMN:
+            values = [_OF_COLUMN[name](v) if isinstance(v, str) else v for v in table.iloc[:, place]]
+            shown.isetitem(place, pd.Series(values, index=table.index, dtype=object))
+    index = table.index
+    if index.nlevels > 1:
+        levels = [_read(index.get_level_values(i), index.names[i]) for i in range(index.nlevels)]
+        shown.index = pd.MultiIndex.from_arrays(levels, names=[_heading(n) for n in index.names])
+    elif not isinstance(index, pd.RangeIndex):
+        # of a table of facts the index holds headings
+        values = _read(index, index.name) if index.name else [_heading(v) for v in index]
+        shown.index = pd.Index(values, name=_heading(index.name))
+    columns = table.columns
+    if columns.nlevels > 1:
+        shown.columns = pd.MultiIndex.from_tuples([tuple(_heading(part) for part in c) for c in columns])
+    else:
+        shown.columns = pd.Index([_heading(c) for c in columns])
+    return shown
+
+
+def _read(values: pd.Index, name: Any) -> list[Any]:
+    how = _OF_COLUMN.get(name, lambda text: text)
+    return [how(v) if isinstance(v, str) else v for v in values]
+
+
+def _heading(name: Any) -> Any:
+    return column_title(name) if isinstance(name, str) and name else name
+
+
+def phrase(text: str, **values: object) -> str:
+    """Return a caption, a title or a word of a page in the language of the report, with values filled in.
+
+    English where there is no translation, as for captions of a user's own notebook.
+    """
+    said = TEXTS.get(text, text) if language() == "es" else text
+    return said.format(**values) if values else said

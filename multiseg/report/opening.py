@@ -1,0 +1,140 @@
+"""How the index begins: three sentences for a reader who knows nothing of losses, computed from the results."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from multiseg_core.models import NAIVE, SELECTIVE
+
+from ..results.replicates import LEAST_REPLICATES
+from ..study import finished_runs
+from ..study.scenarios import Scenario
+from ..study.study import Study
+from ..thesis import claims, companions
+from ..thesis.findings import EVERY, PRIMARY, SAME_INPUTS, endpoint_table, endpoints, model_in_role
+from .figures.names import endpoint_title, label_title
+
+_WHO = {
+    SELECTIVE: "One network that is told what each data set leaves undrawn",
+    SAME_INPUTS: "separate networks, one for each task,",
+    NAIVE: "one network that takes all that is undrawn for background",
+}
+"""Role -> its model in plain words, the first to begin a sentence."""
+
+
+_CLAIMS = {
+    "2": "that taking the undrawn for background fails at one task or another",
+    "4": "that one network is as good as separate ones",
+    "11": "that it is as good as one that learned from complete labels",
+}
+"""Number of a primary contrast -> its claim in plain words."""
+
+_WORDS = {"holds": "is shown", "does not hold": "is refuted", "inconclusive": "is still open"}
+
+
+def opening(study: Study) -> list[str]:
+    """Return what was done, what came out, and what is settled, a sentence each, as far as a study can tell."""
+    if set(companions.CLAIMS) & set(study.params.notebooks):
+        sentences = [_how_much(study, list(study.scenarios.values())) + ".", *_what_held(study)]
+    else:
+        sentences = [_what_was_done(study), _what_came_out(study), _what_is_settled(study)]
+    return [sentence for sentence in sentences if sentence]
+
+
+def _what_was_done(study: Study) -> str:
+    several = [s for s in study.scenarios.values() if len(s.tasks) > 1] or list(study.scenarios.values())
+    drawn = {label for s in several for labels in endpoints(s).values() for label in labels}
+    labels = [label_title(label) for label in study.labels if label in drawn]
+    cohorts = {c.name for s in several for c in s.train}
+    tested = {
+        (c.cohort, c.name) for s in study.all_scenarios if s.name in {x.name for x in several} for c in s.test_cases
+    }
+    part = "each drawn only in part: no training image shows all of" if len(cohorts) > 1 else "which show"
+    return f"{_how_much(study, several)}, {part} {_listed(labels)}; they were tested on {len(tested)} other cases."
+
+
+def _how_much(study: Study, scenarios: Sequence[Scenario]) -> str:
+    """Return how many networks learned from how many sets of which images, the first half of a sentence."""
+    cohorts = {c.name for s in scenarios for c in s.train}
+    sources = {study.params.cohorts[c].source for s in scenarios for c in s.cohorts if c in study.params.cohorts}
+    kind = "simulated " if sources == {"phantom"} else "real " if "phantom" not in sources else ""
+    n = sum(1 for _ in finished_runs.network_facts(study.networks()))
+    return f"{n} small networks learned from {len(cohorts)} sets of {kind}images"
+
+
+def _what_held(study: Study) -> list[str]:
+    """Return how many findings of the companion studies held, if it was judged."""
+    path = study.folder / "tables" / "ledger.csv"
+    if not path.exists():
+        return []
+    table = pd.read_csv(path)
+    return [claims.summary(table.loc[table["scenario"] == EVERY, "verdict"].tolist()).replace("`", "")]
+
+
+def _what_came_out(study: Study) -> str:
+    means: dict[str, dict[str, list[float]]] = {}
+    table = endpoint_table(study, finished_runs.metrics(study))
+    for scenario in (s for s in study.scenarios.values() if len(s.tasks) > 1):
+        for role in _WHO:
+            model = model_in_role(study, scenario, role)
+            for endpoint in endpoints(scenario):
+                if (scenario.name, endpoint, model) in table.index:
+                    value = float(table.loc[(scenario.name, endpoint, model), "mean"])
+                    means.setdefault(role, {}).setdefault(endpoint, []).append(value)
+    if SELECTIVE not in means:
+        return ""
+    parts = []
+    for role in (r for r in _WHO if r in means):
+        reached = [f"{_range(values)} for {endpoint_title(e)}" for e, values in means[role].items()]
+        parts.append(f"{_WHO[role]} reached {_listed(reached)}")
+    many = any(len(v) > 1 for v in means[SELECTIVE].values())
+    over = f"; from the worst to the best of {max(map(len, means[SELECTIVE].values()))} scenarios" if many else ""
+    first, *others = parts
+    first = first.replace(" reached ", " reached an overlap with the true labels (Dice, 1 is perfect) of ", 1)
+    return "; ".join([first, *others]) + f"{over}."
+
+
+def _range(values: list[float]) -> str:
+    low, high = f"{min(values):.2f}", f"{max(values):.2f}"
+    return low if low == high else f"{low} to {high}"
+
+
+def _what_is_settled(study: Study) -> str:
+    n = study.params.replicates
+    path = study.folder / "tables" / "ledger.csv"
+    verdicts = _verdicts(path)
+    if not verdicts:
+        return ""
+    if n < LEAST_REPLICATES:
+        runs = "A single run" if n == 1 else f"{n} runs"
+        return (
+            f"{runs} cannot tell luck from difference, so nothing is settled yet: it takes {LEAST_REPLICATES} "
+            "repetitions with other subjects at least (replicates in the params file)."
+        )
+    return f"After {n} repetitions with other subjects, {'; '.join(verdicts)}."
+
+
+def _verdicts(path: Path) -> list[str]:
+    """Return the primary questions and what is said of all scenarios together."""
+    if not path.exists():
+        return []
+    table = pd.read_csv(path, dtype={"finding": str}, keep_default_na=False, na_values=[""])
+    found = []
+    for contrast in PRIMARY:
+        rows = table[(table["finding"] == contrast.number) & (table["scenario"] == EVERY)]
+        by_word: dict[str, list[str]] = {}
+        for row in rows.itertuples():
+            by_word.setdefault(_WORDS[str(row.verdict)], []).append(endpoint_title(str(row.endpoint)))
+        said = [
+            word if len(by_word) == 1 else f"{word} for {_listed(endpoints)}" for word, endpoints in by_word.items()
+        ]
+        if said:
+            found.append(f"{_CLAIMS[contrast.number]} {_listed(said)}")
+    return found
+
+
+def _listed(texts: list[str]) -> str:
+    return f"{', '.join(texts[:-1])} and {texts[-1]}" if len(texts) > 1 else "".join(texts)

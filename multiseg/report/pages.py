@@ -1,0 +1,251 @@
+"""Pages of a report: one HTML file per executed notebook, and an index that ties the results together."""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+from collections.abc import Hashable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import nbconvert
+import nbformat
+import pandas as pd
+from markupsafe import Markup
+from PIL import Image
+from traitlets.config import Config
+
+from multiseg_core.files import atomic_path
+
+from ..base.workers import Job, Report, run_jobs
+from ..settings.params_files import params_files
+from ..study.study import Study
+from ..thesis.findings import BY_CONSTRUCTION, EVERY
+from . import notebook_setup, notebooks, opening, show_figure, summary, tables
+from .figures.endpoint_chart import endpoint_figure
+from .figures.kinds import FigureKind
+from .figures.names import endpoint_title, phrase, scenario_title
+from .figures.result_charts import dice_boxes
+from .figures.saving import DPI, SHOWN_DPI, read_texts
+from .figures.slices import prediction_panel
+from .figures.zoomed import dice_zoomed
+from .interval_bars import interval_bar
+from .table_files import TEMPLATES, html_table, number, render, rounded
+
+MAIN_FIGURES: tuple[FigureKind[..., Any], ...] = (dice_boxes, dice_zoomed, prediction_panel)
+"""What the index shows of every scenario."""
+
+LEDGER_NOTEBOOK = "04_statistical_comparison"
+"""Where the index says that the rules of the ledger are explained, if the study has it."""
+
+ANSWERS_NOTEBOOK = "05_beyond_the_thesis"
+"""Where the index says that its answers come from, if the study has it."""
+
+_SECTION = re.compile(r'<h2 id="([^"]+)">(.*?)<a class="anchor-link"', re.DOTALL)
+
+
+# -- notebooks -----------------------------------------------------------------------------------------------------
+
+
+def make_pages(study: Study, plan: notebooks.Plan, n_workers: int) -> None:
+    """Execute and render the notebooks of a study whose pages are not up to date, several at a time.
+
+    Raises
+    ------
+    UserError
+        As `notebooks.execute_notebook`, of the first that fails; pages that are made by then are kept.
+    """
+    jobs = []
+    for source, output, parameters in plan:
+        key = notebooks.notebook_key(study, source, parameters)
+        if not notebooks.is_rendered(study.folder, output, key):
+            jobs.append(Job(output, _make_page, (study.folder, source, output, parameters, key)))
+    run_jobs(jobs, "making pages", n_workers)
+
+
+def _make_page(
+    folder: Path, source: Path, output: str, parameters: Mapping[str, str], key: str, report: Report
+) -> None:
+    report(0, "…")
+    executed = folder / "notebooks" / f"{output}.ipynb"
+    notebooks.execute_notebook(source, executed, parameters)
+    render_notebook(executed, folder / f"{output}.html")
+    notebooks.mark_rendered(folder, output, key)
+
+
+def render_notebook(executed: Path, target: Path) -> None:
+    """Render an executed notebook as one HTML file that needs no network.
+
+    Code is folded, and links to the sections stand below the title. Figures have the alternative text that the notebook
+    keeps in the metadata of an output.
+    """
+    config = Config()
+    config.HTMLExporter.extra_template_basedirs = [str(TEMPLATES)]
+    exporter = nbconvert.HTMLExporter(config=config, template_name="report")
+    files = [(os.path.relpath(executed, target.parent), "this notebook with its results")]
+    if (target.parent / "metrics.csv").exists():
+        files.append(("metrics.csv", "the numbers behind it"))
+    parts = {name: (TEMPLATES / name).read_text(encoding="utf-8") for name in ("look.css", "sort.js")}
+    resources = {
+        "metadata": {"name": notebook_title(executed)}, "report_files": files, "look": parts["look.css"],
+        "sort": parts["sort.js"],
+    }  # fmt: skip
+    body, _ = exporter.from_notebook_node(nbformat.read(executed, as_version=4), resources=resources)
+    with atomic_path(target) as part:
+        part.write_text(_with_contents(body), encoding="utf-8")
+
+
+def notebook_title(executed: Path, scenarios: Mapping[str, str] | None = None) -> str:
+    """Return the first heading of a notebook; with the scenario, if several pages come from one notebook.
+
+    `scenarios` may give the scenarios titles.
+    """
+    _, _, scenario = executed.stem.partition("-")
+    suffix = f": {(scenarios or {}).get(scenario, scenario)}" if scenario else ""
+    for cell in nbformat.read(executed, as_version=4).cells:
+        for line in cell.source.splitlines():
+            if cell.cell_type == "markdown" and line.startswith("# "):
+                return line.removeprefix("# ").strip() + suffix
+    return executed.stem
+
+
+def _with_contents(body: str) -> str:
+    """Put links to the sections of a page below its title."""
+    links = "\n".join(f'<li><a href="#{name}">{text}</a></li>' for name, text in _SECTION.findall(body))
+    contents = f'<nav class="contents" aria-label="Contents">\n<ul>\n{links}\n</ul>\n</nav>'
+    title_end = body.find("</h1>") + len("</h1>")
+    if not links or title_end < len("</h1>"):
+        return body
+    return f"{body[:title_end]}\n{contents}{body[title_end:]}"
+
+
+# -- index ---------------------------------------------------------------------------------------------------------
+
+
+def write_index(study: Study, notebooks: Sequence[str]) -> Path:
+    """Write ``index.html`` and return its path.
+
+    The answers, the ledger, the main figures and results of each scenario, links to the pages of `notebooks` (names
+    without ending) and to the tables, and provenance.
+    """
+    notebook_setup.use_study_style(study)
+    results = summary.results_table(study)
+    titles = {name: scenario_title(name) for name in study.params.scenarios}
+    page = render(
+        "index.html.j2",
+        title=study.params.title or f"multiseg: {study.name}",
+        params_name=study.params_file.name,
+        ledger_page=LEDGER_NOTEBOOK if LEDGER_NOTEBOOK in notebooks else None,
+        answers_page=ANSWERS_NOTEBOOK if ANSWERS_NOTEBOOK in notebooks else None,
+        opening=opening.opening(study),
+        main=_figure(study, endpoint_figure.name),
+        answers=_answers(study.folder / "tables" / "answers.csv"),
+        ledger=_ledger_rows(study.folder / "tables" / "ledger.csv"),
+        source="Thesis" if LEDGER_NOTEBOOK in notebooks else "Source",
+        scenarios=[_scenario(study, name, notebooks) for name in study.params.scenarios],
+        results=_html(results),
+        notebooks=[(name, notebook_title(study.folder / "notebooks" / f"{name}.ipynb", titles)) for name in notebooks],
+        tables=_saved_tables(study.folder / "tables", titles),
+        warnings=summary.warnings(study),
+        provenance=_html(summary.provenance_table(study)),
+        params_texts=[(file.name, file.read_text(encoding="utf-8")) for file in params_files(study.params_file)],
+    )
+    path = study.folder / "index.html"
+    with atomic_path(path) as part:
+        part.write_text(page, encoding="utf-8")
+    return path
+
+
+def _answers(path: Path) -> list[dict[str, str]]:
+    """Return the questions and answers that notebook 05 left."""
+    return pd.read_csv(path, dtype=str).to_dict("records") if path.exists() else []
+
+
+def _ledger_rows(path: Path) -> list[dict[str, str]]:
+    """Return the ledger as texts, as notebook 04 left it: what is said of all scenarios together."""
+    if not path.exists():
+        return []
+    table = pd.read_csv(path, dtype={"finding": str}, keep_default_na=False, na_values=[""])
+    rows = []
+    table = table[table["scenario"] == EVERY]
+    apart = table["verdict"] == BY_CONSTRUCTION  # shows that the study does what it says, and nothing else
+    for row in pd.concat([table[~apart], table[apart]]).to_dict("records"):
+        known = not pd.isna(row["low"])
+        bar = interval_bar(row["ours"], row["low"], row["high"], row["margin"], _threshold(row))
+        rows.append(
+            {
+                "finding": row["finding"],
+                "claim": row["claim"],
+                "endpoint": endpoint_title(row["endpoint"]),
+                "measure": row["measure"] + ("" if pd.isna(row["margin"]) else f"; margin {number(row['margin'])}"),
+                "thesis": _cell(row["thesis"]),
+                "ours": _cell(row["ours"]),
+                "interval": f"{_cell(row['low'])} to {_cell(row['high'])}" if known else "",
+                "bar": Markup(bar),
+                "verdict": row["verdict"],
+                "note": f"replicates: {row['replicates']}" if row["verdict"] == "inconclusive" else "",
+            }
+        )
+    return rows
+
+
+def _threshold(row: Mapping[Hashable, Any]) -> float:
+    """Return where the line of a finding's interval stands: 1 for ratios and shares, 0 for differences."""
+    return 1.0 if re.match("share|volume|parameters", str(row["measure"])) else 0.0
+
+
+def _cell(value: float) -> str:
+    return "–" if pd.isna(value) else number(value)
+
+
+def _html(table: pd.DataFrame) -> str:
+    return html_table(rounded(table), fold=False)
+
+
+def _scenario(study: Study, name: str, notebooks: Sequence[str]) -> dict[str, object]:
+    """Return what the index says of a scenario."""
+    s = study.params.scenarios[name]
+    sentence = summary.findings_by_scenario(study).get(name, "")
+    return {
+        "title": scenario_title(name),
+        "sentence": sentence[:1].upper() + sentence[1:],
+        "page": next((page for page in (f"{s.notebook}-{name}", s.notebook) if page in notebooks), None),
+        "figures": _main_figures(study, name),
+    }
+
+
+def _main_figures(study: Study, scenario: str) -> list[dict[str, str]]:
+    """Return the main figures of a scenario as data URIs, with captions and alternative texts."""
+    names = [
+        show_figure.file_name(show_figure.figure_number(study, scenario, kind), scenario, kind.name)
+        for kind in MAIN_FIGURES
+    ]
+    return [figure for figure in (_figure(study, name) for name in names) if figure]
+
+
+def _figure(study: Study, name: str) -> dict[str, str] | None:
+    """Return a saved figure as a data URI, with its caption and alternative text; None if it is not there."""
+    path = study.folder / "figures" / f"{name}.png"
+    if not path.exists():
+        return None
+    with Image.open(path) as image:
+        width = round(image.width * SHOWN_DPI / DPI)
+    uri = f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
+    caption, alt = read_texts(path)
+    stem = f"figures/{path.stem}"
+    return {
+        "uri": uri, "caption": caption, "alt": alt, "csv": f"{stem}.csv", "svg": f"{stem}.svg", "width": str(width)
+    }  # fmt: skip
+
+
+def _saved_tables(folder: Path, titles: Mapping[str, str]) -> list[dict[str, object]]:
+    """Return the tables that the notebooks saved: those of the whole study, then those of each scenario."""
+    groups: list[dict[str, object]] = []
+    places = {"": "The whole study", **{f"{name}_": title for name, title in titles.items()}}
+    for prefix, title in places.items():
+        names = [(f"{prefix}{kind}", phrase(text)) for kind, text in tables.TITLES.items()]
+        found = [(name, text) for name, text in names if (folder / f"{name}.html").exists()]
+        if found:
+            groups.append({"title": title, "tables": found})
+    return groups

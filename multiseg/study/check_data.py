@@ -1,0 +1,255 @@
+"""What a check finds in the cases of a study once their files are read: leaks, labels, codes and oddities."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from multiseg_core.labels import BACKGROUND, IGNORE, is_relevant
+
+from ..data.loading import Case, Cohort
+from .scenarios import Parts
+from .study import Study
+
+Inspected = Mapping[tuple[str, str], dict[str, Any]]
+"""(cohort, case) -> what `inspect_case` returns."""
+
+
+def set_name(cohort: Cohort, position: int, study: Study) -> str:
+    """Return a short name of a cohort's label set: a label, ``background``, ``ignored``, or ``a|b``."""
+    members = cohort.code_map.sets[position]
+    if position == 0:
+        return BACKGROUND  # whatever may hide in it
+    if len(members) == 1 + len(study.labels):
+        return f"{IGNORE}d"
+    return "|".join(label for label in (BACKGROUND, *study.labels) if label in members)
+
+
+def odd_cases(study: Study, inspected: Inspected) -> list[str]:
+    """Tell what looks odd in single cases; of many alike, how many and the first."""
+    warnings = []
+    for name in study.cohorts:
+        facts = {case: f for (where, case), f in inspected.items() if where == name}
+        for kind in dict.fromkeys(kind for f in facts.values() for kind in f.get("odd", ())):
+            having = [(case, f["odd"][kind]) for case, f in facts.items() if kind in f.get("odd", ())]
+            if len(having) > MOST_ALIKE:
+                case, remark = having[0]
+                warnings.append(f"cohort {name}, {len(having)} of {len(facts)} cases, such as {case}: {remark}")
+            else:
+                warnings += [f"cohort {name}, case {case}: {remark}" for case, remark in having]
+    return warnings
+
+
+MOST_ALIKE = 3
+"""Cases of a cohort that are told of one by one for the same oddity."""
+
+
+def cases_without_inputs(study: Study) -> list[str]:
+    """Find cases that lack an image which a scenario needs."""
+    errors: dict[str, None] = {}
+    for s in study.all_scenarios:
+        for case in s.cases:
+            lacking = [m for m in s.modalities if m not in case.images]
+            if lacking:
+                errors[
+                    f"scenario {s.name}: cohort {case.cohort}, case {case.name} has no {', '.join(lacking)} (it has: "
+                    f"{', '.join(case.images)})"
+                ] = None
+    return list(errors)
+
+
+def _twins(cases: Sequence[Case], among: Sequence[Case], inspected: Inspected) -> list[tuple[Case, Case]]:
+    """Pair cases with one of `among` that shows the same subject.
+
+    It is the same if the cohort says so, or if the cases share an image, voxel by voxel, whatever the files are called.
+    Phantoms of one preset and seed are the same people at any voxel size.
+    """
+
+    def images(case: Case) -> list[object]:
+        known: list[object] = [case.person] if case.subject else []
+        return known if case.made_by is not None else [*known, *inspected[case.cohort, case.name]["voxels"].values()]
+
+    seen = {image: case for case in among for image in images(case)}
+    matches = [(case, next((seen[image] for image in images(case) if image in seen), None)) for case in cases]
+    return [(case, twin) for case, twin in matches if twin is not None]
+
+
+def shared_cases(study: Study, inspected: Inspected) -> list[str]:
+    """Find test cases whose subject is also used for training, or for validation unless the scenario means to."""
+    errors = []
+    for s in study.all_scenarios:
+        n_parts = 1 if s.tests_on_validation else 2
+        used = [c for parts in s.parts.values() for part in parts[:n_parts] for c in part]
+        errors += [
+            f"scenario {s.name}: test case {case.cohort}/{case.name} is also used for training, "
+            f"as {twin.cohort}/{twin.name}"
+            for case, twin in _twins(s.test_cases, used, inspected)
+        ]
+    return list(dict.fromkeys(errors))
+
+
+def leaks_into_validation(study: Study, inspected: Inspected) -> list[str]:
+    """Find validation cases that show the subject of a training case, of their cohort or of another."""
+    warnings = []
+    for s in study.all_scenarios:
+        train = [case for part, validation in s.parts.values() if part != validation for case in part]
+        validation = [case for part, validation in s.parts.values() if part != validation for case in validation]
+        warnings += [
+            f"cohort {case.cohort}: validation case {case.name} shows the subject of training case "
+            + (twin.name if twin.cohort == case.cohort else f"{twin.cohort}/{twin.name}")
+            for case, twin in _twins(validation, train, inspected)
+        ]
+    return list(dict.fromkeys(warnings))
+
+
+def _splits(study: Study) -> list[tuple[str, Parts]]:
+    """Return each training cohort with the ways in which scenarios split it, each pair once."""
+    found: list[tuple[str, Parts]] = []
+    for pair in (pair for scenario in study.all_scenarios for pair in scenario.parts.items()):
+        if pair not in found:
+            found.append(pair)
+    return found
+
+
+def parts_without_labels(study: Study, inspected: Inspected) -> list[str]:
+    """Find training cohorts whose training or validation cases carry no drawn label: nothing could be sampled."""
+    errors = []
+    for name, parts in _splits(study):
+        code_map = study.cohorts[name].code_map
+        drawn = {str(code) for code, at in code_map.code_to_set.items() if is_relevant(code_map.sets[at])}
+        for part, cases in zip(("training", "validation"), parts, strict=True):
+            facts = [inspected[case.cohort, case.name] for case in cases if case.made_by is None]
+            controls = not code_map.annotates or set(code_map.annotates) <= set(study.params.cohorts[name].absent or ())
+            if facts and not controls and not any(drawn & f["codes"].keys() for f in facts):
+                errors.append(
+                    f"cohort {name}: none of its {part} cases carries a label ({', '.join(c.name for c in cases)}); "
+                    "change the split"
+                )
+    return list(dict.fromkeys(errors))
+
+
+def labels_without_training(study: Study, inspected: Inspected) -> list[str]:
+    """Find labels that a scenario trains and that no training case has."""
+    warnings = []
+    for s in study.scenarios.values():
+        had = set(s.params.labels)  # known before
+        for cohort in s.train:
+            for case in s.split(cohort.name)[0]:
+                if case.made_by is not None:
+                    had |= set(cohort.code_map.annotates)
+                for code in inspected.get((case.cohort, case.name), {}).get("codes", ()):
+                    members = cohort.code_map.sets[cohort.code_map.position(int(code))]
+                    had |= members if is_relevant(members) else set()
+        warnings += [
+            f"scenario {s.name}: no training case has the label '{label}'; its network cannot learn it"
+            for label in s.labels
+            if label not in had
+        ]
+    return warnings
+
+
+def unused_codes(study: Study, inspected: Inspected) -> list[str]:
+    """Find codes that the params file states and no case has; of a layout's own codes, labels that no case has."""
+    warnings = []
+    for name, cohort in study.cohorts.items():
+        facts = [f for (where, _), f in inspected.items() if where == name]
+        if not facts:
+            continue
+        found = {int(code) for f in facts for code in f["codes"]}
+        drawn = {cohort.code_map.position(code) for code in found}
+        if study.params.cohorts[name].codes is not None:
+            warnings += [
+                f"{study.params_file}: cohorts.{name}.codes: code {code} "
+                f"({', '.join(sorted(cohort.code_map.sets[at]))}) occurs in none of its {len(facts)} cases. "
+                f"Is it right? Of subjects known not to have it, say so: cohorts.{name}.absent"
+                for code, at in cohort.code_map.code_to_set.items()
+                if code not in (0, *found) and is_relevant(cohort.code_map.sets[at])
+            ]
+            continue
+        warnings += [
+            f"cohort {name}: label '{set_name(cohort, at, study)}' occurs in none of its {len(facts)} cases"
+            for at, members in enumerate(cohort.code_map.sets)
+            if is_relevant(members) and at not in drawn
+        ]
+    return warnings
+
+
+def shared_labels(inspected: Inspected) -> list[str]:
+    """Find cases with the same drawn labels, voxel by voxel."""
+    seen: dict[str, tuple[str, str]] = {}
+    alike: dict[str, list[str]] = {}
+    for (cohort, name), facts in inspected.items():
+        for value in facts.get("labels", {}).values():
+            other = seen.setdefault(value, (cohort, name))
+            if other != (cohort, name):
+                alike.setdefault(cohort, []).append(f"case {name}: its labels are those of {'/'.join(other)}")
+    return [
+        f"cohort {cohort}, {line}"
+        for cohort, found in alike.items()
+        for line in (
+            found if len(found) <= MOST_ALIKE else [f"{len(found)} cases such as {found[0].removeprefix('case ')}"]
+        )
+    ]
+
+
+def undrawable(study: Study) -> list[str]:
+    """Find names that the font of the figures cannot write: they would be empty boxes there."""
+    named = {
+        **{f"label '{label}'": label for label in study.labels},
+        **{f"cohort '{name}'": name for name in study.cohorts},
+        **{f"model '{m}'": study.models[m].title for s in study.scenarios.values() for m in s.models},
+    }
+    foreign = {what: text for what, text in named.items() if not text.isascii()}
+    if not foreign:
+        return []
+    from matplotlib import font_manager  # slow to import
+    from matplotlib.ft2font import FT2Font
+
+    font = FT2Font(font_manager.findfont("DejaVu Sans"))
+    known = font.get_charmap()
+    return [
+        f"{what} holds {', '.join(missing)}, which figures show as boxes; give it another name in Latin letters"
+        for what, text in foreign.items()
+        if (missing := list(dict.fromkeys(c for c in text if c != "\n" and ord(c) not in known)))
+    ]
+
+
+_SIDES = re.compile(r"(?<![a-z])(left|right|lh|rh|l|r)(?![a-z])", re.IGNORECASE)
+
+
+def sides(study: Study, inspected: Inspected) -> list[str]:
+    """Find labels that tell left from right, by name or by place, where patches are mirrored and labels are not."""
+    mirrored = {
+        label
+        for s in study.scenarios.values()
+        for model in s.models
+        if study.params.training_for(study.models[model]).flip in (True, "auto")
+        for label in s.labels
+    }
+    sides: dict[str, list[str]] = {}
+    for label in (name for name in study.labels if name in mirrored):
+        sides.setdefault(_SIDES.sub("", label), []).append(label)
+    pairs = {tuple(found): "" for found in sides.values() if len(found) == 2}
+    for name, cohort in study.cohorts.items():
+        places: dict[int, list[list[float]]] = {}
+        for (where, _), facts in inspected.items():
+            for at, place in facts.get("places", {}).items() if where == name else ():
+                places.setdefault(int(at), []).append(place)
+        typical = {
+            at: np.median(np.array(found), axis=0)
+            for at, found in places.items()
+            if len(cohort.code_map.sets[at]) == 1 and cohort.code_map.sets[at] <= mirrored
+        }
+        for a, b in itertools.combinations(typical, 2):
+            (xa, ya, za, sa), (xb, yb, zb, sb) = typical[a], typical[b]
+            if abs(xa - xb) > 2 * (sa + sb) and np.hypot(ya - yb, za - zb) < 0.5 * abs(xa - xb):
+                pairs.setdefault(tuple(set_name(cohort, at, study) for at in (a, b)), "")
+    return [
+        f"labels {a} and {b} seem to lie left and right of each other, but training.flip mirrors patches and not their "
+        f"names; say flip: {{swap: [[{a}, {b}]]}}, or flip: false"
+        for a, b in pairs
+    ]

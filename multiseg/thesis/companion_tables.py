@@ -1,0 +1,144 @@
+"""What the notebooks of the companion studies show: Dice of each model with its interval, settings, and costs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from multiseg_core.networks import build_network, count_parameters
+
+from ..results.replicates import Estimate, replicate_means
+from ..study import finished_runs
+from ..study.network_shapes import shapes_only
+from ..study.study import Study
+
+
+def scenarios_of(study: Study, notebook: str) -> list[str]:
+    """Return the names of the scenarios that a notebook tells, in their order."""
+    return [name for name, s in study.params.scenarios.items() if s.notebook == notebook]
+
+
+def model_dice(study: Study, scenario: str, labels: Sequence[str] = (), value: str = "dice") -> pd.DataFrame:
+    """Return each model's mean over replicates: ``replicates, mean, low, high``, a 95 % t interval.
+
+    Parameters
+    ----------
+    study, scenario
+        Whose finished runs.
+    labels
+        Whose mean is taken; by default all that the test cohort draws.
+    value
+        Column of the metrics.
+    """
+    labels = labels or study.scenario(scenario).tested_labels
+    metrics = finished_runs.metrics(study)
+    means = replicate_means(metrics[metrics["scenario"] == scenario], labels, value)
+    rows = {}
+    for model in (m for m in study.scenario(scenario).models if m in means):
+        e = Estimate.of(means[model].to_numpy())
+        rows[model] = (int(means[model].notna().sum()), e.mean, e.low, e.high)
+    return pd.DataFrame.from_dict(rows, "index", columns=["replicates", "mean", "low", "high"]).rename_axis("model")
+
+
+def label_means(study: Study, scenario: str) -> pd.DataFrame:
+    """Return each model's Dice by label, means over replicates."""
+    labels = study.scenario(scenario).tested_labels
+    return pd.DataFrame({label: model_dice(study, scenario, [label])["mean"] for label in labels})
+
+
+def dice_by_label(study: Study, scenario: str) -> pd.DataFrame:
+    """Return each model's Dice by label and their mean, over replicates, as texts with 95 % t intervals."""
+    tested = study.scenario(scenario).tested_labels
+    columns = {label: [label] for label in tested} | ({"mean": list(tested)} if len(tested) > 1 else {})
+    shown = {}
+    for name, labels in columns.items():
+        found = model_dice(study, scenario, labels)
+        shown[name] = found.apply(
+            lambda r: (
+                f"{r['mean']:z.3f}" + (f" ({r['low']:z.3f} to {r['high']:z.3f})" if np.isfinite(r["low"]) else "")
+            ),
+            axis=1,
+        )
+        shown["replicates"] = found["replicates"]
+    return pd.DataFrame(shown)[[*columns, "replicates"]]
+
+
+def settings(study: Study, scenario: str, keys: Sequence[str]) -> pd.DataFrame:
+    """Return some options of each model's network, a column each; None where a network is built without it."""
+    models = study.scenario(scenario).models
+    specs = {model: study.params.network_for(study.models[model]) for model in models}
+    return pd.DataFrame(
+        {key: [spec.get(key) for spec in specs.values()] for key in keys}, index=pd.Index(models, name="model")
+    )
+
+
+def network_cost(spec: Mapping[str, Any], n_modalities: int, n_classes: int, size: Sequence[int]) -> dict[str, float]:
+    """Return what a network costs for one input of a size, (X, Y, Z): ``parameters`` and ``multiply-adds per voxel``.
+
+    A multiply-add is a multiplication and an addition, forward; by torch's own counter, of shapes alone.
+    """
+    network = shapes_only(spec, n_modalities).eval()
+    with FlopCounterMode(display=False) as counter:
+        network(torch.empty(1, n_modalities, *size, device="meta"))
+    return {
+        "parameters": count_parameters(build_network(spec, n_modalities, n_classes)),
+        "multiply-adds per voxel": counter.get_total_flops() / 2 / math.prod(size),
+    }
+
+
+def costs(study: Study, scenarios: Sequence[str]) -> pd.DataFrame:
+    """Return what the networks of all models of some scenarios cost, for a training patch.
+
+    Returns
+    -------
+    pd.DataFrame
+        Index model. The columns of `network_cost`; and ``ms per step`` as measured in training, with sampling,
+        validation and whatever else the machine did, a mean over runs.
+    """
+    rows = {}
+    known: dict[str, dict[str, float]] = {}  # many models share a network
+    for scenario in map(study.scenario, scenarios):
+        for name in scenario.models:
+            model = study.models[name]
+            spec, size = study.params.network_for(model), study.params.training_for(model).patch_size
+            asked = spec, len(scenario.modalities), 1 + len(scenario.labels), size
+            if str(asked) not in known:
+                known[str(asked)] = network_cost(*asked)
+            cost = known[str(asked)]
+            runs = [run for run in study.runs_of(scenario.name) if run.model == name]
+            facts = finished_runs.network_facts(network for run in runs for network in run.networks)
+            ms = 1000 * float(np.mean([f["seconds"] / f["steps"] for f in facts])) if facts else np.nan
+            rows[name] = {**cost, "ms per step": ms}
+    return pd.DataFrame.from_dict(rows, "index").rename_axis("model")
+
+
+def curves(
+    study: Study, scenarios: Sequence[str], x: pd.Series, series: pd.Series, panels: Mapping[str, Sequence[str]]
+) -> pd.DataFrame:
+    """Return the table of `figures.curves.setting_curves`.
+
+    Parameters
+    ----------
+    study, scenarios
+        Whose models; `model_dice` of each.
+    x, series
+        Index model: where it lies, and on which curve; models without either are left out.
+    panels
+        Name -> the labels whose mean Dice it shows; none for all that are tested.
+    """
+    parts = [
+        model_dice(study, scenario, labels).assign(panel=panel)
+        for panel, labels in panels.items()
+        for scenario in scenarios
+    ]
+    table = pd.concat(parts) if parts else pd.DataFrame(columns=["panel", "replicates", "mean", "low", "high"])
+    table = table.assign(x=x.reindex(table.index), series=series.reindex(table.index)).dropna(subset=["x", "series"])
+    order = {panel: n for n, panel in enumerate(panels)}
+    table = table.reset_index().sort_values(["series", "x"], kind="stable")
+    return table.sort_values("panel", key=lambda names: names.map(order), kind="stable").reset_index(drop=True)

@@ -1,0 +1,98 @@
+"""A product's key covers the code that can change it, and no other."""
+
+import ast
+import shutil
+from pathlib import Path
+
+import pytest
+
+from multiseg.base.fingerprints import ROOT, code_fingerprint, modules_needed
+from multiseg.study.plan import _TRAINING
+from multiseg_core.losses import OWN, loss_modules
+
+FILES = {
+    "a/__init__.py": "",
+    "a/b.py": 'LIMIT = 3\n\ndef helper(x):\n    if x < 0:\n        raise ValueError("below 0")\n    return x + LIMIT\n',
+    "a/c.py": "def other(x):\n    return 0\n",
+    "a/numbers.csv": "1\n",
+}
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    for name, text in FILES.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return tmp_path
+
+
+def changed(package: Path, old: str, new: str) -> str:
+    """The fingerprint of `a.b` after a change."""
+    other = package / f"after{len(list(package.iterdir()))}"
+    shutil.copytree(package / "a", other / "a")
+    text = (other / "a/b.py").read_text()
+    assert old in text
+    (other / "a/b.py").write_text(text.replace(old, new))
+    return code_fingerprint("a.b", root=other)
+
+
+@pytest.mark.parametrize(("old", "new"), [("LIMIT = 3", "LIMIT = 4"), ("x + LIMIT", "x - LIMIT"), ("< 0", "<= 0")])
+def test_what_changes_numbers_counts(package: Path, old: str, new: str) -> None:
+    assert changed(package, old, new) != code_fingerprint("a.b", root=package)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("below 0", "must not be negative"),  # a reworded message
+        ('ValueError("below 0")', 'ValueError(f"{x} is below 0")'),
+        ("def helper(x):\n", "def helper(x: int) -> int:\n    'What it does.'\n    # and why\n"),
+        ("LIMIT = 3", "from .d import e\nLIMIT = 3"),  # e counts by its own file
+    ],
+)
+def test_what_changes_no_number_does_not(package: Path, old: str, new: str) -> None:
+    assert changed(package, old, new) == code_fingerprint("a.b", root=package)
+
+
+def test_a_moved_module_is_the_same(package: Path) -> None:
+    before = code_fingerprint("a.b", "a.c", root=package)
+    (package / "z").mkdir()
+    shutil.move(package / "a/b.py", package / "z/moved.py")
+    assert code_fingerprint("a.c", "z.moved", root=package) == before
+
+
+def test_a_file_of_data_in_a_package_counts(package: Path) -> None:
+    before = code_fingerprint("a", root=package)
+    (package / "b").mkdir()
+    shutil.copytree(package / "a", package / "b/a")
+    (package / "b/a/numbers.csv").write_text("2\n")
+    assert code_fingerprint("a", root=package / "b") != before
+
+
+def test_unknown_modules() -> None:
+    with pytest.raises(ValueError, match=r"no module multiseg_core\.nothing"):
+        code_fingerprint("multiseg_core.nothing")
+
+
+NO_NUMBERS = {"multiseg_core.case", "multiseg_core.errors", "multiseg_core.files"}
+IN_KEYS = {"multiseg_core.settings", "multiseg_core.param_values"}  # by their values
+
+
+def test_all_that_training_imports_is_in_the_key_of_a_network() -> None:
+    """But for losses and networks, of which the own files of each network count."""
+    needed = set(modules_needed(*_TRAINING))
+    losses = {name for name in needed if name.startswith("multiseg_core.losses")}
+    assert needed - losses - NO_NUMBERS - IN_KEYS - {"multiseg_core"} == set(_TRAINING)
+
+
+def test_all_that_a_loss_imports_is_in_the_key_of_what_it_trains() -> None:
+    for name in OWN:
+        modules = loss_modules(name)
+        imported = {
+            f"multiseg_core.losses.{node.module}"
+            for module in modules
+            for node in ast.walk(ast.parse(ROOT.joinpath(*module.split(".")).with_suffix(".py").read_text()))
+            if isinstance(node, ast.ImportFrom) and node.level == 1
+        }
+        assert imported <= set(modules), name
