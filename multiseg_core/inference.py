@@ -188,9 +188,8 @@ class Segmenter:
     @property
     def filling(self) -> Filling:
         """How volumes are filled up, but for the size that each network saw in training."""
-        return Filling(
-            self.preprocessing["outside_value"], has_outside=self.preprocessing["brain_extraction"] != "none"
-        )
+        has_outside = self.preprocessing.get("brain_extraction") != "none"  # of old files that do not say, too
+        return Filling(self.preprocessing["outside_value"], has_outside=has_outside)
 
     def seeing(self, modalities: Sequence[str]) -> Segmenter:
         """Return the part of it that needs no other modalities than some."""

@@ -59,8 +59,8 @@ def test_the_cluster_has_an_environment_of_its_own() -> None:
 
 def test_package_holds_the_files_that_it_reads() -> None:
     patterns = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
-    package = ROOT / "multiseg_core"
-    packed = {file for pattern in patterns["multiseg_core"] for file in package.glob(pattern)}
+    package = ROOT / "multiseg"
+    packed = {file for pattern in patterns["multiseg"] for file in package.glob(pattern)}
     others = {file for file in package.rglob("*.*") if file.is_file() and file.suffix not in (".py", ".pyc")}
     assert others and others <= packed
 
@@ -99,7 +99,7 @@ def test_there_is_a_reference_for_every_notebook() -> None:
 
 
 def test_no_network_and_no_pickles_in_the_package() -> None:
-    for path in (ROOT / "multiseg_core").rglob("*.py"):
+    for path in [*(ROOT / "multiseg_core").rglob("*.py"), *(ROOT / "multiseg").rglob("*.py")]:
         text = path.read_text()
         for word in ("import pickle", "import requests", "urllib.request", "yaml.unsafe_load", "allow_pickle=True"):
             assert word not in text, (path, word)

@@ -148,7 +148,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _notebooks_folder(options: argparse.Namespace) -> Path:
-    return getattr(options, "notebooks", None) or Path(__file__).resolve().parent.parent / "notebooks"
+    return getattr(options, "notebooks", None) or Path(__file__).resolve().parents[2] / "notebooks"
 
 
 # -- commands ------------------------------------------------------------------------------------------------------

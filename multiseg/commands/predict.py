@@ -109,7 +109,7 @@ def predict_command(options: argparse.Namespace) -> None:
             raise UserError(f"{out}: the output would overwrite an input")
     model = _load(options)
     model.require_inputs(list(images), "--image ")
-    finds_brain = options.brain_mask is None and model.segmenter.preprocessing["brain_extraction"] != "none"
+    finds_brain = options.brain_mask is None and model.segmenter.filling.has_outside
     if finds_brain and model.segmenter.brain_from not in ("", *images):
         print(
             f"warning: the run found brains on {model.segmenter.brain_from}, which is not given; with "

@@ -83,7 +83,7 @@ class Finished:
     @property
     def shows_brain(self) -> str:
         """The modality on which brains are found, '' if they are not."""
-        if self.segmenter.preprocessing["brain_extraction"] == "none":
+        if not self.segmenter.filling.has_outside:
             return ""
         return self.segmenter.brain_from or brain_modality(self.segmenter.modalities)
 

@@ -66,9 +66,7 @@ def facts(run: Finished) -> dict[str, object]:
             "at_least": np.max([m.at_least for m in s.members], axis=0).tolist(),
             "value": s.preprocessing["outside_value"],
             "multiple": run.multiple,
-            "multiple_by": "value"
-            if s.preprocessing["brain_extraction"] != "none"
-            else "repeating the outermost voxels",
+            "multiple_by": "value" if s.filling.has_outside else "repeating the outermost voxels",
             "where": "both sides",
         },
         "networks": [

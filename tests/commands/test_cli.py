@@ -282,7 +282,7 @@ def test_an_interrupt_that_python_drops_comes_again(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text("""
 import signal, sys, time, weakref
-from multiseg_core import cli
+from multiseg.commands import cli
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 

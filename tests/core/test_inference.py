@@ -1,4 +1,4 @@
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from multiseg_core.networks import UNet, build_network
 from multiseg_core.tiling import Filling
 
 CPU = Compute(torch.device("cpu"), False)
+OUTSIDE = asdict(PreprocessingParams())
 
 
 def member(labels: tuple[str, ...]) -> Member:
@@ -23,7 +24,7 @@ def member(labels: tuple[str, ...]) -> Member:
 
 
 def test_merge_paints_later_networks_over_earlier_ones() -> None:
-    model = Segmenter([member(("gm", "wm")), member(("wmh",))], ("gm", "wm", "wmh"), PreprocessingParams())
+    model = Segmenter([member(("gm", "wm")), member(("wmh",))], ("gm", "wm", "wmh"), OUTSIDE)
     anatomy = np.array([[[0, 1, 2, 2]]], np.uint8)
     lesion = np.array([[[0, 0, 1, 0]]], np.uint8)
     assert model.merged([anatomy, lesion]).tolist() == [[[0, 1, 3, 2]]]
@@ -40,7 +41,7 @@ def test_each_network_gets_its_own_channels() -> None:
             return torch.stack([-x, x], dim=1)
 
     members = [Member(Sign(), {}, ("gm",), ("T1",)), Member(Sign(), {}, ("wmh",), ("FLAIR", "T1"))]
-    model = Segmenter(members, ("gm", "wmh"), PreprocessingParams())
+    model = Segmenter(members, ("gm", "wmh"), OUTSIDE)
     assert model.modalities == ("T1", "FLAIR")
     t1 = np.array([1, 1, -1, -1], np.float32).reshape(4, 1, 1)
     flair = np.array([1, -1, 1, -1], np.float32).reshape(4, 1, 1)
@@ -63,17 +64,17 @@ def test_a_model_file_gives_the_same_segmentation(smoke: Study, tmp_path: Path) 
 def test_preprocessing_is_part_of_a_model_file(tmp_path: Path) -> None:
     spec = {"name": "unet", "base_filters": 2, "levels": 2}
     network = build_network(spec, 1, 2)
-    params = PreprocessingParams(
+    params = asdict(PreprocessingParams(
         orientation="world", spacing_mm=None, label_interpolation="nearest", brain_extraction="none", z_score=False,
         outside_value=-5.0, crop=False,
-    )  # fmt: skip
+    ))  # fmt: skip
     Segmenter([Member(network, spec, ("gm",), ("T1",))], ("gm",), params).save(tmp_path / "model.pt")
     assert Segmenter.load(tmp_path / "model.pt").preprocessing == params
     # files of before these steps could be chosen know two of them
     content = torch.load(tmp_path / "model.pt", weights_only=True)
     torch.save({**content, "preprocessing": {"spacing_mm": 2.0, "outside_value": -3.0}}, tmp_path / "old.pt")
     old = Segmenter.load(tmp_path / "old.pt").preprocessing
-    assert old == PreprocessingParams(spacing_mm=2.0, outside_value=-3.0)
+    assert PreprocessingParams(**old) == PreprocessingParams(spacing_mm=2.0, outside_value=-3.0)
 
 
 def test_bad_model_files(tmp_path: Path) -> None:
@@ -105,7 +106,7 @@ class Always(torch.nn.Module):
 
 
 def always(*p: float, labels: tuple[str, ...] = ("gm", "wm")) -> Segmenter:
-    return Segmenter([Member(Always(*p), {}, labels, ("T1",))], labels, PreprocessingParams())
+    return Segmenter([Member(Always(*p), {}, labels, ("T1",))], labels, OUTSIDE)
 
 
 def prepared(shape: tuple[int, int, int] = (4, 4, 4)) -> Prepared:
@@ -166,7 +167,7 @@ def test_mirrored_prediction_is_the_mean_of_both_ways() -> None:
     assert np.allclose(both.probabilities(image, ("T1",), CPU, Filling(0.0), 1.0), expected, atol=1e-6)
     twice = Member(Sides(), {}, ("left", "right"), ("T1",), mirror=(0, 2, 1), twins=(both,))
     assert np.allclose(twice.probabilities(image, ("T1",), CPU, Filling(0.0), 1.0), expected, atol=1e-6)
-    model = Segmenter([both], ("left", "right"), PreprocessingParams())
+    model = Segmenter([both], ("left", "right"), OUTSIDE)
     assert np.array_equal(model.segment(image, ("T1",), CPU), expected.argmax(0))
 
 
@@ -195,7 +196,7 @@ def test_volumes_are_filled_only_where_there_is_an_outside() -> None:
 
     for extraction, patch, filled in (("auto", 8, 12), ("none", 8, 9), ("none", 12, 12), ("none", 10, 10)):
         one = Member(network, {}, ("wm",), ("T1",), at_least=(patch,) * 3)
-        model = Segmenter([one], ("wm",), PreprocessingParams(brain_extraction=extraction))
+        model = Segmenter([one], ("wm",), {**OUTSIDE, "brain_extraction": extraction})
         (p,) = model.probabilities(image, ("T1",), CPU)
         assert np.allclose(p, answer(filled), atol=1e-5), (extraction, patch)
         assert np.array_equal(model.segment(image, ("T1",), CPU), answer(filled).argmax(0)), (extraction, patch)

@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +132,7 @@ def test_its_steps_look_as_often_as_predict(toy_runs: Study, tmp_path: Path) -> 
     run.segmenter.members[0] = more
     networks = Networks(json.loads(json.dumps(describe(run.segmenter))))
     networks.load_state_dict(run.networks.state_dict())
-    inferer = WholeVolume(asdict(run.segmenter.preprocessing), run.segmenter.precision, 4.0)
+    inferer = WholeVolume(run.segmenter.preprocessing, run.segmenter.precision, 4.0)
     assert np.allclose(inferer(torch.from_numpy(images)[None], networks)[0], expected, atol=1e-5)
     after = network_files.facts(run)["after"]
     assert after[0] == "average 2 views: view k of 0 to 1 lacks the first k / 2 of 2 x 2 x 2 planes"
@@ -143,7 +143,7 @@ def test_its_steps_look_as_often_as_predict(toy_runs: Study, tmp_path: Path) -> 
 def test_torchscript_of_images_without_an_outside_takes_any_size(toy_runs: Study, tmp_path: Path) -> None:
     """Of four levels: what was traced had windows with a rest at the first level only."""
     run = finished(toy_runs, "selective_cross_entropy")
-    run.segmenter.preprocessing = replace(run.segmenter.preprocessing, brain_extraction="none")
+    run.segmenter.preprocessing = {**run.segmenter.preprocessing, "brain_extraction": "none"}
     (m,), spec = run.segmenter.members, {"name": "unet", "base_filters": 2, "levels": 4}
     run.segmenter.members[0] = replace(m, spec=spec, network=build_network(spec, 2, 1 + len(m.labels)).eval())
     network_files.write_network(run, tmp_path / "ts", "torchscript")

@@ -5,7 +5,6 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from multiseg.base import fingerprints
 from multiseg.base.workers import Job, no_report
 from multiseg.commands import cli
 from multiseg.report import notebook_setup, notebooks, pages
@@ -37,27 +36,6 @@ def test_the_first_cells_of_a_notebook_may_be_run_again(smoke: Study, monkeypatc
     variables["modality"] = "FLAIR"
     again = notebook_setup.start_notebook(variables, "params_file", "scenario")
     assert again.params_file == smoke.params_file
-
-
-def test_the_key_of_a_notebook_covers_what_it_shows(smoke: Study, tmp_path: Path) -> None:
-    """Data files of the package were in no key; a figure that a notebook does not draw was in each."""
-
-    def needs(source: str) -> dict[str, str]:
-        return fingerprints.needed(fingerprints.PACKAGE, (), source)
-
-    statistics, exploration = (
-        "\n".join(
-            cell.source
-            for cell in nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4).cells
-            if cell.cell_type == "code"
-        )
-        for name in ("04_statistical_comparison", "00_data_exploration")
-    )
-    for source in (statistics, exploration):
-        assert "thesis/reference/jensen_shannon.csv" in needs(source)
-    assert "figures.result_charts.shift_figure" in needs(statistics)
-    assert "figures.result_charts.shift_figure" not in needs(exploration)
-    assert "figures.cohort_charts.volume_figure" in needs(exploration)
 
 
 def test_parameters_are_checked_before_execution(tmp_path: Path) -> None:

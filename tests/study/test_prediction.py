@@ -10,7 +10,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-import multiseg_core
+import multiseg
 from multiseg import load_model
 from multiseg.commands import cli
 from multiseg.data.cohorts import Case
@@ -37,11 +37,11 @@ def given(case: Case) -> list[str]:
 
 
 def test_importing_the_package_is_cheap() -> None:
-    code = "import sys, multiseg_core; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
+    code = "import sys, multiseg; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-    assert multiseg_core.__all__ == ["Model", "load_model"]
+    assert multiseg.__all__ == ["Model", "load_model"]
     with pytest.raises(AttributeError, match="no attribute 'load_modell'"):
-        multiseg_core.load_modell  # noqa: B018
+        multiseg.load_modell  # noqa: B018
 
 
 def test_load_model_gives_what_the_command_writes(toy_runs: Study, tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ def test_every_kind_of_figure_is_looked_at() -> None:
     """Those that `draw_everything` does not draw are named here, with the reason."""
     import inspect
 
-    from tests.figures import test_spanish
+    from tests.report.figures import test_spanish
 
     text = inspect.getsource(test_spanish.every_figure)
     others = {"patch_draws"}  # needs a sampler; its only texts are names of cohorts
