@@ -4,6 +4,7 @@
 # make study-cluster PROFILE=slurm   the same, a job per network on a cluster (PROFILE=local on one machine); workflow/README.md
 # make test-cluster  the workflow on this machine and on a SLURM that it starts (some minutes)
 # make lab     open JupyterLab on a start page
+# make golden  show that no number changed since `make golden-write`, which goes before a change of structure (20 minutes)
 # make campaign  try to break it: a hundred kills, full disks, odd names (half an hour or more; CAMPAIGN_KILLS=10 for fewer)
 # make bench   compare with other libraries, side by side (NAMES="losses step" for some; about half an hour for all)
 
@@ -15,7 +16,7 @@ CLUSTER ?= .venv-cluster
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: study study-cluster cluster-setup test test-here test-beside test-cluster check campaign lab bench references setup
+.PHONY: golden golden-write study study-cluster cluster-setup test test-here test-beside test-cluster check campaign lab bench references setup
 
 study: $(INSTALLED)
 	@$(BIN)/multiseg study "$(PARAMS)"
@@ -61,6 +62,12 @@ check: $(INSTALLED)
 
 campaign: $(INSTALLED)
 	$(BIN)/python -m pytest -p no:nbval -m campaign -s tests/campaign
+
+GOLDEN := params/smoke.yaml params/golden.yaml golden_table.yaml
+
+golden golden-write: $(INSTALLED)
+	$(BIN)/python -m tools.golden $(if $(filter golden,$@),check,write) build/golden.json $(GOLDEN)
+	$(BIN)/python -m tools.golden $(if $(filter golden,$@),check,write) --pages build/golden_pages.json params/smoke.yaml params/companions_smoke.yaml
 
 test-cluster: $(INSTALLED) cluster-setup
 	$(BIN)/python -m pytest -p no:nbval -m cluster -s tests/cluster

@@ -1,0 +1,191 @@
+"""Proof that a change of the code changes no number: fingerprints of all that some studies make.
+
+    python -m tools.golden write FILE.json [--pages] params/smoke.yaml ...     before the change
+    python -m tools.golden check FILE.json [--pages] params/smoke.yaml ...     after it: prints what differs
+
+Studies run on a CPU in float32 by one thread, in a folder that is removed. Everything is fingerprinted under a name that
+a change of the code's structure does not touch: cohort and case, or scenario, model, replicate and seed. `check` ends with
+status 0 if all is equal, 1 if something differs, and 2 on other versions or another processor, where nothing can be said.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import platform
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import torch
+import yaml
+
+from multiseg.base.provenance import provenance
+from multiseg.report import notebooks, pages
+from multiseg.study import runs
+from multiseg.study.study import Study
+
+FIXED = {"device": "cpu", "precision": "float32", "threads": 1, "workers": 1}
+ROOT = Path(__file__).resolve().parents[1]
+TABLE = "golden_table.yaml"
+"""Stands for a study of files, which the tool writes itself: a table cohort and one of slices."""
+
+NOT_NUMBERS = ("second", "minute", "ms per step", "key", "commit", "version", "memory", "MB", "GiB", "date", "time")
+"""Columns whose names hold one of these differ from run to run."""
+
+
+def digest(array: np.ndarray) -> str:
+    """Return a short hash of an array with its type and shape."""
+    a = np.ascontiguousarray(array)
+    return hashlib.sha256(f"{a.dtype} {a.shape}".encode() + a.tobytes()).hexdigest()[:16]
+
+
+def table_digest(path: Path) -> str:
+    """Return a short hash of a table without columns and rows of times, keys and the like."""
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    table = table.drop(columns=[c for c in table if any(word in str(c) for word in NOT_NUMBERS)])
+    if len(table.columns):
+        table = table[~table.iloc[:, 0].map(lambda name: any(word in str(name) for word in NOT_NUMBERS))]
+    return hashlib.sha256(table.to_csv(index=False).encode()).hexdigest()[:16]
+
+
+def write_table_study(folder: Path) -> Path:
+    """Write a few images with a manifest, slices of others, and a params file of both; return that file."""
+    rng = np.random.default_rng(3)
+    rows = []
+    for kind in ("anatomy", "lesion"):
+        for case in range(4):
+            grid = np.stack(np.meshgrid(*[np.linspace(-1, 1, n) for n in (20, 22, 18)], indexing="ij"))
+            distance = np.linalg.norm(grid * rng.uniform(0.9, 1.1, (3, 1, 1, 1)), axis=0)
+            spot = np.linalg.norm(grid - rng.uniform(-0.3, 0.3, (3, 1, 1, 1)), axis=0) < 0.25
+            brain = distance < 0.9
+            labels = np.where(brain, np.where(distance < 0.5, 2, 1), 0)
+            image = brain * (100 + 30 * labels + 60 * spot) + brain * rng.normal(0, 5, brain.shape)
+            drawn = labels if kind == "anatomy" else spot * 3
+            for name, volume in (("image", image.astype(np.float32)), ("labels", drawn.astype(np.uint8))):
+                affine = np.diag([2.0, 2.0, 2.5 if kind == "lesion" else 2.0, 1.0])
+                nib.save(nib.Nifti1Image(volume, affine), folder / f"{kind}{case}_{name}.nii.gz")
+            rows.append((kind, f"{kind}{case}", f"{kind}{case}_image.nii.gz", f"{kind}{case}_labels.nii.gz"))
+    for kind in ("anatomy", "lesion"):
+        lines = ["case,T1,labels", *(",".join(row[1:]) for row in rows if row[0] == kind)]
+        (folder / f"{kind}.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    small = {"steps": 8, "batch_size": 2, "patch_size": [8, 8, 8], "validation_every": 4, "validation_patches": 2,
+             "validation_patch_size": [16, 16, 16], "patience": None, "validation_fraction": 0.5}  # fmt: skip
+    study = {
+        "cohorts": {
+            "anatomy": {"source": "table", "manifest": "anatomy.csv", "codes": {1: "gm", 2: "wm"}},
+            "lesion": {"source": "table", "manifest": "lesion.csv", "codes": {3: "wmh"}},
+        },
+        "preprocessing": {"spacing_mm": 2, "brain_extraction": "none"},
+        "network": {"name": "unet", "base_filters": 2, "levels": 2},
+        "training": small,
+        "inference": {"views": 2},
+        "folds": 2,
+        "scenarios": {
+            "both": {
+                "train": ["anatomy", "lesion"], "test": ["anatomy", "lesion"], "modalities": ["T1"],
+                "models": ["selective_dice_ce", "multi_unet"],
+            }
+        },
+    }  # fmt: skip
+    file = folder / TABLE
+    file.write_text(yaml.safe_dump(study), encoding="utf-8")
+    return file
+
+
+def facts(params: Path, with_pages: bool) -> dict[str, str]:
+    """Run a study in a temporary folder and return the fingerprints of what it made, by name."""
+    with tempfile.TemporaryDirectory() as folder:
+        base = write_table_study(Path(folder)) if params.name == TABLE else params.resolve()
+        file = Path(folder) / "golden" / params.name
+        file.parent.mkdir()
+        own = {"base": str(base), "reports_dir": f"{folder}/reports", **FIXED}
+        file.write_text(yaml.safe_dump(own), encoding="utf-8")
+        study = Study(file)
+        runs.finish_runs(study)
+        found = dict(_products(study))
+        if with_pages:
+            plan = notebooks.planned_notebooks(study, ROOT / "notebooks")
+            pages.make_pages(study, plan, 1)
+            pages.write_index(study, [output for _, output, _ in plan])
+            found |= {
+                f"{kind}/{table.stem}": table_digest(table)
+                for kind in ("tables", "figures")
+                for table in sorted((study.folder / kind).glob("*.csv"))
+            }
+    return found
+
+
+def _products(study: Study) -> Iterator[tuple[str, str]]:
+    for case in study.needed_cases():
+        at = study.store.path(case, study.cohorts[case.cohort])
+        for array in sorted(at.glob("*.npy")):
+            yield f"store/{case.cohort}/{case.name}/{array.stem}", digest(np.load(array))
+        with np.load(at / "native.npz") as native:
+            for name in native.files:
+                yield f"store/{case.cohort}/{case.name}/native.{name}", digest(native[name])
+    for network in study.networks():
+        state = torch.load(network.folder / "model.pt", map_location="cpu", weights_only=True)
+        weights = [(name, digest(state[name].numpy())) for name in sorted(state)]
+        yield f"weights/{network.name}", hashlib.sha256(json.dumps(weights).encode()).hexdigest()[:16]
+        yield f"history/{network.name}", table_digest(network.folder / "history.csv")
+    for run in study.runs:
+        for table in sorted(run.folder.glob("*.csv")):
+            yield f"metrics/{run.name}/{table.stem}", table_digest(table)
+        for image in sorted(run.folder.rglob("*.nii.gz")):
+            name = str(image.relative_to(run.folder))
+            yield f"predictions/{run.name}/{name}", digest(np.asarray(nib.load(image).dataobj))
+
+
+def main() -> int:
+    """Read the command line and do what it says."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("what", choices=("write", "check"))
+    parser.add_argument("file", type=Path, help="where the fingerprints are")
+    parser.add_argument("params", nargs="+", type=Path, help=f"params files; {TABLE} for a study of made-up files")
+    parser.add_argument("--pages", action="store_true", help="run the notebooks too, for tables and figures")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    where: dict[str, Any] = {name: version(name) for name in ("torch", "numpy", "scipy", "monai", "pandas")}
+    where |= {"cpu": str(provenance()["cpu"]), "capability": torch.backends.cpu.get_cpu_capability()}
+    where |= {"python": platform.python_version()}
+    known = json.loads(options.file.read_text(encoding="utf-8")) if options.what == "check" else {}
+    if known and known["where"] != where:
+        print("other versions or another processor:", known["where"], "and here", where)
+        return 2
+    found = {p.stem: facts(p, options.pages) for p in options.params}
+    if options.what == "write":
+        options.file.parent.mkdir(parents=True, exist_ok=True)
+        options.file.write_text(json.dumps({"where": where, "found": found}, indent=1, sort_keys=True) + "\n")
+        print(sum(map(len, found.values())), "fingerprints written")
+        return 0
+    equal: Counter[str] = Counter()
+    differ: Counter[str] = Counter()
+    for study, facts_now in found.items():
+        before = known["found"].get(study, {})
+        for name in sorted(before.keys() | facts_now.keys()):
+            if not options.pages and name.startswith(("tables/", "figures/")):
+                continue
+            same = before.get(name) == facts_now.get(name)
+            (equal if same else differ)[name.partition("/")[0]] += 1
+            if not same:
+                kind = "is missing" if name not in facts_now else "is new" if name not in before else "differs"
+                print(f"{study}: {name} {kind}")
+    for kind in sorted(equal | differ):
+        print(f"{kind:12} {equal[kind]:5} equal {differ[kind]:5} not")
+    return 1 if differ else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
