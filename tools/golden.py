@@ -3,9 +3,9 @@
     python -m tools.golden write FILE.json [--pages] params/smoke.yaml ...     before the change
     python -m tools.golden check FILE.json [--pages] params/smoke.yaml ...     after it: prints what differs
 
-Studies run on a CPU in float32 by one thread, in a folder that is removed. Everything is fingerprinted under a name that
-a change of the code's structure does not touch: cohort and case, or scenario, model, replicate and seed. `check` ends with
-status 0 if all is equal, 1 if something differs, and 2 on other versions or another processor, where nothing can be said.
+Studies run on a CPU in float32 by one thread, in a folder that is removed. Everything is fingerprinted under a name
+that a change of the code's structure does not touch: cohort and case, or scenario, model, replicate and seed. `check`
+ends with status 0 if all is equal, 1 if something differs, and 2 on other versions or another processor.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ def _products(study: Study) -> Iterator[tuple[str, str]]:
             yield f"metrics/{run.name}/{table.stem}", table_digest(table)
         for image in sorted(run.folder.rglob("*.nii.gz")):
             name = str(image.relative_to(run.folder))
-            yield f"predictions/{run.name}/{name}", digest(np.asarray(nib.load(image).dataobj))
+            yield f"predictions/{run.name}/{name}", digest(np.asarray(nib.Nifti1Image.from_filename(image).dataobj))
 
 
 def main() -> int:
