@@ -12,13 +12,14 @@ import numpy as np
 from scipy import ndimage
 
 from multiseg_core.errors import UserError
-from multiseg_core.grids import Grid, field_of_view, scale_factors, shear_degrees, voxel_ml
+from multiseg_core.grids import Grid, field_of_view, scale_factors, voxel_ml
 from multiseg_core.labels import CodeMap, is_relevant
-from multiseg_core.resampling import what_is_kept
 
 from ..settings.params import PreprocessingParams
 from .brain_masks import brain_from_stripped, brain_modality, find_brain
+from .grids import shear_degrees
 from .image_files import SAME_MM, read_volume, require_same_grid
+from .label_resampling import what_is_kept
 from .loading import Case, Cohort
 from .prepare import LABELS, apart_of, labels_outside, store_grid
 

@@ -18,14 +18,16 @@ import numpy as np
 from scipy import ndimage
 
 from multiseg_core.errors import UserError
-from multiseg_core.grids import Grid, aligned_with_world, field_of_view, is_rotated, rescaled, voxel_ml, voxel_sizes
+from multiseg_core.grids import Grid, field_of_view, is_rotated, voxel_ml, voxel_sizes
 from multiseg_core.labels import CodeMap, is_relevant
-from multiseg_core.resampling import resample, resample_gaussian, resample_labels, resample_nearest, what_is_kept
+from multiseg_core.resampling import resample
 
 from ..settings.params import PreprocessingParams
 from .brain_masks import brain_modality, extracted_brain, find_brain
 from .cohorts import Case
+from .grids import aligned_with_world, rescaled
 from .image_files import read_volume, require_same_grid
+from .label_resampling import resample_gaussian, resample_labels, resample_nearest, what_is_kept
 
 FloatArray = np.ndarray
 

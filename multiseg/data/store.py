@@ -38,7 +38,8 @@ from .prepare import Native, prepare_case
 
 _CODE = (
     "multiseg_core.grids", "multiseg_core.labels", "multiseg_core.resampling",
-    "multiseg.data.brain_masks", "multiseg.data.image_files", "multiseg.data.prepare", "multiseg.data.store",
+    "multiseg.data.brain_masks", "multiseg.data.grids", "multiseg.data.image_files", "multiseg.data.label_resampling",
+    "multiseg.data.prepare", "multiseg.data.store",
 )  # fmt: skip
 
 

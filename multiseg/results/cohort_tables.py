@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from multiseg_core.labels import BACKGROUND, IGNORE, LabelSet, is_relevant
-from multiseg_core.resampling import cost_table
 
+from ..data.label_resampling import cost_table
 from ..data.store import StoredCase
 from ..settings.label_styles import label_name
 from ..study.study import Study

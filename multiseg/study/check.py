@@ -16,13 +16,13 @@ from multiseg_core.compute import Compute
 from multiseg_core.errors import UserError
 from multiseg_core.files import write_json
 from multiseg_core.labels import BACKGROUND
-from multiseg_core.resampling import cost_table
 
 from ..base.cores import default_workers
 from ..base.fingerprints import code_fingerprint
 from ..base.workers import Job, Report, allow_open_files, run_jobs
 from ..data.brain_masks import WANTED, can_run_robex, has_deepbet
 from ..data.inspect_case import inspect_case
+from ..data.label_resampling import cost_table
 from ..data.loading import Case, Cohort
 from ..settings.params import PreprocessingParams
 from . import check_data

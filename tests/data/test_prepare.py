@@ -9,11 +9,12 @@ import pytest
 from scipy import ndimage
 
 from multiseg.data.cohorts import Case
+from multiseg.data.grids import rescaled
 from multiseg.data.image_files import read_image, require_same_grid
 from multiseg.data.prepare import prepare, prepare_case, z_score
 from multiseg.settings.params import PreprocessingParams
 from multiseg_core.errors import UserError
-from multiseg_core.grids import Grid, rescaled
+from multiseg_core.grids import Grid
 from multiseg_core.labels import CodeMap
 from multiseg_core.resampling import to_native
 from tests.conftest import RobexStandIn, ball, save

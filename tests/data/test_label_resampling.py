@@ -7,17 +7,17 @@ import numpy as np
 import pytest
 from scipy.spatial import KDTree
 
-from multiseg_core.grids import Grid, aligned_with_world, rescaled
-from multiseg_core.resampling import (
+from multiseg.data.grids import aligned_with_world, rescaled
+from multiseg.data.label_resampling import (
     cost_table,
-    gaussian_sigmas,
-    resample,
     resample_gaussian,
     resample_labels,
     resample_nearest,
     what_is_kept,
 )
-from tests.core.test_grids import OBLIQUE, centred
+from multiseg_core.grids import Grid
+from multiseg_core.resampling import gaussian_sigmas, resample
+from tests.data.test_grids import OBLIQUE, centred
 
 
 def sphere(grid: Grid, radius_mm: float) -> np.ndarray:

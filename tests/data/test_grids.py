@@ -2,7 +2,8 @@ import itertools
 
 import numpy as np
 
-from multiseg_core.grids import Grid, aligned_with_world, field_of_view, is_rotated, rescaled
+from multiseg.data.grids import aligned_with_world, rescaled
+from multiseg_core.grids import Grid, field_of_view, is_rotated
 
 
 def rotation(axis: int, degrees: float) -> np.ndarray:
