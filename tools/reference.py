@@ -14,9 +14,9 @@ from typing import Any
 
 from multiseg.commands.cli import build_parser
 from multiseg.report.glossary import describe
+from multiseg.settings.models import MODELS
 from multiseg.settings.params_files import json_schema
 from multiseg_core.files import atomic_path
-from multiseg_core.models import MODELS
 
 
 def pages() -> dict[str, str]:
@@ -91,7 +91,7 @@ def _help(parser: argparse.ArgumentParser) -> str:
 
 
 def _models() -> str:
-    lines = ["# Models\n", "Made from `multiseg_core/models.py`. A params file adds its own under `models:`.\n"]
+    lines = ["# Models\n", "Made from `multiseg/settings/models.yaml`. A params file adds its own under `models:`.\n"]
     lines += ["| model | called | what it is |", "|---|---|---|"]
     for name, model in MODELS.items():
         lines.append(f"| `{name}` | {' '.join(model.title.split())} | {describe(model)} |")

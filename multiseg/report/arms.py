@@ -7,10 +7,10 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from multiseg_core.models import ORACLE, SELECTIVE
 from multiseg_core.networks import build_network, count_parameters
 
 from ..results.replicates import Estimate, replicate_means
+from ..settings.models import ORACLE, SELECTIVE
 from ..study import finished_runs
 from ..study.study import Study
 from ..thesis.findings import SAME_INPUTS, endpoints, margin, model_in_role

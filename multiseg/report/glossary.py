@@ -7,8 +7,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from multiseg_core.models import Model
-
+from ..settings.models import NamedModel
 from ..settings.params_files import params_files
 from ..study.study import Study
 
@@ -38,7 +37,7 @@ _NAIVE: Mapping[str, str] = {
 """Losses on naive targets, in words."""
 
 
-def describe(model: Model) -> str:
+def describe(model: NamedModel) -> str:
     """Return a model's choices in a sentence."""
     loss = model.loss.name.removeprefix("monai.").removeprefix("torch.")
     if model.targets == "naive" and loss in _NAIVE:

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from multiseg_core.models import NAIVE, SELECTIVE
-
 from ..results.replicates import LEAST_REPLICATES
+from ..settings.models import NAIVE, SELECTIVE
 from ..study import finished_runs
 from ..study.scenarios import Scenario
 from ..study.study import Study

@@ -22,13 +22,13 @@ import pandas as pd
 from multiseg_core.errors import UserError, one_line
 from multiseg_core.files import write_json
 from multiseg_core.metrics import METRICS
-from multiseg_core.models import SINGLE_TASK
 from multiseg_core.training import HISTORY_COLUMNS
 
 from ..base.files import write_table
 from ..base.provenance import provenance
 from ..base.workers import Job, Report, run_jobs
 from ..data.cohorts import Case
+from ..settings.models import SINGLE_TASK
 from ..study import finished_runs, runs
 from ..study.finished_runs import METRICS_COLUMNS
 from ..study.plan import Run

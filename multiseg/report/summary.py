@@ -8,11 +8,10 @@ from typing import Any
 
 import pandas as pd
 
-from multiseg_core.models import NAIVE, SELECTIVE, SEPARATE
-
 from ..base.provenance import provenance
 from ..results import summaries
 from ..results.replicates import replicate_means
+from ..settings.models import NAIVE, SELECTIVE, SEPARATE
 from ..study import finished_runs
 from ..study.plan import Run
 from ..study.study import Study

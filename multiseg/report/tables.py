@@ -11,10 +11,10 @@ import pandas as pd
 
 from multiseg_core.files import atomic_path
 from multiseg_core.labels import BACKGROUND
-from multiseg_core.models import NAIVE, SELECTIVE
 
 from ..base import files
 from ..data.store import StoredCase
+from ..settings.models import NAIVE, SELECTIVE
 from ..study import finished_runs
 from ..study.plan import Run
 from ..study.study import Study

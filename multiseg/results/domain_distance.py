@@ -10,9 +10,8 @@ import pandas as pd
 from scipy import stats
 from scipy.spatial import distance
 
-from multiseg_core.models import SELECTIVE, SEPARATE
-
 from ..data.store import StoredCase
+from ..settings.models import SELECTIVE, SEPARATE
 from ..study import finished_runs
 from ..study.plan import Run
 from ..study.study import Study

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from multiseg_core.models import MODELS, SINGLE_TASK, Model
+from multiseg_core.models import Model
 from multiseg_core.param_values import (
     SHARE,
     CodeValue,
@@ -33,6 +33,8 @@ from multiseg_core.param_values import (
     must,
 )
 from multiseg_core.settings import InferenceParams, TrainingParams
+
+from .models import MODELS, SINGLE_TASK, NamedModel
 
 MODALITY_DROPOUT = 0.5
 """How often a network for any modalities is trained without one that is there, unless its model says otherwise."""
@@ -219,10 +221,10 @@ class Params:
     label_titles: dict[Text, Text] = field(default_factory=dict)
     """What labels are called in reports, such as ``{gm: "Grey matter"}``; others are known, or keep their names."""
     models: dict[
-        Annotated[Name, must(lambda v: v != SINGLE_TASK, "'{0}' is not a name of a model: figures need it")], Model
+        Annotated[Name, must(lambda v: v != SINGLE_TASK, "'{0}' is not a name of a model: figures need it")], NamedModel
     ] = field(default_factory=dict)
-    """Models of the study's own by name, see `multiseg_core.models.Model`; an entry with the name of a built-in model
-    changes only the choices that it states."""
+    """Models of the study's own by name, see `multiseg.settings.models.NamedModel`; an entry with the name of a
+    built-in model changes only the choices that it states."""
 
     def __post_init__(self) -> None:
         if self.folds:

@@ -16,10 +16,11 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from multiseg_core.errors import UserError, one_line, suggest
-from multiseg_core.models import Loss, Model, Pretraining, Sampling
+from multiseg_core.models import Loss, Pretraining, Sampling
 from multiseg_core.settings import InferenceParams, TrainingParams
 
 from ..base.files import PACKAGE, located, weights_file
+from .models import NamedModel
 from .params import CohortParams, Params, PreprocessingParams, ScenarioParams, joined
 
 # -- reading -------------------------------------------------------------------------------------------------------
@@ -65,7 +66,7 @@ def json_schema() -> dict[str, Any]:
     Nothing is required in it: what a file leaves out may stand in its base. An entry of a section may be null.
     """
     schema = TypeAdapter(Params).json_schema()
-    schema["$defs"]["Model"]["properties"]["training"] |= {
+    schema["$defs"]["NamedModel"]["properties"]["training"] |= {
         "anyOf": [{"$ref": "#/$defs/TrainingParams"}, {"type": "null"}]
     }
     for part in (schema, *schema["$defs"].values()):
@@ -76,7 +77,7 @@ def json_schema() -> dict[str, Any]:
     return schema
 
 
-def _with_training(params: Params, name: str, model: Model) -> Model:
+def _with_training(params: Params, name: str, model: NamedModel) -> NamedModel:
     """Check what a model changes of the training, which may depend on the rest; return it with numbers as numbers."""
     if model.training is None:
         return model
@@ -85,7 +86,7 @@ def _with_training(params: Params, name: str, model: Model) -> Model:
     return model.model_copy(update={"training": {key: getattr(own, key) for key in model.training}})
 
 
-def _with_initial(name: str, model: Model, folder: Path) -> Model:
+def _with_initial(name: str, model: NamedModel, folder: Path) -> NamedModel:
     """Return a model that says where its initial weights lie, whatever the place of the program."""
     if not model.initial:
         return model
@@ -194,7 +195,7 @@ class _UniqueKeyLoader(yaml.SafeLoader):
 # -- errors of one line --------------------------------------------------------------------------------------------
 
 _SECTIONS: Mapping[str, Any] = {
-    "cohorts": CohortParams, "scenarios": ScenarioParams, "models": Model, "preprocessing": PreprocessingParams,
+    "cohorts": CohortParams, "scenarios": ScenarioParams, "models": NamedModel, "preprocessing": PreprocessingParams,
     "training": TrainingParams, "inference": InferenceParams, "loss": Loss, "sampling": Sampling,
     "pretraining": Pretraining,
 }  # fmt: skip

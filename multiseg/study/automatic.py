@@ -12,12 +12,12 @@ import numpy as np
 
 from multiseg_core.errors import UserError
 from multiseg_core.grids import voxel_sizes
-from multiseg_core.models import Model
 from multiseg_core.param_values import AUTO
 from multiseg_core.settings import BUDGETS, TrainingParams
 
 from ..data.cohorts import Case, Cohort
 from ..data.phantom.source import HEAD_MM
+from ..settings.models import NamedModel
 from ..settings.params import Params
 from ..settings.recipe import plan_batch, plan_levels, plan_patch, plan_spacing, plan_steps, typical
 
@@ -29,8 +29,8 @@ OPEN = ("patch_size", "validation_patch_size", "batch_size", "steps")
 
 
 def decide(
-    params: Params, models: Mapping[str, Model], cohorts: Mapping[str, Cohort]
-) -> tuple[Params, dict[str, Model], list[str]]:
+    params: Params, models: Mapping[str, NamedModel], cohorts: Mapping[str, Cohort]
+) -> tuple[Params, dict[str, NamedModel], list[str]]:
     """Return params and models without any ``auto`` of sizes, and what was chosen, a line each.
 
     Raises
@@ -113,7 +113,7 @@ def decide(
     return params, settled, chosen
 
 
-def _asked(params: Params, models: Iterable[Model]) -> Iterable[tuple[dict[str, Any], TrainingParams]]:
+def _asked(params: Params, models: Iterable[NamedModel]) -> Iterable[tuple[dict[str, Any], TrainingParams]]:
     """Yield what is asked for: by the study, and by its models; a voxel size counts as the study's patch size."""
     own = params.training
     if params.preprocessing.spacing_mm == AUTO:

@@ -20,7 +20,6 @@ from multiseg_core.grids import voxel_ml, voxel_sizes
 from multiseg_core.inference import Segmenter
 from multiseg_core.labels import BACKGROUND
 from multiseg_core.metrics import METRICS, label_metrics
-from multiseg_core.models import SINGLE_TASK
 from multiseg_core.settings import InferenceParams
 
 from ..base.files import write_table
@@ -28,6 +27,7 @@ from ..base.provenance import provenance
 from ..base.workers import Report, no_report
 from ..data.cohorts import Case
 from ..data.store import Store, StoredCase
+from ..settings.models import SINGLE_TASK
 from ..settings.params import Params
 from . import finished_runs
 from .doubts import allowed_classes, count_doubts

@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from multiseg_core.labels import BACKGROUND, LabelSet, LabelSpace, completed_sets, filled_sets, filled_table, swapped
-from multiseg_core.models import SEPARATE, Model, Pretraining, Sampling
+from multiseg_core.models import Model, Pretraining, Sampling
 from multiseg_core.settings import BUDGETS, TrainingParams, swaps
 
 from ..base.fingerprints import code_fingerprint, fingerprint
 from ..data.cohorts import Case, Cohort
 from ..data.loading import APART
 from ..data.store import Store
+from ..settings.models import SEPARATE
 from ..settings.params import Params
 from .scenarios import Ask, Scenario
 

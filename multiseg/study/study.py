@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from multiseg_core.errors import UserError, suggest
-from multiseg_core.models import Loss, Model, merged
+from multiseg_core.models import Loss
 from multiseg_core.settings import swaps
 
 from ..base.files import located
@@ -20,6 +20,7 @@ from ..base.fingerprints import fingerprint
 from ..data.cohorts import Case, Cohort
 from ..data.loading import in_replicate, load_cohorts
 from ..data.store import Store, StoredCase
+from ..settings.models import NamedModel, merged
 from ..settings.params import Params, ScenarioParams
 from ..settings.params_files import load_params
 from .automatic import decide
@@ -61,7 +62,7 @@ class Study:
     def __init__(self, params_file: str | Path) -> None:
         self.params_file = find_params_file(Path(params_file))
         self.params: Params = load_params(self.params_file)
-        self.models: Mapping[str, Model] = merged(self.params.models)
+        self.models: Mapping[str, NamedModel] = merged(self.params.models)
         self.name = self.params_file.stem
         base = self.params_file.parent
         reports = (base.resolve().parent if base.resolve().name == "params" else base.resolve()) / "reports"

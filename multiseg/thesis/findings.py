@@ -16,12 +16,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from multiseg_core.models import DICE, NAIVE, ORACLE, SELECTIVE, SELECTIVE_DICE, SEPARATE, SEPARATE_SHARED, UNIFORM
 from multiseg_core.networks import build_network, count_parameters
 
 from ..results import cohort_tables, domain_distance, origin
 from ..results.model_comparison import holm
 from ..results.replicates import Estimate, in_every, in_some, replicate_means, verdict
+from ..settings.models import DICE, NAIVE, ORACLE, SELECTIVE, SELECTIVE_DICE, SEPARATE, SEPARATE_SHARED, UNIFORM
 from ..study import finished_runs
 from ..study.scenarios import Scenario
 from ..study.study import Study

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from multiseg.settings.models import MODELS
 from multiseg.study import evaluation, finished_runs, plan, runs
 from multiseg.study.plan import Planner
 from multiseg.study.scenarios import Scenario
@@ -19,7 +20,6 @@ from multiseg.study.study import Study, find_params_file
 from multiseg_core import networks
 from multiseg_core.errors import UserError
 from multiseg_core.inference import Segmenter
-from multiseg_core.models import MODELS
 from tests.conftest import ROOT, save
 
 

@@ -12,13 +12,12 @@ from typing import Any
 
 import pandas as pd
 
-from multiseg_core.models import MODELS, SINGLE_TASK, SINGLE_TASK_MODEL, Model
-
 from ...settings.label_styles import LABEL_STYLES, label_name, use_titles
+from ...settings.models import MODELS, SINGLE_TASK, SINGLE_TASK_MODEL, NamedModel
 from .spanish import language, say, use_language
 from .spanish_tables import COLUMNS, ENDPOINTS, TEXTS, VALUES
 
-_models: dict[str, Model] = {**MODELS, SINGLE_TASK: SINGLE_TASK_MODEL}
+_models: dict[str, NamedModel] = {**MODELS, SINGLE_TASK: SINGLE_TASK_MODEL}
 _scenarios: dict[str, str] = {}
 
 MODEL_NAMES: Mapping[str, str] = {name: model.title for name, model in _models.items()}
@@ -33,7 +32,7 @@ OR = " or "
 
 def use_names(
     language: str = "en",
-    models: Mapping[str, Model] = MODELS,
+    models: Mapping[str, NamedModel] = MODELS,
     scenarios: Mapping[str, str] | None = None,
     labels: Mapping[str, str] | None = None,
 ) -> None:
@@ -46,7 +45,7 @@ def use_names(
     use_language(language)
 
 
-def known_models() -> Mapping[str, Model]:
+def known_models() -> Mapping[str, NamedModel]:
     """Return the models that have a look of their own."""
     return _models
 

@@ -15,8 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter
 
-from multiseg_core.models import SELECTIVE, SINGLE_TASK
-
+from ...settings.models import SELECTIVE, SINGLE_TASK
 from .kinds import figure_kind, listed
 from .names import LABEL_NAMES, drawn_name, plain, short_scenario
 from .spanish import say

@@ -13,9 +13,8 @@ import seaborn as sns
 from matplotlib.colors import to_hex
 from matplotlib.patches import Patch
 
-from multiseg_core.models import MODELS, SINGLE_TASK, Model
-
 from ...settings.label_styles import LABEL_STYLES
+from ...settings.models import MODELS, SINGLE_TASK, NamedModel
 from .names import LABEL_NAMES, MODEL_NAMES, OR, drawn_name, known_models, plain, use_names
 from .saving import DPI
 
@@ -35,7 +34,7 @@ class ModelStyle(NamedTuple):
 
 def use_style(
     language: str = "en",
-    models: Mapping[str, Model] = MODELS,
+    models: Mapping[str, NamedModel] = MODELS,
     scenarios: Mapping[str, str] | None = None,
     labels: Mapping[str, str] | None = None,
 ) -> None:

@@ -4,12 +4,12 @@ import pandas as pd
 import pytest
 
 from multiseg.report.figures import names
-from multiseg_core.models import MODELS, Model
+from multiseg.settings.models import MODELS, NamedModel
 
 
 @pytest.fixture(autouse=True)
 def named() -> Iterator[None]:
-    own = {**MODELS, "wide": Model(title="Wide\nnetwork", spanish="Red\nancha")}
+    own = {**MODELS, "wide": NamedModel(title="Wide\nnetwork", spanish="Red\nancha")}
     names.use_names("en", own, {"anatomy_wmh": "Anatomy (A) and WMH (B), tested on C"}, {"gm": "Grey matter"})
     yield
     names.use_names()

@@ -9,8 +9,8 @@ from matplotlib.patches import PathPatch
 
 from multiseg.report.figures import result_charts, style
 from multiseg.results.thesis_test import thesis_test
+from multiseg.settings.models import MODELS
 from multiseg.study.study import Study
-from multiseg_core.models import MODELS
 
 LABELS = ["csf", "gm", "wm", "wmh"]
 

@@ -30,10 +30,10 @@ from multiseg.report.figures import (
 )
 from multiseg.results import cohort_tables, model_comparison, thesis_test
 from multiseg.settings.label_styles import LABEL_STYLES
+from multiseg.settings.models import MODELS as ALL_MODELS
+from multiseg.settings.models import SINGLE_TASK_MODEL
 from multiseg.study.study import Study
 from multiseg.thesis import reported
-from multiseg_core.models import MODELS as ALL_MODELS
-from multiseg_core.models import SINGLE_TASK_MODEL
 from tests.report.figures.test_kinds import all_kinds
 from tests.report.figures.texts import faults
 

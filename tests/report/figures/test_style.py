@@ -10,8 +10,8 @@ from matplotlib.colors import to_rgb
 from PIL import Image
 
 from multiseg.report.figures import saving, spanish, style
+from multiseg.settings import models
 from multiseg.settings.label_styles import label_name
-from multiseg_core import models
 
 MAIN = ("multi_unet", "cross_entropy", "selective_cross_entropy", "dice", "selective_dice")
 

@@ -1,7 +1,17 @@
 import pytest
 from pydantic import ValidationError
 
-from multiseg_core.models import MODELS, NAIVE, SELECTIVE, SEPARATE, SEPARATE_SHARED, SINGLE_TASK, Loss, Model, merged
+from multiseg.settings.models import (
+    MODELS,
+    NAIVE,
+    SELECTIVE,
+    SEPARATE,
+    SEPARATE_SHARED,
+    SINGLE_TASK,
+    NamedModel,
+    merged,
+)
+from multiseg_core.models import Loss
 
 
 def test_the_thesis_models_come_first() -> None:
@@ -52,8 +62,8 @@ def test_wrong_choices_are_refused(bad: dict[str, object]) -> None:
 
 def test_own_entries_join_the_built_in_ones() -> None:
     assert merged({}) == MODELS
-    own = {f"mine_{i}": Model() for i in range(20)}
-    models = merged({**own, "shy": Model(title="Shy", colour="#000000")})
+    own = {f"mine_{i}": NamedModel() for i in range(20)}
+    models = merged({**own, "shy": NamedModel(title="Shy", colour="#000000")})
     assert list(models) == [*MODELS, *own, "shy"]
     assert models["mine_0"].title == models["mine_0"].spanish == "mine 0"
     assert (models["shy"].title, models["shy"].spanish, models["shy"].colour) == ("Shy", "Shy", "#000000")
@@ -61,6 +71,6 @@ def test_own_entries_join_the_built_in_ones() -> None:
 
 
 def test_an_entry_of_a_built_in_name_changes_what_it_states() -> None:
-    changed = merged({"dice": Model(loss=Loss(name="SoftDice", options={"epsilon": 1.0}))})
+    changed = merged({"dice": NamedModel(loss=Loss(name="SoftDice", options={"epsilon": 1.0}))})
     assert changed["dice"] == MODELS["dice"].model_copy(update={"loss": changed["dice"].loss})
     assert changed["dice"].loss.options == {"epsilon": 1.0} and list(changed) == list(MODELS)
