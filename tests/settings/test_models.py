@@ -49,15 +49,15 @@ def test_no_two_models_are_the_same() -> None:
 
 
 def test_a_bare_name_is_a_loss_without_options() -> None:
-    assert Model.model_validate({"loss": "SoftDice"}).loss == Loss(name="SoftDice")
-    model = Model.model_validate({"loss": {"name": "SoftDice", "options": {"epsilon": 1}}})
+    assert NamedModel.model_validate({"loss": "SoftDice"}).loss == Loss(name="SoftDice")
+    model = NamedModel.model_validate({"loss": {"name": "SoftDice", "options": {"epsilon": 1}}})
     assert model.loss.options == {"epsilon": 1}
 
 
 @pytest.mark.parametrize("bad", [{"loss": {"nam": "SoftDice"}}, {"targets": "some"}, {"colour": "red"}, {"los": "x"}])
 def test_wrong_choices_are_refused(bad: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
-        Model.model_validate(bad)
+        NamedModel.model_validate(bad)
 
 
 def test_own_entries_join_the_built_in_ones() -> None:
