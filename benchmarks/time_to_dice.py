@@ -33,7 +33,7 @@ import yaml
 from benchmarks.common import time_all
 from multiseg.data.store import StoredCase
 from multiseg.report.figures.style import use_style
-from multiseg.settings.params import PreprocessingParams
+from multiseg.settings.preprocessing import PreprocessingParams
 from multiseg.study import runs
 from multiseg.study.study import Study
 from multiseg_core.compute import Compute

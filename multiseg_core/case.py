@@ -59,23 +59,3 @@ class Case(Protocol):
 
     def channels_or_none(self, modalities: Sequence[str]) -> list[int | None]:
         """Return the channel numbers of some modalities, None for those that the case does not have."""
-
-
-class PreparedImages(Protocol):
-    """The images of a case as networks read them, and the grid that they came from."""
-
-    @property
-    def images(self) -> np.ndarray:
-        """(M, X, Y, Z) float32."""
-
-    @property
-    def affine(self) -> np.ndarray:
-        """(4, 4) voxel to world (mm) of `images`."""
-
-    @property
-    def native_shape(self) -> tuple[int, int, int]:
-        """(X, Y, Z) of the input files."""
-
-    @property
-    def native_affine(self) -> np.ndarray:
-        """(4, 4) voxel to world (mm) of the input files."""

@@ -12,13 +12,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from .case import PreparedImages
 from .compute import Compute
 from .errors import UserError
 from .files import atomic_path
 from .grids import Grid
 from .networks import build_network
-from .resampling import reached, resample, to_native
+from .resampling import most_probable_on, reached, resample
 from .settings import InferenceParams
 from .tiling import Filling, fold_normalisation, predict, predict_views
 from .wrappers import Conditioned
@@ -274,31 +273,6 @@ class Segmenter:
             maps = [np.where(mask, class_map, np.uint8(0)) for class_map in maps]
         return maps
 
-    def class_maps_on(
-        self, images: np.ndarray, affine: np.ndarray, grid: Grid, modalities: Sequence[str], compute: Compute,
-        memory_gib: float, mask: np.ndarray | None = None,
-    ) -> tuple[list[np.ndarray], list[np.ndarray], np.ndarray]:  # fmt: skip
-        """Return what `class_maps` does, the same on another grid, to which probabilities are interpolated, and doubts.
-
-        The last, (X, Y, Z) float32, is the largest `uncertainty` of the networks.
-
-        Parameters
-        ----------
-        images, affine
-            (M, X, Y, Z) float32, and voxel to world.
-        grid
-            The other grid.
-        modalities, compute, memory_gib, mask
-            See `segment`.
-        """
-        here, there = [], []
-        doubt = np.zeros(images.shape[1:], dtype=np.float32)
-        for p in self.probabilities(images, modalities, compute, memory_gib, mask):
-            here.append(p.argmax(0).astype(np.uint8))
-            there.append(to_native(p, affine, grid.shape, grid.affine))
-            np.maximum(doubt, uncertainty(p), out=doubt)
-        return here, there, doubt
-
     def probabilities(
         self,
         images: np.ndarray,
@@ -315,43 +289,24 @@ class Segmenter:
                 p[:, ~mask] = np.eye(len(p), 1, dtype=p.dtype)  # background for certain
             yield p
 
-    def on_native(self, prepared: PreparedImages, probabilities: Sequence[np.ndarray]) -> np.ndarray:
-        """Return the segmentation of a case on the grid of its files, (X, Y, Z) uint8, from `probabilities`."""
-        shape, affine = prepared.native_shape, prepared.native_affine
-        return self.merged([to_native(p, prepared.affine, shape, affine) for p in probabilities])
+    def on_grid(self, probabilities: Sequence[np.ndarray], source: Grid, to: Grid) -> np.ndarray:
+        """Return the segmentation on another grid, ``to.shape`` uint8, from `probabilities`."""
+        return self.merged([most_probable_on(p, source, to) for p in probabilities])
 
-    def masks_on_native(self, prepared: PreparedImages, probabilities: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
-        """Return the segmentation label by label: label -> (X, Y, Z) bool on the grid of the files.
+    def masks_on_grid(self, probabilities: Sequence[np.ndarray], source: Grid, to: Grid) -> dict[str, np.ndarray]:
+        """Return the segmentation label by label: label -> ``to.shape`` bool.
 
-        Masks of binary outputs may lie over each other, see `SigmoidHead`; others are the parts of `on_native`.
+        Masks of binary outputs may lie over each other, see `SigmoidHead`; others are the parts of `on_grid`.
         """
-        shape, affine = prepared.native_shape, prepared.native_affine
         if not any(m.spec.get("head") == "sigmoid" for m in self.members):
-            whole = self.on_native(prepared, probabilities)
+            whole = self.on_grid(probabilities, source, to)
             return {label: whole == k for k, label in enumerate(self.labels, start=1)}
-        masks = {label: np.zeros(shape, dtype=bool) for label in self.labels}
+        masks = {label: np.zeros(to.shape, dtype=bool) for label in self.labels}
         for m, p in zip(self.members, probabilities, strict=True):
             for k, label in enumerate(m.labels, start=1):
                 pair = p[[0, k]] / np.maximum(p[0] + p[k], 1e-12)  # background and label alone
-                masks[label] |= to_native(pair, prepared.affine, shape, affine) > 0
+                masks[label] |= most_probable_on(pair, source, to) > 0
         return masks
-
-    def uncertainty_on_native(self, prepared: PreparedImages, probabilities: Sequence[np.ndarray]) -> np.ndarray:
-        """Return how uncertain the networks are, (X, Y, Z) float32 on the grid of the files, from `probabilities`.
-
-        The entropy of the class probabilities as a part of the largest possible one, 0 to 1; of several networks, the
-        largest. It is interpolated linearly, and 0 where nothing was predicted.
-        """
-        x, y, z = prepared.images.shape[1:]
-        found = np.zeros((x, y, z), dtype=np.float32)
-        for p in probabilities:
-            found = np.maximum(found, uncertainty(p))
-        source, native = Grid((x, y, z), prepared.affine), Grid(prepared.native_shape, prepared.native_affine)
-        result = np.zeros(prepared.native_shape, dtype=np.float32)
-        window = reached(source, native)
-        if all(part.stop > part.start for part in window):
-            result[window] = resample(found, source, native.cropped(window)).clip(0, 1)
-        return result
 
     def merged(self, maps: list[np.ndarray]) -> np.ndarray:
         """Paint the class maps of the networks over each other in order of rising priority (thesis 3.2.2)."""
@@ -365,11 +320,24 @@ class Segmenter:
         return merged
 
 
-def uncertainty(probabilities: np.ndarray) -> np.ndarray:
-    """Return the entropy of class probabilities (C, X, Y, Z) as a part of the largest possible, (X, Y, Z) float32."""
-    p = probabilities
-    entropy: np.ndarray = -(p * np.log(np.maximum(p, 1e-12))).sum(0) / np.log(len(p))
-    return entropy.astype(np.float32)
+def uncertainty(probabilities: Sequence[np.ndarray]) -> np.ndarray:
+    """Return how uncertain networks are, 0 to 1, (X, Y, Z) float32.
+
+    The entropy of the class probabilities (C, X, Y, Z) as a part of the largest possible one; of several networks, the
+    largest.
+    """
+    found = [-(p * np.log(np.maximum(p, 1e-12))).sum(0) / np.log(len(p)) for p in probabilities]
+    largest: np.ndarray = functools.reduce(np.maximum, [entropy.astype(np.float32) for entropy in found])
+    return np.maximum(largest, 0)
+
+
+def uncertainty_on_grid(probabilities: Sequence[np.ndarray], source: Grid, to: Grid) -> np.ndarray:
+    """Return `uncertainty` on another grid, ``to.shape`` float32; interpolated linearly, 0 beyond `source`."""
+    result = np.zeros(to.shape, dtype=np.float32)
+    window = reached(source, to)
+    if all(part.stop > part.start for part in window):
+        result[window] = resample(uncertainty(probabilities), source, to.cropped(window)).clip(0, 1)
+    return result
 
 
 def combined(models: Sequence[Segmenter]) -> Segmenter:

@@ -124,41 +124,35 @@ def sampled(
     return ndimage.affine_transform(volume, linear, offset, to.shape, order=order, mode=mode, prefilter=False)
 
 
-def to_native(
-    probabilities: FloatArray, affine: FloatArray, native_shape: tuple[int, int, int], native_affine: FloatArray
-) -> np.ndarray:
+def most_probable_on(probabilities: FloatArray, source: Grid, to: Grid) -> np.ndarray:
     """Bring a segmentation to another grid: each class is interpolated linearly, then the most probable wins.
 
     Parameters
     ----------
     probabilities
-        (C, X, Y, Z) float32, class 0 is background and is assumed beyond the array.
-    affine
-        (4, 4) voxel to world of `probabilities`.
-    native_shape, native_affine
-        The grid to return to, any orientation and spacing.
+        (C, X, Y, Z) float32 on `source`; class 0 is background and is assumed beyond it.
+    source, to
+        Grids of any orientation and spacing.
 
     Returns
     -------
     np.ndarray
-        Class numbers, uint8, `native_shape`.
+        Class numbers, uint8, ``to.shape``.
     """
-    x, y, z = probabilities.shape[1:]
-    source, whole = Grid((x, y, z), affine), Grid(native_shape, native_affine)
-    result = np.zeros(native_shape, dtype=np.uint8)
-    window = reached(source, whole)
+    result = np.zeros(to.shape, dtype=np.uint8)
+    window = reached(source, to)
     if any(part.stop <= part.start for part in window):
         return result
-    native = whole.cropped(window)
-    best = np.zeros(native.shape, dtype=np.float32)
-    found = np.zeros(native.shape, dtype=np.uint8)
+    part = to.cropped(window)
+    best = np.zeros(part.shape, dtype=np.float32)
+    found = np.zeros(part.shape, dtype=np.uint8)
     for c, volume in enumerate(probabilities):
-        # the centres of the outermost native voxels may lie beyond the last centres of a coarser grid
-        values = resample(np.asarray(volume, dtype=np.float32), source, native)
+        # the centres of the outermost voxels may lie beyond the last centres of a coarser grid
+        values = resample(np.asarray(volume, dtype=np.float32), source, part)
         better = values > best
         found[better] = c
         best[better] = values[better]
     # but not beyond its outermost voxels
-    found[~field_of_view(source, native)] = 0
+    found[~field_of_view(source, part)] = 0
     result[window] = found
     return result

@@ -12,11 +12,11 @@ from multiseg.data.image_files import read_image, read_volume
 from multiseg.data.phantom.presets import make_case
 from multiseg.data.prepare import prepare
 from multiseg.results.domain_distance import BINS, divergence_matrix
-from multiseg.settings.params import PreprocessingParams
+from multiseg.settings.preprocessing import PreprocessingParams
 from multiseg.study.check import check_study
 from multiseg.study.study import Study
 from multiseg_core.labels import CodeMap
-from multiseg_core.resampling import to_native
+from multiseg_core.resampling import most_probable_on
 from tests.conftest import ROOT
 
 DATA = ROOT.parent / "shared" / "data"
@@ -48,7 +48,7 @@ def test_tissue_volumes_survive_preprocessing() -> None:
         # sulci thinner than a 2 mm voxel lose to their neighbours
         assert ml == pytest.approx(np.count_nonzero(native == code) / 1000, rel=0.07)
     one_hot = np.stack([prepared.target == k for k in range(4)]).astype(np.float32)
-    back = to_native(one_hot, prepared.affine, prepared.native_shape, prepared.native_affine)
+    back = most_probable_on(one_hot, prepared.grid, prepared.native_grid)
     # a 2 mm grid cannot hold the cortex of a 1 mm grid exactly, but left and right must not be swapped
     assert all(dice(back == code, native == code) > limit for code, limit in ((1, 0.7), (2, 0.8), (3, 0.87)))
 

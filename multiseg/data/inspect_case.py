@@ -15,7 +15,7 @@ from multiseg_core.errors import UserError
 from multiseg_core.grids import Grid, field_of_view, scale_factors, voxel_ml
 from multiseg_core.labels import CodeMap, is_relevant
 
-from ..settings.params import PreprocessingParams
+from ..settings.preprocessing import PreprocessingParams
 from .brain_masks import brain_from_stripped, brain_modality, find_brain
 from .grids import shear_degrees
 from .image_files import SAME_MM, read_volume, require_same_grid

@@ -22,7 +22,7 @@ from multiseg_core.grids import Grid, field_of_view, is_rotated, voxel_ml, voxel
 from multiseg_core.labels import CodeMap, is_relevant
 from multiseg_core.resampling import resample
 
-from ..settings.params import PreprocessingParams
+from ..settings.preprocessing import PreprocessingParams
 from .brain_masks import brain_modality, extracted_brain, find_brain
 from .cohorts import Case
 from .grids import aligned_with_world, rescaled
@@ -93,6 +93,17 @@ class Prepared:
     kept: list[dict[str, Any]] = field(default_factory=list)
     native: Native | None = None
     outside_ml: dict[int, float] = field(default_factory=dict)
+
+    @property
+    def grid(self) -> Grid:
+        """The grid of the arrays."""
+        x, y, z = self.mask.shape
+        return Grid((x, y, z), self.affine)
+
+    @property
+    def native_grid(self) -> Grid:
+        """The grid of the input files."""
+        return Grid(self.native_shape, self.native_affine)
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:

@@ -32,7 +32,7 @@ from multiseg_core.grids import voxel_ml
 from multiseg_core.labels import LabelSet, filled_sets, filled_table, is_relevant
 
 from ..base.fingerprints import code_fingerprint, file_fingerprint, fingerprint
-from ..settings.params import PreprocessingParams
+from ..settings.preprocessing import PreprocessingParams
 from .loading import Case, Cohort, ensure_files
 from .prepare import Native, prepare_case
 

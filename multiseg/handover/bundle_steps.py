@@ -26,7 +26,7 @@ from multiseg_core.wrappers import Conditioned
 from ..data.brain_masks import brain_modality
 from ..data.image_files import like_input
 from ..data.prepare import Prepared, prepare
-from ..settings.params import PreprocessingParams
+from ..settings.preprocessing import PreprocessingParams
 
 
 class Networks(nn.Module):
@@ -211,7 +211,7 @@ class ToNative:
         if self.clip_to_brain:
             for p in parts:
                 p[:, ~prepared.mask] = np.eye(len(p), 1, dtype=p.dtype)  # background for certain
-        numbers = self.segmenter.on_native(prepared, parts)
+        numbers = self.segmenter.on_grid(parts, prepared.grid, prepared.native_grid)
         return {**data, "pred": torch.from_numpy(numbers)[None]}
 
 

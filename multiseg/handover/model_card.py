@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import yaml
 
-from ..settings.params import PreprocessingParams
+from ..settings.preprocessing import PreprocessingParams
 from .finished import Finished, version
 
 CARD = """\

@@ -21,7 +21,8 @@ from multiseg_core.settings import InferenceParams, TrainingParams
 
 from ..base.files import PACKAGE, located, weights_file
 from .models import NamedModel
-from .params import CohortParams, Params, PreprocessingParams, ScenarioParams, joined
+from .params import CohortParams, Params, ScenarioParams, joined
+from .preprocessing import PreprocessingParams
 
 # -- reading -------------------------------------------------------------------------------------------------------
 

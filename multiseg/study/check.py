@@ -24,7 +24,7 @@ from ..data.brain_masks import WANTED, can_run_robex, has_deepbet
 from ..data.inspect_case import inspect_case
 from ..data.label_resampling import cost_table
 from ..data.loading import Case, Cohort
-from ..settings.params import PreprocessingParams
+from ..settings.preprocessing import PreprocessingParams
 from . import check_data
 from .check_data import Inspected
 from .scenarios import Scenario

@@ -16,10 +16,11 @@ import torch
 
 from multiseg_core.compute import Compute
 from multiseg_core.files import atomic_path, write_json
-from multiseg_core.grids import voxel_ml, voxel_sizes
-from multiseg_core.inference import Segmenter
+from multiseg_core.grids import Grid, voxel_ml, voxel_sizes
+from multiseg_core.inference import Segmenter, uncertainty
 from multiseg_core.labels import BACKGROUND
 from multiseg_core.metrics import METRICS, label_metrics
+from multiseg_core.resampling import most_probable_on
 from multiseg_core.settings import InferenceParams
 
 from ..base.files import write_table
@@ -91,9 +92,11 @@ def evaluate_case(
     if inference.scored_on == "native":
         native = case.native
         grid, target, size, ml = native.grid, native.target, voxel_sizes(native.affine), voxel_ml(native.affine)
-        on_store, maps, doubt = seeing.class_maps_on(
-            images, case.affine, grid, modalities, compute, inference.memory_gib, case.mask
-        )
+        here = Grid(case.shape, case.affine)
+        probabilities = list(seeing.probabilities(images, modalities, compute, inference.memory_gib, case.mask))
+        on_store = [p.argmax(0).astype(np.uint8) for p in probabilities]
+        maps = [most_probable_on(p, here, grid) for p in probabilities]
+        doubt = uncertainty(probabilities)
     else:
         target, size, ml = case.target, np.asarray(case.spacing_mm), case.voxel_ml
         doubt = None

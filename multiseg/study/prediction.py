@@ -17,7 +17,7 @@ import torch
 from multiseg_core.compute import Compute
 from multiseg_core.errors import UserError
 from multiseg_core.grids import Grid
-from multiseg_core.inference import Segmenter, combined
+from multiseg_core.inference import Segmenter, combined, uncertainty_on_grid
 from multiseg_core.resampling import reached, resample
 from multiseg_core.settings import InferenceParams
 
@@ -27,7 +27,7 @@ from ..data.brain_masks import brain_modality
 from ..data.cohorts import Case
 from ..data.image_files import like_input, require_same_grid
 from ..data.prepare import Prepared, apart_of, prepare
-from ..settings.params import PreprocessingParams
+from ..settings.preprocessing import PreprocessingParams
 
 _Result = TypeVar("_Result")
 
@@ -179,7 +179,7 @@ class Prediction:
     @functools.cached_property
     def numbers(self) -> np.ndarray:
         """(X, Y, Z) uint8: 0 for background, k for label k."""
-        return self.segmenter.on_native(self.prepared, self.found)
+        return self.segmenter.on_grid(self.found, self.prepared.grid, self.prepared.native_grid)
 
     def names(self, codes: bool = False) -> dict[int, str]:
         """Return what numbers mean in a segmentation, from 1. Raises `UserError` if there are no codes."""
@@ -200,12 +200,13 @@ class Prediction:
 
     def masks(self) -> dict[str, nib.Nifti1Image]:
         """Return label -> image of 0 and 1; those of sigmoid heads may overlap."""
-        found = self.segmenter.masks_on_native(self.prepared, self.found)
+        found = self.segmenter.masks_on_grid(self.found, self.prepared.grid, self.prepared.native_grid)
         return {label: self._image(mask.astype(np.uint8), f"1 {label}") for label, mask in found.items()}
 
     def uncertainty(self) -> nib.Nifti1Image:
-        """Return how uncertain it is, 0 to 1, see `Segmenter.uncertainty_on_native`."""
-        return self._image(self.segmenter.uncertainty_on_native(self.prepared, self.found), "entropy, 0 to 1")
+        """Return how uncertain it is, 0 to 1, see `multiseg_core.inference.uncertainty`."""
+        found = uncertainty_on_grid(self.found, self.prepared.grid, self.prepared.native_grid)
+        return self._image(found, "entropy, 0 to 1")
 
     def probabilities(self) -> nib.Nifti1Image:
         """Return the probability of each label, a 4-D image with a volume per label in the order of `Model.labels`.

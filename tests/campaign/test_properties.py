@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from multiseg.data.prepare import prepare
 from multiseg.data.sources.table import read_manifest
 from multiseg.report import notebooks, rehearsal
-from multiseg.settings.params import PreprocessingParams
+from multiseg.settings.preprocessing import PreprocessingParams
 from multiseg.study import runs
 from multiseg.study.check import check_study
 from multiseg.study.study import Study
 from multiseg_core.errors import UserError
 from multiseg_core.labels import BACKGROUND, IGNORE, CodeMap, LabelSpace, filled_sets, filled_table
-from multiseg_core.resampling import to_native
+from multiseg_core.resampling import most_probable_on
 from tests.conftest import ROOT, ball, save, toy_case
 
 DETERMINISTIC = settings(
@@ -143,7 +143,7 @@ def test_any_geometry_comes_back_to_where_it_was(
         np.linalg.det(prepared.affine)
     ) > 0.9 * labels.sum() * np.prod(size)
     one_hot = np.stack([prepared.target == k for k in range(2)]).astype(np.float32)
-    back = to_native(one_hot, prepared.affine, prepared.native_shape, prepared.native_affine)
+    back = most_probable_on(one_hot, prepared.grid, prepared.native_grid)
     dice = 2 * (back & labels).sum() / (back.sum() + labels.sum())
     assert back.shape == shape and dice > 0.85
 

@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 import torch
 
-from multiseg.data.prepare import Prepared
-from multiseg.settings.params import PreprocessingParams
+from multiseg.settings.preprocessing import PreprocessingParams
 from multiseg.study import finished_runs
 from multiseg.study.study import Study
 from multiseg_core.compute import Compute
 from multiseg_core.errors import UserError
-from multiseg_core.inference import Member, Segmenter, combined
+from multiseg_core.grids import Grid
+from multiseg_core.inference import Member, Segmenter, combined, uncertainty_on_grid
 from multiseg_core.networks import UNet, build_network
 from multiseg_core.tiling import Filling
 
@@ -109,12 +109,7 @@ def always(*p: float, labels: tuple[str, ...] = ("gm", "wm")) -> Segmenter:
     return Segmenter([Member(Always(*p), {}, labels, ("T1",))], labels, OUTSIDE)
 
 
-def prepared(shape: tuple[int, int, int] = (4, 4, 4)) -> Prepared:
-    ones = np.ones(shape, bool)
-    return Prepared(
-        images=np.zeros((1, *shape), np.float32), mask=ones, target=None, affine=np.eye(4), native_shape=shape,
-        native_affine=np.eye(4),
-    )  # fmt: skip
+GRID = Grid((4, 4, 4), np.eye(4))
 
 
 def test_of_several_runs_the_mean_probabilities_decide() -> None:
@@ -124,7 +119,7 @@ def test_of_several_runs_the_mean_probabilities_decide() -> None:
     (p,) = model.probabilities(np.zeros((1, 4, 4, 4), np.float32), ["T1"], CPU)
     assert p[:, 0, 0, 0] == pytest.approx([0, 1.3 / 3, 1.7 / 3], abs=1e-6)
     assert (model.segment(np.zeros((1, 4, 4, 4), np.float32), ["T1"], CPU) == 2).all()
-    assert (model.on_native(prepared(), [p]) == 2).all()
+    assert (model.on_grid([p], GRID, GRID) == 2).all()
     alone = combined(runs[:1])
     assert (alone.segment(np.zeros((1, 4, 4, 4), np.float32), ["T1"], CPU) == 1).all()
 
@@ -144,7 +139,7 @@ def test_only_runs_of_one_kind_are_combined() -> None:
 def test_uncertainty_is_the_entropy_of_the_probabilities(p: tuple[float, float, float], entropy: float) -> None:
     model = always(*p)
     found = list(model.probabilities(np.zeros((1, 4, 4, 4), np.float32), ["T1"], CPU))
-    assert model.uncertainty_on_native(prepared(), found) == pytest.approx(np.full((4, 4, 4), entropy), abs=1e-5)
+    assert uncertainty_on_grid(found, GRID, GRID) == pytest.approx(np.full((4, 4, 4), entropy), abs=1e-5)
 
 
 def test_mirrored_prediction_is_the_mean_of_both_ways() -> None:

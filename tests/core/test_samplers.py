@@ -8,7 +8,7 @@ from scipy import stats
 from multiseg.data.cohorts import Cohort
 from multiseg.data.loading import Case
 from multiseg.data.store import Store, StoredCase
-from multiseg.settings.params import PreprocessingParams
+from multiseg.settings.preprocessing import PreprocessingParams
 from multiseg_core.errors import UserError
 from multiseg_core.labels import CodeMap
 from multiseg_core.samplers import PatchDraw, PatchSampler, SamplingCohort, _Brain

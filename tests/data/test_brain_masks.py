@@ -8,7 +8,7 @@ import pytest
 
 from multiseg.data.brain_masks import brain_from_stripped, find_brain, robex_mask
 from multiseg.data.prepare import prepare
-from multiseg.settings.params import PreprocessingParams
+from multiseg.settings.preprocessing import PreprocessingParams
 from multiseg_core.errors import UserError
 from tests.conftest import RobexStandIn, ball, save
 

@@ -7,7 +7,8 @@ import pytest
 
 from multiseg.data.loading import Cohort, load_cohorts
 from multiseg.data.prepare import prepare_case
-from multiseg.settings.params import CohortParams, PreprocessingParams
+from multiseg.settings.params import CohortParams
+from multiseg.settings.preprocessing import PreprocessingParams
 from multiseg_core.errors import UserError
 from tests.conftest import save
 

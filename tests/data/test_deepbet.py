@@ -9,7 +9,7 @@ from multiseg.data import deepbet
 from multiseg.data.brain_masks import deepbet_folder
 from multiseg.data.deepbet import deepbet_mask
 from multiseg.data.prepare import prepare
-from multiseg.settings.params import PreprocessingParams
+from multiseg.settings.preprocessing import PreprocessingParams
 from multiseg_core.errors import UserError
 from tests.conftest import ball, save
 

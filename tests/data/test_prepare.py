@@ -12,11 +12,11 @@ from multiseg.data.cohorts import Case
 from multiseg.data.grids import rescaled
 from multiseg.data.image_files import read_image, require_same_grid
 from multiseg.data.prepare import prepare, prepare_case, z_score
-from multiseg.settings.params import PreprocessingParams
+from multiseg.settings.preprocessing import PreprocessingParams
 from multiseg_core.errors import UserError
 from multiseg_core.grids import Grid
 from multiseg_core.labels import CodeMap
-from multiseg_core.resampling import to_native
+from multiseg_core.resampling import most_probable_on
 from tests.conftest import RobexStandIn, ball, save
 
 ONE_MM = PreprocessingParams(spacing_mm=1)
@@ -66,7 +66,7 @@ def test_a_segmentation_returns_to_the_input_grid(tmp_path: Path, affine: np.nda
     # volumes survive: 4/3 pi r^3
     assert (prepared.target == 2).sum() == pytest.approx(4 / 3 * np.pi * 5**3, rel=0.1)
     one_hot = np.stack([(prepared.target == k) for k in range(3)]).astype(np.float32)
-    back = to_native(one_hot, prepared.affine, prepared.native_shape, prepared.native_affine)
+    back = most_probable_on(one_hot, prepared.grid, prepared.native_grid)
     assert back.shape == shape
     for k in (1, 2):
         dice = 2 * ((back == k) & (labels == k)).sum() / ((back == k).sum() + (labels == k).sum())
@@ -77,7 +77,7 @@ def test_a_segmentation_returns_to_the_input_grid(tmp_path: Path, affine: np.nda
 def test_a_brain_cut_by_the_field_of_view_keeps_its_outer_slices(spacing_mm: float) -> None:
     grid = rescaled(Grid((20, 20, 20), np.eye(4)), spacing_mm)
     everywhere = np.stack([np.zeros(grid.shape), np.ones(grid.shape)]).astype(np.float32)
-    assert (to_native(everywhere, grid.affine, (20, 20, 20), np.eye(4)) == 1).all()
+    assert (most_probable_on(everywhere, grid, Grid((20, 20, 20), np.eye(4))) == 1).all()
 
 
 def test_a_2_mm_grid_and_given_mask(tmp_path: Path) -> None:
@@ -283,7 +283,7 @@ def test_a_label_map_of_the_same_spacing_returns_voxel_for_voxel(
     # cropped, turned, and every voxel is there
     assert prepared.target is not None and prepared.target.size < codes.size
     assert sorted(prepared.spacing_mm) == pytest.approx(sorted(sizes), abs=1e-6)
-    back = to_native(one_hot(prepared.target, 4), prepared.affine, prepared.native_shape, prepared.native_affine)
+    back = most_probable_on(one_hot(prepared.target, 4), prepared.grid, prepared.native_grid)
     assert np.array_equal(back[brain], codes[brain]) and not back[~brain].any()
 
 
@@ -320,7 +320,7 @@ def test_a_rotated_label_map_returns_nearly_whole(
     prepared = prepare({"T1": t1}, params, seg, code_map=CodeMap.build(("gm", "wm"), {1: "gm", 2: "wm"}))
     assert prepared.target is not None
     assert np.array_equal(prepared.affine[:3, :3], spacing_mm * np.eye(3))  # along the scanner axes
-    back = to_native(one_hot(prepared.target, 3), prepared.affine, prepared.native_shape, prepared.native_affine)
+    back = most_probable_on(one_hot(prepared.target, 3), prepared.grid, prepared.native_grid)
     for k, bound in zip((1, 2), bounds, strict=True):
         assert dice(back == k, codes == k) > bound
 

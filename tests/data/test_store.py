@@ -14,7 +14,7 @@ import pytest
 from multiseg.data.cohorts import Cohort
 from multiseg.data.loading import Case
 from multiseg.data.store import Store, StoredCase
-from multiseg.settings.params import PreprocessingParams
+from multiseg.settings.preprocessing import PreprocessingParams
 from multiseg.study import runs
 from multiseg.study.pseudo_labels import completed_folder
 from multiseg.study.study import Study
