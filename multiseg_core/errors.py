@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import errno
-import re
 from collections.abc import Iterable
 
 
@@ -15,19 +13,6 @@ class UserError(Exception):
 def one_line(error: BaseException) -> str:
     """Return an error's message in one line, or its kind if it has none."""
     return " ".join(str(error).split()) or type(error).__name__
-
-
-_FULL_DISK = re.compile(
-    r"No space left|Disk quota exceeded|\d+ requested and \d+ written|disk is full|PytorchStreamWriter failed|"
-    r"inline_container.*unexpected pos|write to .* failed",
-    re.IGNORECASE,
-)
-
-
-def is_full_disk(error: BaseException) -> bool:
-    """Whether an error says that a disk is full, in the words of one of the libraries that write files."""
-    numbers = (errno.ENOSPC, errno.EDQUOT)
-    return (isinstance(error, OSError) and error.errno in numbers) or _FULL_DISK.search(str(error)) is not None
 
 
 def suggest(word: str, known: Iterable[str]) -> str:

@@ -33,7 +33,7 @@ class Sampling(_Choices):
 
 
 class Pretraining(_Choices):
-    """A training without labels that comes first, see `multiseg_core.pretraining`."""
+    """A training without labels that comes first, see `multiseg.study.pretraining`."""
 
     steps: int = Field(gt=0)
     """Number of its optimiser steps."""

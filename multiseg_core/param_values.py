@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
@@ -33,12 +32,6 @@ def distinct(what: str) -> AfterValidator:
     return must(lambda values: len(set(values)) == len(values), f"{what} appears twice")
 
 
-def is_device(name: str) -> bool:
-    """Whether a device of torch, or ``auto``, is meant."""
-    return name.split(":")[0] in ("auto", "cpu", "cuda")
-
-
-_NAME = "'{0}' is not a name: use letters, digits and _ . + -, 61 at most"
 SHARE = must(lambda v: 0 <= v < 1, "must be 0 or lie between 0 and 1")
 
 Text = Annotated[str, Field(strict=True)]
@@ -53,7 +46,8 @@ AUTO: list[Any] = []
 """What ``auto`` is read as, until the data have been looked at, see `study.automatic`."""
 
 
-def _auto(value: Any) -> Any:
+def or_auto(value: Any) -> Any:
+    """Return a value, or what ``auto`` is read as."""
     return list(AUTO) if value == "auto" else value
 
 
@@ -70,20 +64,9 @@ def _count_or_auto(value: Any, count: ValidatorFunctionWrapHandler) -> int:
 
 CountOrAuto = Annotated[Count, WrapValidator(_count_or_auto, json_schema_input_type=Count | Literal["auto"])]
 
-Millimetres = Annotated[Positive, must(lambda v: 0.1 <= v <= 20, "must lie between 0.1 and 20 mm, got {0:g}")]
-Spacing = Annotated[
-    Millimetres
-    | Annotated[list[Millimetres], must(lambda v: len(v) in (0, 3), "must be one number or three, got {0}")],
-    BeforeValidator(_auto, json_schema_input_type=float | list[float] | Literal["auto"]),
-]
 Size = Annotated[
     list[Int],
     must(lambda v: not v or (len(v) == 3 and min(v) > 0), "must be three positive whole numbers, got {0}"),
-    BeforeValidator(_auto, json_schema_input_type=list[int] | Literal["auto"]),
+    BeforeValidator(or_auto, json_schema_input_type=list[int] | Literal["auto"]),
 ]
-NAME = re.compile(r"[A-Za-z0-9][\w.+-]{0,60}")
-"""What cohorts, scenarios and models may be called."""
-
-Name = Annotated[Text, must(lambda v: NAME.fullmatch(v) is not None, _NAME)]
 Some = Annotated[list[Text], Field(min_length=1), distinct("an entry")]
-CodeValue = Text | list[Text]

@@ -7,7 +7,7 @@ or `any_size`) and how far a voxel sees (`reach`).
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -16,7 +16,18 @@ from torch import Tensor, nn
 from .errors import UserError, suggest
 
 
-class AnyInputs(nn.Module):
+class _Wrapper(nn.Module):
+    """Holds a network, and takes the input sizes that it takes."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        self.size_divisor: Any = network.size_divisor
+        self.reach: Any = getattr(network, "reach", None)
+        self.any_size = getattr(network, "any_size", False)
+
+
+class AnyInputs(_Wrapper):
     """Lets a network read any subset of its input channels.
 
     A channel that holds NaN is absent: it becomes 0, and the others are multiplied by M / (number present), so that the
@@ -32,12 +43,8 @@ class AnyInputs(nn.Module):
     """
 
     def __init__(self, network: nn.Module, modality_dropout: float) -> None:
-        super().__init__()
-        self.network = network
+        super().__init__(network)
         self.modality_dropout = modality_dropout
-        self.size_divisor = network.size_divisor
-        self.reach = getattr(network, "reach", None)
-        self.any_size = getattr(network, "any_size", False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits of a batch (N, M, *spatial)."""
@@ -51,7 +58,7 @@ class AnyInputs(nn.Module):
         return result
 
 
-class SliceWise(nn.Module):
+class SliceWise(_Wrapper):
     """Lets a network for 2-D images read volumes, slice by slice, without a look at the neighbours.
 
     Parameters
@@ -63,14 +70,10 @@ class SliceWise(nn.Module):
     """
 
     def __init__(self, network: nn.Module, axis: int) -> None:
-        super().__init__()
-        self.network = network
+        super().__init__(network)
         self.axis = axis
-        in_plane = _with_axis(divisors(network, 2), axis, 1)
-        self.size_divisor = in_plane
-        reach = getattr(network, "reach", None)
-        self.reach = None if reach is None else _with_axis(reach, axis, 0)
-        self.any_size = getattr(network, "any_size", False)
+        self.size_divisor = _with_axis(divisors(network, 2), axis, 1)
+        self.reach = None if self.reach is None else _with_axis(self.reach, axis, 0)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits of a batch (N, M, X, Y, Z)."""
@@ -130,7 +133,7 @@ def divisors(network: nn.Module, n_axes: int = 3) -> tuple[int, ...]:
     return (found,) * n_axes if isinstance(found, int) else tuple(found)
 
 
-class SigmoidHead(nn.Module):
+class SigmoidHead(_Wrapper):
     """One binary output per label, in the place of classes that exclude each other.
 
     The background gets the logit 0, a label that of its own output. So the label is there where its logit is above the
@@ -142,13 +145,6 @@ class SigmoidHead(nn.Module):
     network
         Any network with one output less than there are classes.
     """
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-        self.size_divisor = network.size_divisor
-        self.reach = getattr(network, "reach", None)
-        self.any_size = getattr(network, "any_size", False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits of a batch, (N, C, *spatial), the first 0."""
@@ -194,7 +190,7 @@ _NORMALISATIONS = (
 )  # fmt: skip
 
 
-class Conditioned(nn.Module):
+class Conditioned(_Wrapper):
     """Makes a network answer for the task that it is asked for.
 
     After every normalisation, features are multiplied by 1 + scale and shifted, by numbers of the task (FiLM, Perez et
@@ -210,12 +206,8 @@ class Conditioned(nn.Module):
     """
 
     def __init__(self, network: nn.Module, n_tasks: int) -> None:
-        super().__init__()
-        self.network = network
+        super().__init__(network)
         self.n_tasks = n_tasks
-        self.size_divisor = network.size_divisor
-        self.reach = getattr(network, "reach", None)
-        self.any_size = getattr(network, "any_size", False)
         found = [
             (module, name)
             for module in network.modules()
@@ -244,13 +236,6 @@ class Conditioned(nn.Module):
                 if isinstance(child, _ConditionalNorm):
                     setattr(module, name, child.bound(task))
         return network
-
-
-def wrappers_of(spec: Mapping[str, Any]) -> list[str]:
-    """Return the names of the classes below that a description of a network asks for, see `networks.build_network`."""
-    asked = {"modality_dropout": "AnyInputs", "window": "Windowed", "head": "SigmoidHead", "tasks": "Conditioned"}
-    slices = ["SliceWise"] if spec.get("spatial_dims") == 2 else []
-    return [*slices, *(name for key, name in asked.items() if spec.get(key) is not None)]
 
 
 def bare_name(name: str) -> str:

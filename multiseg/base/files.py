@@ -7,7 +7,9 @@ import csv
 import importlib.util
 import os
 import shutil
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -51,6 +53,23 @@ def weights_file(folder: Path, text: str) -> Path:
     if len(files) != 1:
         raise UserError(f"package '{name}' holds {len(files)} files of weights, not one")
     return files[0]
+
+
+@contextlib.contextmanager
+def atomic_folder(folder: Path) -> Iterator[Path]:
+    """Yield a temporary folder that becomes `folder` at the end; if `folder` exists by then, it is kept."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".part-"))
+    try:
+        yield part
+        part.chmod(0o755)
+        try:
+            os.rename(part, folder)
+        except OSError:
+            if not folder.is_dir():  # else another process was faster
+                raise
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
 
 
 def remove_leftovers(folder: Path, older_than_s: float = 3600) -> None:

@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from multiseg_core.errors import UserError, is_full_disk, one_line, suggest
+from multiseg_core.errors import UserError, one_line, suggest
 
+from ..base.errors import is_full_disk
 from . import export, init, predict, studies, train
 
 COMPARE_HELP = """

@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 
 from multiseg_core.errors import UserError, suggest
 from multiseg_core.labels import BACKGROUND, IGNORE, CodeMap, Codes
-from multiseg_core.param_values import NAME
 
 from ..base.files import located
+from ..settings.param_values import NAME
 from ..settings.params import CohortParams
 from .cohorts import Case, Cohort
 from .layouts import LAYOUTS, find_cases

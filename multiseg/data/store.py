@@ -27,19 +27,21 @@ import nibabel as nib
 import numpy as np
 
 from multiseg_core.errors import UserError
-from multiseg_core.files import atomic_folder, atomic_path, write_json
+from multiseg_core.files import atomic_path, write_json
 from multiseg_core.grids import voxel_ml
-from multiseg_core.labels import LabelSet, filled_sets, filled_table, is_relevant
+from multiseg_core.labels import LabelSet, is_relevant
 
+from ..base.files import atomic_folder
 from ..base.fingerprints import code_fingerprint, file_fingerprint, fingerprint
 from ..settings.preprocessing import PreprocessingParams
 from .loading import Case, Cohort, ensure_files
 from .prepare import Native, prepare_case
+from .target_sets import filled_sets, filled_table
 
 _CODE = (
     "multiseg_core.grids", "multiseg_core.labels", "multiseg_core.resampling",
     "multiseg.data.brain_masks", "multiseg.data.grids", "multiseg.data.image_files", "multiseg.data.label_resampling",
-    "multiseg.data.prepare", "multiseg.data.store",
+    "multiseg.data.prepare", "multiseg.data.target_sets", "multiseg.data.store",
 )  # fmt: skip
 
 

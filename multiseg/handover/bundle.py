@@ -10,9 +10,10 @@ from typing import Any
 
 import torch
 
-from multiseg_core.files import atomic_folder, write_json
+from multiseg_core.files import write_json
 from multiseg_core.settings import InferenceParams
 
+from ..base.files import atomic_folder
 from ..base.fingerprints import ROOT, modules_needed
 from .bundle_steps import describe
 from .finished import Finished, version

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 
 from multiseg_core.errors import UserError, one_line
-from multiseg_core.files import atomic_folder, write_json
+from multiseg_core.files import write_json
 
+from ..base.files import atomic_folder
 from .bundle_steps import describe
 from .finished import Finished
 from .model_card import model_card

@@ -14,11 +14,11 @@ import pandas as pd
 
 from multiseg_core.compute import Compute
 from multiseg_core.errors import UserError
-from multiseg_core.files import atomic_folder, atomic_path, write_json
+from multiseg_core.files import atomic_path, write_json
 from multiseg_core.grids import voxel_ml
 from multiseg_core.labels import BACKGROUND, LabelSet, LabelSpace
 
-from ..base.files import write_table
+from ..base.files import atomic_folder, write_table
 from ..data.cohorts import Case, Cohort
 from ..data.image_files import like_input, read_image, read_volume, require_same_grid
 from ..study.prediction import Model, for_each_case

@@ -14,25 +14,11 @@ from pydantic import BeforeValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from multiseg_core.models import Model
-from multiseg_core.param_values import (
-    SHARE,
-    CodeValue,
-    Count,
-    Flag,
-    Int,
-    Millimetres,
-    Name,
-    Number,
-    Seed,
-    Some,
-    Text,
-    distinct,
-    is_device,
-    must,
-)
+from multiseg_core.param_values import SHARE, Count, Flag, Int, Number, Seed, Some, Text, distinct, must
 from multiseg_core.settings import InferenceParams, TrainingParams
 
 from .models import MODELS, SINGLE_TASK, NamedModel
+from .param_values import CodeValue, Millimetres, Name, is_device
 from .preprocessing import PreprocessingParams
 
 MODALITY_DROPOUT = 0.5

@@ -8,7 +8,9 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
-from multiseg_core.param_values import Flag, Number, Spacing, must
+from multiseg_core.param_values import Flag, Number, must
+
+from .param_values import Spacing
 
 _CONFIG = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 

@@ -15,13 +15,13 @@ import numpy as np
 
 from multiseg_core.errors import UserError
 from multiseg_core.grids import voxel_ml, voxel_sizes
-from multiseg_core.param_values import NAME
 
 from ..data.brain_masks import HEAD_ML, brain_from_stripped
 from ..data.cohorts import Case
 from ..data.image_files import read_image, read_volume
 from ..data.sources import bids, nnunet
 from ..data.sources.folder import FolderCohort, load_any
+from ..settings.param_values import NAME
 from . import plain
 
 MOST_LABELS = 60

@@ -16,13 +16,13 @@ import torch
 
 from multiseg_core.errors import UserError
 from multiseg_core.inference import Member, Segmenter, load_network
-from multiseg_core.labels import native_codes
 from multiseg_core.metrics import METRICS
 from multiseg_core.settings import swaps
 from multiseg_core.training import is_trained
 
 from ..data.brain_masks import brain_modality
 from ..data.cohorts import Case
+from ..data.target_sets import native_codes
 from ..settings.params import Params
 from .plan import NetworkPlan, Run, networks_of
 

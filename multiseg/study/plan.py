@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from multiseg_core.labels import BACKGROUND, LabelSet, LabelSpace, completed_sets, filled_sets, filled_table, swapped
+from multiseg_core.labels import BACKGROUND, LabelSet, LabelSpace, swapped
 from multiseg_core.models import Model, Pretraining, Sampling
 from multiseg_core.settings import BUDGETS, TrainingParams, swaps
 
@@ -20,6 +20,7 @@ from ..base.fingerprints import code_fingerprint, fingerprint
 from ..data.cohorts import Case, Cohort
 from ..data.loading import APART
 from ..data.store import Store
+from ..data.target_sets import completed_sets, filled_sets, filled_table
 from ..settings.models import SEPARATE
 from ..settings.params import Params
 from .scenarios import Ask, Scenario
@@ -395,7 +396,7 @@ class Planner:
         is_ours = not made_by.__module__.startswith("monai.")
         own = [made_by.__module__] if is_ours else []
         own += ["multiseg.study.initial"] if model.initial is not None or network.start is not None else []
-        own += loss_modules(model.loss.name) if network.pretraining is None else ["multiseg_core.pretraining"]
+        own += loss_modules(model.loss.name) if network.pretraining is None else ["multiseg.study.pretraining"]
         foreign_loss = model.loss.name.startswith("monai.")
         own_blocks = is_ours and not getattr(made_by, "of_monai", False)
         monai = None if own_blocks and not foreign_loss and "window" not in network.network else version("monai")

@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from multiseg_core.compute import Compute
-from multiseg_core.files import atomic_folder, write_json
+from multiseg_core.files import write_json
 from multiseg_core.inference import Member, Segmenter
-from multiseg_core.labels import LabelSet, completed_sets
+from multiseg_core.labels import LabelSet
 
+from ..base.files import atomic_folder
 from ..data.store import StoredCase, write_labels
+from ..data.target_sets import completed_sets
 from ..settings.params import Params
 
 

@@ -15,11 +15,11 @@ import filelock
 import numpy as np
 import torch
 
+from multiseg.study.pretraining import PretrainingTrainer
 from multiseg_core.compute import Compute
 from multiseg_core.labels import is_relevant, swapped
 from multiseg_core.losses import build_loss
 from multiseg_core.networks import build_network
-from multiseg_core.pretraining import PretrainingTrainer
 from multiseg_core.resident_sampler import make_sampler
 from multiseg_core.samplers import SamplingCohort
 from multiseg_core.settings import swaps

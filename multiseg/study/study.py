@@ -178,7 +178,9 @@ class Study:
     def _check_choices(self, name: str, scenario: Scenario) -> None:
         """Find choices of a model that do not go together, and names that do not exist."""
         model, where = self.models[name], f"{self.params_file}: models.{name}"
-        binary = model.loss.name == "SelectiveSigmoid"
+        from multiseg_core.losses import LOSSES, OTHERS  # torch is slow to import
+
+        binary = LOSSES.get(model.loss.name, OTHERS).head == "sigmoid"
         if (model.head == "sigmoid") != binary:
             raise UserError(f"{where}.head: 'sigmoid' and the loss SelectiveSigmoid need each other")
         if model.head == "conditioned" and model.networks != "one":

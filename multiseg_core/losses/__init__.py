@@ -7,6 +7,7 @@ file here and a name below; losses of MONAI and torch, for complete labels, are 
 import importlib
 import inspect
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -24,11 +25,28 @@ __all__ = [
     "SelectiveSigmoid", "SoftDice", "class_weights",
 ]  # fmt: skip
 
-OWN = (
-    "PatchwiseSelectiveCrossEntropy", "SelectiveCrossEntropy", "SelectiveDice", "SelectiveExclusion",
-    "SelectiveSigmoid", "SoftDice",
-)  # fmt: skip
+
+@dataclass(frozen=True)
+class Entry:
+    """A loss of this package: its class, the head that it is for, and modules of its code beside those of its class."""
+
+    made_by: type[nn.Module]
+    head: str = "softmax"
+    modules: tuple[str, ...] = ()
+
+
+LOSSES: Mapping[str, Entry] = {
+    "PatchwiseSelectiveCrossEntropy": Entry(PatchwiseSelectiveCrossEntropy),
+    "SelectiveCrossEntropy": Entry(SelectiveCrossEntropy),
+    "SelectiveDice": Entry(SelectiveDice),
+    "SelectiveExclusion": Entry(SelectiveExclusion, modules=(SoftDice.__module__,)),
+    "SelectiveSigmoid": Entry(SelectiveSigmoid, head="sigmoid"),
+    "SoftDice": Entry(SoftDice),
+}
 """Losses of this package by name; in a params file, ``monai.NAME`` and ``torch.NAME`` stand for those of others."""
+
+OTHERS = Entry(Selective, modules=(class_weights.__module__,))
+"""Losses of MONAI and torch."""
 
 
 def build_loss(
@@ -47,8 +65,8 @@ def build_loss(
     """
     library, dot, kind = name.partition(".")
     foreign = dot and library in ("monai", "torch")
-    if not foreign and name not in OWN:
-        raise UserError(f"loss: unknown name '{name}'{suggest(name, OWN)}")
+    if not foreign and name not in LOSSES:
+        raise UserError(f"loss: unknown name '{name}'{suggest(name, LOSSES)}")
     key = "weight" if foreign else "weights"
     if by_voxels(options):
         try:
@@ -59,7 +77,7 @@ def build_loss(
     if foreign:
         return _build_foreign(name, library, kind, membership, options)
     try:
-        made: nn.Module = globals()[name](membership, **options)
+        made: nn.Module = LOSSES[name].made_by(membership, **options)
     except TypeError as error:
         raise UserError(f"loss: {name}: {one_line(error)}") from None
     return made
@@ -104,10 +122,6 @@ def _build_foreign(
 
 def loss_modules(name: str) -> list[str]:
     """Return the modules that hold the code of a loss in this package: its own, and those that it builds on."""
-    made_by = globals()[name] if name in OWN else Selective
-    own = {c.__module__ for c in made_by.__mro__ if c.__module__.startswith(__name__)}
-    if name not in OWN:
-        own.add(class_weights.__module__)
-    if made_by is SelectiveExclusion:
-        own.add(SoftDice.__module__)
-    return sorted(own)
+    entry = LOSSES.get(name, OTHERS)
+    own = {c.__module__ for c in entry.made_by.__mro__ if c.__module__.startswith(__name__)}
+    return sorted({*own, *entry.modules})

@@ -4,10 +4,10 @@ from pathlib import Path
 import pytest
 
 from multiseg.base import files
-from multiseg.base.files import remove_leftovers
+from multiseg.base.files import atomic_folder, remove_leftovers
 from multiseg.base.fingerprints import file_fingerprint, fingerprint
 from multiseg_core.errors import UserError
-from multiseg_core.files import atomic_folder, atomic_path
+from multiseg_core.files import atomic_path
 
 
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from multiseg.base.fingerprints import ROOT, code_fingerprint, modules_needed
 from multiseg.study.plan import _TRAINING
-from multiseg_core.losses import OWN, loss_modules
+from multiseg_core.losses import LOSSES, loss_modules
 
 FILES = {
     "a/__init__.py": "",
@@ -87,7 +87,7 @@ def test_all_that_training_imports_is_in_the_key_of_a_network() -> None:
 
 
 def test_all_that_a_loss_imports_is_in_the_key_of_what_it_trains() -> None:
-    for name in OWN:
+    for name in LOSSES:
         modules = loss_modules(name)
         imported = {
             f"multiseg_core.losses.{node.module}"

@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 
 from multiseg.data.prepare import prepare
 from multiseg.data.sources.table import read_manifest
+from multiseg.data.target_sets import filled_sets, filled_table
 from multiseg.report import notebooks, rehearsal
 from multiseg.settings.preprocessing import PreprocessingParams
 from multiseg.study import runs
 from multiseg.study.check import check_study
 from multiseg.study.study import Study
 from multiseg_core.errors import UserError
-from multiseg_core.labels import BACKGROUND, IGNORE, CodeMap, LabelSpace, filled_sets, filled_table
+from multiseg_core.labels import BACKGROUND, IGNORE, CodeMap, LabelSpace
 from multiseg_core.resampling import most_probable_on
 from tests.conftest import ROOT, ball, save, toy_case
 

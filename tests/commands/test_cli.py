@@ -12,10 +12,10 @@ import pytest
 
 from multiseg.base import files
 from multiseg.commands import cli, studies
+from multiseg.data.target_sets import native_codes
 from multiseg.study import finished_runs, runs
 from multiseg.study.study import Study
 from multiseg_core.inference import Segmenter
-from multiseg_core.labels import native_codes
 from tests.conftest import ROOT, RobexStandIn, ball, save
 
 

@@ -9,7 +9,7 @@ from multiseg.thesis.networks.encoder_decoder import EncoderDecoder
 from multiseg_core.errors import UserError
 from multiseg_core.networks import UNet, build_network, count_parameters
 from multiseg_core.tiling import fold_normalisation
-from multiseg_core.wrappers import SliceWise, Windowed, divisors, wrappers_of
+from multiseg_core.wrappers import SliceWise, Windowed, divisors
 
 
 def test_number_of_parameters_is_the_thesis_networks() -> None:
@@ -143,17 +143,6 @@ def test_conditioned_slices_each_get_the_task_of_their_volume() -> None:
         assert torch.allclose(both[:1], network(x[:1], torch.tensor([0])), atol=1e-6)
         assert torch.allclose(both[1:], network(x[1:], torch.tensor([1])), atol=1e-6)
         assert torch.allclose(both[1:], network.bound(1)(x[1:]), atol=1e-5)
-
-
-@pytest.mark.parametrize("spec", [
-    {}, {"spatial_dims": 2}, {"window": [8, 8, 8]}, {"modality_dropout": 0.0, "head": "sigmoid"},
-    {"tasks": 2, "spatial_dims": 2, "window": [8, 8, 8]},
-])  # fmt: skip
-def test_what_a_description_asks_for_is_what_is_built(spec: dict) -> None:
-    """Keys of networks cover the code of these classes."""
-    network = build_network({"name": "unet", "base_filters": 2, "levels": 2, **spec}, 2, 3)
-    inside = {type(m).__name__ for m in network.modules() if type(m).__module__ == "multiseg_core.wrappers"}
-    assert inside - {"_ConditionalNorm"} == set(wrappers_of(spec))
 
 
 class _SizeBound(nn.Module):

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from multiseg.base.fingerprints import fingerprint
+from multiseg.data.target_sets import completed_sets
 from multiseg.study import evaluation, finished_runs, runs
 from multiseg.study.finished_runs import load_member
 from multiseg.study.plan import Planner
@@ -15,7 +16,7 @@ from multiseg.study.pseudo_labels import complete_target
 from multiseg.study.study import Study
 from multiseg_core.compute import Compute
 from multiseg_core.inference import Segmenter
-from multiseg_core.labels import CodeMap, completed_sets
+from multiseg_core.labels import CodeMap
 from multiseg_core.training import is_trained
 from tests.core.test_training import same, weights
 

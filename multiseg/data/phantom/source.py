@@ -9,8 +9,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from multiseg_core.files import atomic_folder
-
+from ...base.files import atomic_folder
 from ...base.fingerprints import code_fingerprint, fingerprint
 from ..cohorts import Case
 from . import abdomen

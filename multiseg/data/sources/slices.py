@@ -12,8 +12,8 @@ import numpy as np
 from PIL import Image
 
 from multiseg_core.errors import UserError, one_line
-from multiseg_core.files import atomic_folder
 
+from ...base.files import atomic_folder
 from ...base.fingerprints import fingerprint
 from ..cohorts import Case
 

@@ -9,10 +9,10 @@ import torch
 from multiseg.study import runs
 from multiseg.study.evaluation import evaluate_run
 from multiseg.study.plan import networks_of
+from multiseg.study.pretraining import PretrainingTrainer, hidden_cubes
 from multiseg.study.study import Study
 from multiseg_core.compute import Compute
 from multiseg_core.errors import UserError
-from multiseg_core.pretraining import PretrainingTrainer, hidden_cubes
 
 ToyStudy = Callable[..., Path]
 

@@ -1,4 +1,5 @@
-from multiseg_core.errors import UserError, is_full_disk
+from multiseg.base.errors import is_full_disk
+from multiseg_core.errors import UserError
 
 
 def test_a_full_disk_in_the_words_of_the_libraries() -> None:

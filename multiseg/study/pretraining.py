@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .models import Pretraining
-from .samplers import Batch
-from .training import Trainer, _mix
+from multiseg_core.models import Pretraining
+from multiseg_core.samplers import Batch
+from multiseg_core.training import Trainer, _mix
 
 
 def hidden_cubes(shape: Sequence[int], cube: int, share: float, seed: int) -> Tensor:
