@@ -10,10 +10,10 @@ import pandas as pd
 from multiseg_core.networks import build_network, count_parameters
 
 from ..results.replicates import Estimate, replicate_means
+from ..results.verdicts import SAME_INPUTS, endpoints, margin, model_in_role
 from ..settings.models import ORACLE, SELECTIVE
 from ..study import finished_runs
 from ..study.study import Study
-from ..thesis.findings import SAME_INPUTS, endpoints, margin, model_in_role
 from .figures.names import endpoint_title, model_title, short_scenario
 
 AGAINST: Mapping[str, str] = {"oracle": ORACLE, "separate": SAME_INPUTS, "selective CE": SELECTIVE}

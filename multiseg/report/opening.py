@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import pandas as pd
 
 from ..results.replicates import LEAST_REPLICATES
+from ..results.verdicts import EVERY, SAME_INPUTS, endpoint_table, endpoints, model_in_role, summary
 from ..settings.models import NAIVE, SELECTIVE
 from ..study import finished_runs
 from ..study.scenarios import Scenario
 from ..study.study import Study
-from ..thesis import claims, companions
-from ..thesis.findings import EVERY, PRIMARY, SAME_INPUTS, endpoint_table, endpoints, model_in_role
+from ..thesis import ledger
+from ..thesis.findings import PRIMARY
 from .figures.names import endpoint_title, label_title
 
 _WHO = {
@@ -34,12 +34,14 @@ _CLAIMS = {
 _WORDS = {"holds": "is shown", "does not hold": "is refuted", "inconclusive": "is still open"}
 
 
-def opening(study: Study) -> list[str]:
-    """Return what was done, what came out, and what is settled, a sentence each, as far as a study can tell."""
-    if set(companions.CLAIMS) & set(study.params.notebooks):
-        sentences = [_how_much(study, list(study.scenarios.values())) + ".", *_what_held(study)]
+def opening(study: Study, findings: pd.DataFrame) -> list[str]:
+    """Return what was done, what came out, and what a ledger settles, a sentence each, as far as a study can tell."""
+    if ledger.is_companion(study):
+        every = findings.loc[findings["scenario"] == EVERY, "verdict"].tolist()
+        held = [summary(every).replace("`", "")] if every else []
+        sentences = [_how_much(study, list(study.scenarios.values())) + ".", *held]
     else:
-        sentences = [_what_was_done(study), _what_came_out(study), _what_is_settled(study)]
+        sentences = [_what_was_done(study), _what_came_out(study), _what_is_settled(study, findings)]
     return [sentence for sentence in sentences if sentence]
 
 
@@ -62,15 +64,6 @@ def _how_much(study: Study, scenarios: Sequence[Scenario]) -> str:
     kind = "simulated " if sources == {"phantom"} else "real " if "phantom" not in sources else ""
     n = sum(1 for _ in finished_runs.network_facts(study.networks()))
     return f"{n} small networks learned from {len(cohorts)} sets of {kind}images"
-
-
-def _what_held(study: Study) -> list[str]:
-    """Return how many findings of the companion studies held, if it was judged."""
-    path = study.folder / "tables" / "ledger.csv"
-    if not path.exists():
-        return []
-    table = pd.read_csv(path)
-    return [claims.summary(table.loc[table["scenario"] == EVERY, "verdict"].tolist()).replace("`", "")]
 
 
 def _what_came_out(study: Study) -> str:
@@ -101,10 +94,9 @@ def _range(values: list[float]) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def _what_is_settled(study: Study) -> str:
+def _what_is_settled(study: Study, findings: pd.DataFrame) -> str:
     n = study.params.replicates
-    path = study.folder / "tables" / "ledger.csv"
-    verdicts = _verdicts(path)
+    verdicts = _verdicts(findings)
     if not verdicts:
         return ""
     if n < LEAST_REPLICATES:
@@ -116,11 +108,8 @@ def _what_is_settled(study: Study) -> str:
     return f"After {n} repetitions with other subjects, {'; '.join(verdicts)}."
 
 
-def _verdicts(path: Path) -> list[str]:
+def _verdicts(table: pd.DataFrame) -> list[str]:
     """Return the primary questions and what is said of all scenarios together."""
-    if not path.exists():
-        return []
-    table = pd.read_csv(path, dtype={"finding": str}, keep_default_na=False, na_values=[""])
     found = []
     for contrast in PRIMARY:
         rows = table[(table["finding"] == contrast.number) & (table["scenario"] == EVERY)]

@@ -18,11 +18,14 @@ from traitlets.config import Config
 
 from multiseg_core.files import atomic_path
 
+from ..base.files import write_table
 from ..base.workers import Job, Report, run_jobs
+from ..results.verdicts import BY_CONSTRUCTION, COLUMNS, EVERY
 from ..settings.params_files import params_files
+from ..study import finished_runs
 from ..study.study import Study
-from ..thesis.findings import BY_CONSTRUCTION, EVERY
-from . import notebook_setup, notebooks, opening, show_figure, summary, tables
+from ..thesis.ledger import ledger
+from . import arms, notebook_setup, notebooks, opening, show_figure, summary, tables
 from .figures.endpoint_chart import endpoint_figure
 from .figures.kinds import FigureKind
 from .figures.names import endpoint_title, phrase, scenario_title
@@ -131,6 +134,8 @@ def write_index(study: Study, notebooks: Sequence[str]) -> Path:
     """
     notebook_setup.use_study_style(study)
     results = summary.results_table(study)
+    findings = ledger(study)
+    write_table(study.folder / "ledger.csv", findings[list(COLUMNS)])
     titles = {name: scenario_title(name) for name in study.params.scenarios}
     page = render(
         "index.html.j2",
@@ -138,10 +143,10 @@ def write_index(study: Study, notebooks: Sequence[str]) -> Path:
         params_name=study.params_file.name,
         ledger_page=LEDGER_NOTEBOOK if LEDGER_NOTEBOOK in notebooks else None,
         answers_page=ANSWERS_NOTEBOOK if ANSWERS_NOTEBOOK in notebooks else None,
-        opening=opening.opening(study),
+        opening=opening.opening(study, findings),
         main=_figure(study, endpoint_figure.name),
-        answers=_answers(study.folder / "tables" / "answers.csv"),
-        ledger=_ledger_rows(study.folder / "tables" / "ledger.csv"),
+        answers=_answers(study),
+        ledger=ledger_rows(findings),
         source="Thesis" if LEDGER_NOTEBOOK in notebooks else "Source",
         scenarios=[_scenario(study, name, notebooks) for name in study.params.scenarios],
         results=_html(results),
@@ -157,16 +162,14 @@ def write_index(study: Study, notebooks: Sequence[str]) -> Path:
     return path
 
 
-def _answers(path: Path) -> list[dict[str, str]]:
-    """Return the questions and answers that notebook 05 left."""
-    return pd.read_csv(path, dtype=str).to_dict("records") if path.exists() else []
+def _answers(study: Study) -> list[dict[str, str]]:
+    """Return questions and answers about models that learn several tasks; none without scenarios of several."""
+    table = arms.arm_table(study, finished_runs.metrics(study))
+    return arms.answers(study, table).rename_axis("question").reset_index().to_dict("records") if len(table) else []
 
 
-def _ledger_rows(path: Path) -> list[dict[str, str]]:
-    """Return the ledger as texts, as notebook 04 left it: what is said of all scenarios together."""
-    if not path.exists():
-        return []
-    table = pd.read_csv(path, dtype={"finding": str}, keep_default_na=False, na_values=[""])
+def ledger_rows(table: pd.DataFrame) -> list[dict[str, str]]:
+    """Return a ledger as texts: what is said of all scenarios together."""
     rows = []
     table = table[table["scenario"] == EVERY]
     apart = table["verdict"] == BY_CONSTRUCTION  # shows that the study does what it says, and nothing else

@@ -11,11 +11,11 @@ import pandas as pd
 from ..base.provenance import provenance
 from ..results import summaries
 from ..results.replicates import replicate_means
+from ..results.verdicts import SAME_INPUTS, endpoints, model_in_role
 from ..settings.models import NAIVE, SELECTIVE, SEPARATE
 from ..study import finished_runs
 from ..study.plan import Run
 from ..study.study import Study
-from ..thesis.findings import SAME_INPUTS, endpoints, model_in_role
 from .figures.names import endpoint_title, label_title, model_title, plain, scenario_title
 
 

@@ -24,7 +24,7 @@ from .figures.names import label_title, phrase, readable, scenario_title
 
 TITLES: Mapping[str, str] = {
     "scenario": "What is trained and tested",
-    "ledger": "Findings",
+    "findings": "Findings",
     "answers": "What to use, and what it costs",
     "ranking": "Models by their mean Dice over all endpoints",
     "arms": "Each model on each endpoint, and against the oracle, separate networks and selective cross-entropy",

@@ -1,22 +1,97 @@
-"""The companion studies that have claims, and their ledger."""
+"""The companion studies: what their sources found, as claims, and what they print, beside ours."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from importlib import resources
 
 import pandas as pd
+import yaml
+from pydantic import TypeAdapter
 
+from ..results.verdicts import Claim, judge
 from ..study.study import Study
-from . import dropout_and_phases, losses_and_dimensions, separable_convolutions, transformers_and_pretraining
-from .claims import Claim, judge
 
-CLAIMS: Mapping[str, Sequence[Claim]] = {
-    module.NOTEBOOK: module.CLAIMS
-    for module in (dropout_and_phases, losses_and_dimensions, transformers_and_pretraining, separable_convolutions)
-}
-"""Notebook -> the claims that it is about."""
+CLAIMS: Mapping[str, tuple[Claim, ...]] = TypeAdapter(dict[str, tuple[Claim, ...]]).validate_python(
+    yaml.safe_load(resources.files(__package__).joinpath("claims.yaml").read_text(encoding="utf-8"))
+)
+"""Notebook -> the claims that it is about, see ``claims.yaml``."""
 
 
 def ledger(study: Study) -> pd.DataFrame:
-    """Return `claims.judge` of every companion that a study has runs of, one below the other."""
+    """Return `verdicts.judge` of every companion that a study has runs of, one below the other."""
     return pd.concat([judge(study, claims) for claims in CLAIMS.values()], ignore_index=True)
+
+
+def published(name: str) -> pd.DataFrame:
+    """Return numbers that a companion's source prints, ``reference/NAME.csv``.
+
+    The columns ``where`` and ``note`` say on which page or in which section, and what is odd.
+    """
+    with resources.files(__package__).joinpath(f"reference/{name}.csv").open(encoding="utf-8") as file:
+        return pd.read_csv(file, keep_default_na=False, na_values=[""])
+
+
+def beside(
+    published: pd.DataFrame, ours: Mapping[str, pd.DataFrame], at: str, model: str = "ours", what: str | None = None
+) -> pd.DataFrame:
+    """Return what a source prints with columns of ours more.
+
+    Parameters
+    ----------
+    published
+        From `published`; its column ``ours`` names what of ours belongs to a row, and is left out.
+    ours
+        New column -> our values; index model, and a column for each text in `what`, or one column.
+    at
+        The column before which ours go.
+    model, what
+        Columns of `published` that name the row and the column of our values.
+    """
+    table = published.drop(columns="ours")
+    for name, values in ours.items():
+        keys = [(row[model], row[what] if what else values.columns[0]) for _, row in published.iterrows()]
+        found = [
+            values.at[key] if key[0] in values.index and key[1] in values.columns else float("nan") for key in keys
+        ]
+        table.insert(list(table.columns).index(at), name, pd.Series(found, dtype=object if what == "ours" else float))
+    return table
+
+
+def beside_dropouts(published: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
+    """Return what the source prints with ours beside it.
+
+    Parameters
+    ----------
+    published
+        From ``published("dropout_and_phases")``; ``of`` says what of ours belongs to a row: a model, or the
+        least of models that are called alike, as in ``least cnn1``.
+    found
+        From `companion_tables.model_dice`.
+    """
+    ours = []
+    for of in published["of"]:
+        how, _, stem = str(of).rpartition(" ")
+        part = found.loc[[m for m in found.index if m == stem or (how and m in {f"{stem}_{d}" for d in range(6)})]]
+        if how == "least but 0.2":
+            part = part.drop(index=f"{stem}_2", errors="ignore")
+        best = str(part["mean"].idxmax()) if len(part) else ""
+        if how == "best dropout":
+            ours.append(int(best[-1]) / 10 if best else float("nan"))
+        else:
+            ours.append(float(part["mean"].min()) if len(part) else float("nan"))
+    table = published.drop(columns="of")
+    table.insert(2, "ours", ours)
+    return table
+
+
+SERIES = {"unet": "U-Net", "unetr": "UNETR", "swin": "SwinUNETR"}
+
+
+def places(models: tuple[str, ...]) -> tuple[pd.Series, pd.Series]:
+    """Return the budget (steps) of each model and the curve that it lies on, by the parts of its name."""
+    parts = {model: model.split("_") for model in models}
+    known = {m: p for m, p in parts.items() if p[0] in SERIES and len(p) > 1 and p[1].isdigit()}
+    steps = pd.Series({m: int(p[1]) for m, p in known.items()}, dtype=float)
+    curve = pd.Series({m: SERIES[p[0]] + (", pretrained" if p[2:] else "") for m, p in known.items()}, dtype=object)
+    return steps, curve

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -13,12 +15,16 @@ from multiseg.study import finished_runs
 from multiseg.study.study import Study
 from tests.report.test_arms import metrics, study  # noqa: F401
 
-LEDGER = """finding,endpoint,scenario,verdict,claim
+LEDGER = pd.read_csv(
+    io.StringIO("""finding,endpoint,scenario,verdict,claim
 2,any,every,holds,The naive model fails at one task or another
 4,anatomy,every,holds,One selective network is as good
 4,lesion,every,inconclusive,One selective network is as good
 4,lesion,anatomy_wmh,does not hold,One selective network is as good
-"""
+"""),
+    dtype={"finding": str},
+)
+NOTHING = LEDGER[:0]
 
 
 def test_three_sentences_say_what_was_done_found_and_settled(
@@ -28,7 +34,7 @@ def test_three_sentences_say_what_was_done_found_and_settled(
 ) -> None:
     monkeypatch.setattr(finished_runs, "metrics", lambda _: metrics())
     monkeypatch.setattr(study, "folder", tmp_path)
-    first, second = opening.opening(study)
+    first, second = opening.opening(study, NOTHING)
     assert "networks learned from 2 sets of simulated images" in first and "CSF, GM, WM and WMH" in first
     assert first.endswith("they were tested on 2 other cases.")
     assert second == (
@@ -37,12 +43,10 @@ def test_three_sentences_say_what_was_done_found_and_settled(
         "anatomy and 0.62 for lesions; one network that takes all that is undrawn for background reached 0.70 for "
         "anatomy and 0.66 for lesions."
     )
-    (tmp_path / "tables").mkdir()
-    (tmp_path / "tables" / "ledger.csv").write_text(LEDGER)
-    third = opening.opening(study)[2]
+    third = opening.opening(study, LEDGER)[2]
     assert third.startswith("A single run cannot tell luck from difference")
-    monkeypatch.setattr(study, "params", type("P", (), {**vars(study.params), "replicates": 4}))
-    assert opening._what_is_settled(study) == (
+    monkeypatch.setattr(study, "params", replace(study.params, replicates=4))
+    assert opening.opening(study, LEDGER)[2] == (
         "After 4 repetitions with other subjects, that taking the undrawn for background fails at one task or another "
         "is shown; that one network is as good as separate ones is shown for anatomy and is still open for lesions."
     )
@@ -57,11 +61,9 @@ def test_companion_studies_say_how_many_findings_held(
     monkeypatch.setattr(
         study, "params", type("P", (), {**vars(study.params), "notebooks": ["07_losses_and_dimensions"]})
     )
-    (tmp_path / "tables").mkdir()
-    (first,) = opening.opening(study)
+    (first,) = opening.opening(study, NOTHING)
     assert first.endswith("networks learned from 2 sets of simulated images.")
-    (tmp_path / "tables" / "ledger.csv").write_text(LEDGER)
-    assert opening.opening(study)[1] == (
+    assert opening.opening(study, LEDGER)[1] == (
         "Of 3 published findings 2 held here, 0 did not, and 1 stayed open. More replicates settle more: replicates: 8 "
         "in the params file."
     )

@@ -1,4 +1,5 @@
 import base64
+import io
 import re
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pandas as pd
 import pytest
 
 from multiseg.report import notebooks, pages, summary
+from multiseg.results.verdicts import COLUMNS, EVERY
 from multiseg.study.study import Study
 from tests.browsing import look_at
 from tests.conftest import ROOT
@@ -17,11 +19,14 @@ N_FIGURES = 11
 
 LARGEST_PAGE = 8e6
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
-LEDGER = """finding,endpoint,scenario,thesis,ours,low,high,margin,verdict,claim,measure,replicates
+LEDGER = pd.read_csv(
+    io.StringIO("""finding,endpoint,scenario,thesis,ours,low,high,margin,verdict,claim,measure,replicates
 2,any,every,0.73,0.5,0.4,31.44,,holds,The naive model fails,"Dice of ours minus naive, where that is least",4
 4,lesion,every,,-0.01,-0.08,0.06,0.05,inconclusive,One network is as good,Dice of ours minus theirs,4
 4,lesion,anatomy_wmh,,0.02,0.01,0.03,0.05,holds,One network is as good,Dice of ours minus theirs,4
-"""
+"""),
+    dtype={"finding": str},
+)
 DEFAULT_ALT = "No description has been provided for this image"
 
 
@@ -103,7 +108,6 @@ def report(smoke: Study) -> Path:
             notebooks.execute_notebook(source, executed, parameters)
             pages.render_notebook(executed, smoke.folder / f"{output}.html")
             names.append(output)
-    (smoke.folder / "tables" / "ledger.csv").write_text(LEDGER, encoding="utf-8")
     return pages.write_index(smoke, names)
 
 
@@ -120,7 +124,7 @@ def test_pages_need_no_network(report: Path) -> None:
 
 
 def test_every_link_of_a_page_leads_to_a_file_or_a_place(report: Path) -> None:
-    missing_here = {"04_statistical_comparison.html", "ledger.csv"}  # made by a notebook that is not executed here
+    missing_here = {"04_statistical_comparison.html"}  # made by a notebook that is not executed here
     for page in [*report.parent.glob("*.html"), *(report.parent / "tables").glob("*.html")]:
         text = page.read_text(encoding="utf-8")
         for address in re.findall(r'<a [^>]*?href="([^"]+)"', text):
@@ -145,26 +149,31 @@ def test_index_shows_results_figures_and_links(report: Path, smoke: Study) -> No
 
 
 def test_index_goes_from_the_ledger_to_the_provenance(report: Path) -> None:
-    places = ["findings", "figures", "results", "notebooks", "tables", "provenance"]
+    places = ["answers", "findings", "figures", "results", "notebooks", "tables", "provenance"]
     assert re.findall(r'<h2 id="(\w+)"', report.read_text(encoding="utf-8")) == places
 
 
-def test_index_of_a_study_that_can_judge_nothing_has_no_ledger(report: Path, smoke: Study) -> None:
-    ledger = smoke.folder / "tables" / "ledger.csv"
-    ledger.unlink()
-    try:
-        text = pages.write_index(smoke, ["02_anatomy_wmh"]).read_text(encoding="utf-8")
-    finally:
-        ledger.write_text(LEDGER, encoding="utf-8")
-        pages.write_index(smoke, ["02_anatomy_wmh"])
+def test_verdicts_need_no_notebook(report: Path, smoke: Study) -> None:
+    """They were computed by a cell of notebook 04, and a study without it had none."""
+    assert not list(smoke.folder.glob("04_*"))
+    saved = pd.read_csv(smoke.folder / "ledger.csv")
+    assert tuple(saved.columns) == COLUMNS and (saved["scenario"] == EVERY).any()
+
+
+def test_index_of_a_study_that_can_judge_nothing_has_no_ledger(
+    report: Path, smoke: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nothing = pd.DataFrame(columns=[*COLUMNS, "claim", "measure", "replicates"])
+    monkeypatch.setattr(pages, "ledger", lambda study: nothing)
+    text = pages.write_index(smoke, ["02_anatomy_wmh"]).read_text(encoding="utf-8")
+    monkeypatch.undo()
+    pages.write_index(smoke, ["02_anatomy_wmh"])
     assert "findings" not in text and "ledger.csv" not in text
 
 
-def test_ledger_rows_are_texts(tmp_path: Path) -> None:
-    path = tmp_path / "ledger.csv"
-    assert pages._ledger_rows(path) == []
-    path.write_text(LEDGER, encoding="utf-8")
-    first, second = pages._ledger_rows(path)  # scenario by scenario in the notebook only
+def test_ledger_rows_are_texts() -> None:
+    assert pages.ledger_rows(LEDGER[:0]) == []
+    first, second = pages.ledger_rows(LEDGER)  # scenario by scenario in the notebook only
     assert (first["thesis"], first["ours"], first["interval"], first["note"]) == ("0.730", "0.500", "0.400 to 31.4", "")
     assert second.pop("bar").startswith('<svg class="interval" role="img" aria-label="95 % interval -0.080 to 0.060')
     assert second == {
@@ -216,7 +225,7 @@ def test_figures_and_tables_are_saved(report: Path) -> None:
     names = ("scenario", "mean_dice", "beside_thesis", "surface_distances", "lesions", "predicted_volumes")
     files = {path.name for path in (report.parent / "tables").iterdir()}
     saved = {f"anatomy_wmh_{name}.{ending}" for name in names for ending in ("csv", "html", "tex")}
-    assert files == {*saved, "ledger.csv"}
+    assert files == saved
 
 
 # -- in a browser --------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from multiseg.results import verdicts
 from multiseg.study import finished_runs
 from multiseg.study.study import Study
 from multiseg.thesis import findings
@@ -23,12 +24,12 @@ def test_rules_hold_on_the_numbers_of_those_who_made_the_claims(thesis: Study) -
     assert len(several) == 3
     for contrast in findings.PRIMARY[:2]:
         for scenario in several:
-            models = [findings.model_in_role(thesis, scenario, role) for role in (contrast.first, contrast.second)]
+            models = [verdicts.model_in_role(thesis, scenario, role) for role in (contrast.first, contrast.second)]
             if "multi_unet_shared" in models:
                 continue  # the thesis has no such control
             values = {
                 endpoint: findings.thesis_difference(scenario, labels, *map(str, models)) - contrast.threshold(endpoint)
-                for endpoint, labels in findings.endpoints(scenario).items()
+                for endpoint, labels in verdicts.endpoints(scenario).items()
             }
             if contrast.somewhere:
                 assert max(values.values()) > 0
@@ -39,7 +40,7 @@ def test_rules_hold_on_the_numbers_of_those_who_made_the_claims(thesis: Study) -
 
 
 def test_endpoints_are_tasks(thesis: Study) -> None:
-    found = {name: findings.endpoints(s) for name, s in thesis.scenarios.items()}
+    found = {name: verdicts.endpoints(s) for name, s in thesis.scenarios.items()}
     tissues = ("csf", "gm", "wm")
     assert found["anatomy_wmh"] == found["ibsr_wmh"] == {"anatomy": tissues, "lesion": ("wmh",)}
     assert found["anatomy_tumour"] == {"anatomy": tissues, "lesion": ("oedema", "tumour")}
@@ -47,10 +48,10 @@ def test_endpoints_are_tasks(thesis: Study) -> None:
 
 def test_roles(thesis: Study) -> None:
     wmh, ibsr = thesis.scenario("anatomy_wmh"), thesis.scenario("ibsr_wmh")
-    role = findings.model_in_role
+    role = verdicts.model_in_role
     # with inputs of their own MultiUNet's networks see more than the others: the control plays the part
-    assert role(thesis, wmh, findings.SAME_INPUTS) == "multi_unet"
-    assert role(thesis, ibsr, findings.SAME_INPUTS) == "multi_unet_shared"
+    assert role(thesis, wmh, verdicts.SAME_INPUTS) == "multi_unet"
+    assert role(thesis, ibsr, verdicts.SAME_INPUTS) == "multi_unet_shared"
     assert role(thesis, ibsr, "multi_unet") == "multi_unet" and role(thesis, wmh, "multi_unet") is None
 
 
@@ -96,7 +97,7 @@ def test_verdicts_of_made_up_results(thesis: Study, monkeypatch: pytest.MonkeyPa
         "oracle": made_up(0.9, spread[::-1]),  # better by .1
     }
     table = ledger_of(thesis, monkeypatch, values)
-    assert tuple(table.columns[:9]) == findings.COLUMNS
+    assert tuple(table.columns[:9]) == verdicts.COLUMNS
     every = table[table["scenario"] == "every"].set_index(["finding", "endpoint"])
     assert every["verdict"].to_dict() == {
         ("2", "any"): "holds",
@@ -128,7 +129,7 @@ def test_somebody_s_own_study_is_judged(toy_study: Callable[..., Path], monkeypa
         {**OWN, "[cross_entropy, selective_cross_entropy]": "[cross_entropy, selective_cross_entropy, multi_unet]"}
     )
     study = Study(file)
-    assert findings.endpoints(study.scenario("both")) == {"anatomy": ("csf", "gm", "wm")}
+    assert verdicts.endpoints(study.scenario("both")) == {"anatomy": ("csf", "gm", "wm")}
     table = pd.DataFrame(
         [
             {"scenario": "both", "model": m, "replicate": r, "seed": 0, "cohort": "tissues", "subject": "x",
