@@ -56,9 +56,11 @@ test-beside: $(INSTALLED)
 	{ echo; cat build/test-beside.log; } >&3; exit $$both
 
 check: $(INSTALLED)
+	@mkdir -p build
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check --quiet .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache > build/imports.log || { cat build/imports.log; exit 1; }
 
 campaign: $(INSTALLED)
 	$(BIN)/python -m pytest -p no:nbval -m campaign -s tests/campaign
