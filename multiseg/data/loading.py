@@ -14,9 +14,10 @@ from ..base.files import located
 from ..settings.param_values import NAME
 from ..settings.params import CohortParams
 from .cohorts import Case, Cohort
-from .layouts import LAYOUTS, find_cases
 from .sources import bids, nnunet
+from .sources.find import find_cases
 from .sources.folder import FolderCohort, write_parts
+from .sources.layout import LAYOUTS
 from .sources.slices import stacked
 from .sources.table import read_manifest
 

@@ -38,7 +38,7 @@ class CohortParams:
 
     source: Text
     """``phantom``, ``table``, ``nnunet``, ``bids``, or a real layout by name: a file of
-    `multiseg.data.layouts`."""
+    ``multiseg/data/layouts``."""
     preset: Text | None = None
     """phantom: which cohort to imitate; the cohort's own name by default."""
     cases: Count | None = None

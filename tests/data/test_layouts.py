@@ -408,7 +408,7 @@ def test_faults_of_several_cases_are_kept_together(tmp_path: Path) -> None:
         ("ibsr", {"cases": 3}, "^cohorts.c.cases: only for source phantom, not for ibsr$"),
         ("ibsr", {"codes": {1: "csff"}}, "^labels: 'csff' of a cohort's codes is not in the list"),
         ("ibsr", {"absent": ["csf"]}, "^cohorts.c.codes: label 'csf' is both mapped by a code and listed as absent$"),
-        ("table", {}, "^cohorts.c.folder: only for source ibsr or mrbrains13 or .*, not for table$"),
+        ("table", {}, "^cohorts.c.folder: only for source acdc or brainweb or .*, not for table$"),
         ("ibrs", {}, r"^cohorts.c.source: unknown source 'ibrs' \(did you mean 'ibsr'"),
     ],
 )

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import resources
+
+import yaml
+from pydantic import TypeAdapter
 
 from ..cohorts import Case
 
@@ -120,3 +124,14 @@ class Found:
     variant: Variant
     problems: Mapping[str, tuple[str, ...]]
     notes: tuple[str, ...]
+
+
+def _built_in() -> dict[str, Layout]:
+    folder = resources.files(__package__.rpartition(".")[0]).joinpath("layouts")
+    files = sorted((f for f in folder.iterdir() if f.name.endswith(".yaml")), key=lambda f: f.name)
+    read = TypeAdapter(Layout).validate_python
+    return {f.name.removesuffix(".yaml"): read(yaml.safe_load(f.read_text(encoding="utf-8"))) for f in files}
+
+
+LAYOUTS: Mapping[str, Layout] = _built_in()
+"""The layouts of ``data/layouts`` by the name that a params file gives as `source`."""
