@@ -28,7 +28,8 @@ from ..thesis.ledger import ledger
 from . import arms, notebook_setup, notebooks, opening, show_figure, summary, tables
 from .figures.endpoint_chart import endpoint_figure
 from .figures.kinds import FigureKind
-from .figures.names import endpoint_title, phrase, scenario_title
+from .figures.language import word
+from .figures.names import endpoint_title, scenario_title
 from .figures.result_charts import dice_boxes
 from .figures.saving import DPI, SHOWN_DPI, read_texts
 from .figures.slices import prediction_panel
@@ -247,7 +248,7 @@ def _saved_tables(folder: Path, titles: Mapping[str, str]) -> list[dict[str, obj
     groups: list[dict[str, object]] = []
     places = {"": "The whole study", **{f"{name}_": title for name, title in titles.items()}}
     for prefix, title in places.items():
-        names = [(f"{prefix}{kind}", phrase(text)) for kind, text in tables.TITLES.items()]
+        names = [(f"{prefix}{kind}", word("tables", kind)) for kind in tables.TITLES]
         found = [(name, text) for name, text in names if (folder / f"{name}.html").exists()]
         if found:
             groups.append({"title": title, "tables": found})

@@ -15,7 +15,7 @@ from ..thesis import reported
 from . import tables
 from .figures import saving
 from .figures.kinds import FigureKind
-from .figures.names import phrase
+from .figures.language import say
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,8 @@ class Page:
         figure, table = (result, drawn[0]) if isinstance(result, Figure) else result
         number = figure_number(self.study, self.scenario, kind) if number is None else number
         text = caption or kind.caption
-        alt = kind.describe(table, text)
-        shown = phrase(text) if number is None else f"{phrase('Thesis figure {n}.', n=number)} {phrase(text)}"
+        alt = kind.describe(table, caption)
+        shown = say(text) if number is None else f"{say('Thesis figure {n}.', n=number)} {say(text)}"
         file = file_name(number, self.scenario, name or kind.name)
         saving.show(figure, table, self.study.folder / "figures", file, alt, shown)
 

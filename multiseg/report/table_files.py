@@ -14,6 +14,7 @@ import pandas as pd
 from pandas.io.formats.style import Styler
 
 from .figures import names
+from .figures.language import say
 
 LONG_TEXT = 40
 """A column with longer texts than this, in characters, is broken into lines."""
@@ -138,9 +139,7 @@ def html_table(texts: pd.DataFrame, fold: bool = True) -> str:
     parts += [f"<tbody>\n{body}</tbody>\n" for body in bodies]
     table = f'<div class="scroll">{"".join(parts)}</table></div>\n'
     if fold and len(rows) > LONG_TABLE:
-        return (
-            f'<details class="rows"><summary>{names.phrase("All {n} rows", n=len(rows))}</summary>\n{table}</details>\n'
-        )
+        return f'<details class="rows"><summary>{say("All {n} rows", n=len(rows))}</summary>\n{table}</details>\n'
     return table
 
 

@@ -20,40 +20,11 @@ from ..study.plan import Run
 from ..study.study import Study
 from . import table_files
 from .figures.case_panels import RankedCase
-from .figures.names import label_title, phrase, readable, scenario_title
+from .figures.language import CATALOGUE, say, word
+from .figures.names import label_title, readable, scenario_title
 
-TITLES: Mapping[str, str] = {
-    "scenario": "What is trained and tested",
-    "findings": "Findings",
-    "answers": "What to use, and what it costs",
-    "ranking": "Models by their mean Dice over all endpoints",
-    "arms": "Each model on each endpoint, and against the oracle, separate networks and selective cross-entropy",
-    "costs": "What a run of each model costs",
-    "iou": "IoU of each class, means over replicates",
-    "metric_examples": "What metrics say of masks of 10 x 10 pixels",
-    "auto3dseg": "What Auto3DSeg's analyser says of the training cases",
-    "reliability": "Whether uncertainty finds the errors",
-    "modalities": "Mean Dice by the modalities that a network was given",
-    "mean_dice": "Mean Dice on the test cases",
-    "beside_thesis": "Median Dice of each label, and mean Dice, beside the thesis's",
-    "published": "What the source prints, and ours",
-    "surface_distances": "Median distances between surfaces (mm)",
-    "lesions": "Lesions found and invented on the test cases",
-    "replicates": "Dice of each endpoint over replicates",
-    "predicted_volumes": "Mean predicted volume (ml) on validation images",
-    "thesis_test": "The thesis's test: Wilcoxon on pairs of image and label, Bonferroni-corrected",
-    "case_test": "Pairs of models compared, with the subject as the unit",
-    "rank_stability": "Share of bootstrap draws in which a model takes each rank",
-    "subjects_needed": "Test subjects needed to see each difference",
-    "dice_losses": "Dice lost between the own cohort and the test cohort",
-    "domain_distance": "Spearman's correlation of divergence and loss of Dice, over pairs of cohorts",
-    "cohorts": "Cohorts",
-    "cohort_volumes": "Volumes of the drawn labels by cohort",
-    "spacing": "What the voxels of the store cost each label",
-    "glossary": "What the models of this study are",
-    "divergences": "Jensen-Shannon divergence (nats) of T1 between cohorts",
-}
-"""Tables that notebooks save -> their titles, in the order in which reports list them."""
+TITLES: Mapping[str, list[str]] = CATALOGUE["tables"]
+"""Tables that notebooks save, in the order in which reports list them."""
 
 
 def scenario_table(study: Study, scenario: str) -> pd.DataFrame:
@@ -107,7 +78,7 @@ class Shown:
 
     def _repr_html_(self) -> str:
         if self.texts.empty:
-            return f"<p>{phrase('This study has none.')}</p>\n"
+            return f"<p>{say('This study has none.')}</p>\n"
         return table_files.html_table(self.texts)
 
     def __repr__(self) -> str:
@@ -145,11 +116,11 @@ def save(table: pd.DataFrame, folder: Path, name: str) -> Shown:
 
 def title(name: str) -> str:
     """Return the title of a saved table, with the scenario that its name begins with."""
-    for kind, text in TITLES.items():
+    for kind in TITLES:
         if name == kind:
-            return phrase(text)
+            return word("tables", kind)
         if name.endswith(f"_{kind}"):
-            return f"{phrase(text)}: {scenario_title(name.removesuffix(f'_{kind}'))}"
+            return f"{word('tables', kind)}: {scenario_title(name.removesuffix(f'_{kind}'))}"
     return name.replace("_", " ")
 
 

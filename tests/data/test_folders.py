@@ -221,8 +221,8 @@ def test_other_faults(tmp_path: Path) -> None:
     )
     assert refusal(tmp_path, exclude=["b"]).startswith("cohorts.c.exclude: no case 'b' in DATA")
     assert refusal(tmp_path, variant="x") == (
-        "cohorts.c.variant: only for source ibsr or mrbrains13 or mrbrains17 or mrbrains18 or brats12 or brainweb or "
-        "tumorsim or acdc or slices or kits23 or btcv or bids, not for nnunet"
+        "cohorts.c.variant: only for source acdc or brainweb or brats12 or btcv or ibsr or kits23 or mrbrains13 or "
+        "mrbrains17 or mrbrains18 or slices or tumorsim or bids, not for nnunet"
     )
     with pytest.raises(UserError, match=r"^missing key 'cohorts.c.folder' \(source nnunet needs it\)$"):
         load_cohorts({"c": CohortParams(source="nnunet")}, None, tmp_path, tmp_path)

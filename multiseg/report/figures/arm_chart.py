@@ -10,8 +10,8 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
 from .kinds import figure_kind
+from .language import say
 from .names import endpoint_title, model_title, plain, short_scenario
-from .spanish import say
 from .style import model_styles
 
 
@@ -30,12 +30,7 @@ FAR = 4.0
 """A difference so many times the median one is far: an arrow with its value at the edge."""
 
 
-@figure_kind(
-    "arms",
-    "Difference of Dice from the reference on every endpoint: means over replicates and 95 % t intervals. "
-    "To the right of the line is better; an arrow stands for a value beyond the edge.",
-    _reading,
-)
+@figure_kind("arms", _reading)
 def arms_figure(table: pd.DataFrame, reference: str) -> tuple[Figure, pd.DataFrame] | None:
     """Draw the differences of `reporting.arms.arm_table` from one reference: a panel per scenario and endpoint.
 

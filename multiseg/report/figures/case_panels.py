@@ -15,8 +15,8 @@ from matplotlib.patches import Patch
 
 from ...data.store import StoredCase
 from .kinds import figure_kind
+from .language import say
 from .names import label_title, model_title, plain
-from .spanish import say
 
 RIGHT, MISSED, INVENTED = 1, 2, 3
 ERROR_COLOURS = {RIGHT: "#648fff", MISSED: "#ffb000", INVENTED: "#dc267f"}
@@ -97,13 +97,7 @@ def _errors(table: pd.DataFrame) -> str:
     return f"{plain(str(table['model'].iloc[0]))}. {'; '.join(parts)}."
 
 
-@figure_kind(
-    "cases",
-    "The worst, the median and the best test case of a label: what the model missed and what it invented, each plane "
-    "where most of it is seen. On the right, if it is known, how uncertain the model is, in the axial plane: from "
-    "black, sure, to white.",
-    _errors,
-)
+@figure_kind("cases", _errors)
 def case_panel(
     ranked: Sequence[RankedCase], labels: Sequence[str], label: str, modality: str, model: str
 ) -> tuple[Figure, pd.DataFrame] | None:

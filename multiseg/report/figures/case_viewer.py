@@ -16,9 +16,9 @@ from PIL import Image
 
 from ...data.store import StoredCase
 from . import overlays
+from .language import say
 from .names import model_title
 from .overlays import Overlay
-from .spanish import say
 
 _PAGE = """
 <div id="{id}" style="max-width: 900px; font: 14px sans-serif">

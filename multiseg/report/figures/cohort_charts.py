@@ -15,8 +15,8 @@ from ...results import domain_distance
 from ...results.cohort_tables import Explored, drawn_labels
 from ...settings.label_styles import label_name
 from .kinds import cohorts_and_labels, figure_kind
+from .language import say
 from .slices import best_slice, drawn_sets, label_legend, show_slice, target_overlay
-from .spanish import say
 from .style import LABEL_NAMES, drawn_name, label_colours
 
 # -- numbers -------------------------------------------------------------------------------------------------------
@@ -35,7 +35,7 @@ def _divergences(table: pd.DataFrame) -> str:
     )
 
 
-@figure_kind("jensen_shannon", "Jensen-Shannon divergence between the intensities of cohorts.", _divergences, thesis=16)
+@figure_kind("jensen_shannon", _divergences, thesis=16)
 def divergence_figure(ours: pd.DataFrame, theirs: pd.DataFrame | None) -> tuple[Figure, pd.DataFrame]:
     """Draw the divergences as heat maps (thesis figure 16): ours, the thesis's, and both against each other."""
     n_panels = 1 if theirs is None else 3
@@ -67,9 +67,7 @@ def divergence_figure(ours: pd.DataFrame, theirs: pd.DataFrame | None) -> tuple[
     return figure, ours.reset_index()
 
 
-@figure_kind(
-    "cohort", "Cohorts that draw the same labels: modalities and labels of the first case.", cohorts_and_labels
-)
+@figure_kind("cohort", cohorts_and_labels)
 def cohort_slices(cases: Sequence[StoredCase], labels: Sequence[str]) -> tuple[Figure, pd.DataFrame]:
     """Draw one case per row: every modality, and the labels that its cohort draws (figures 13 to 15)."""
     columns = max(len(case.modalities) for case in cases) + 1
@@ -98,7 +96,7 @@ def _multi_task(table: pd.DataFrame) -> str:
     return f"Case {table['case'].iloc[0]}: {', '.join(dict.fromkeys(table['panel']))}."
 
 
-@figure_kind("multi_task", "One slice with the labels of each task, and with all of them.", _multi_task, thesis=2)
+@figure_kind("multi_task", _multi_task, thesis=2)
 def multi_task_example(explored: Explored, labels: Sequence[str]) -> tuple[Figure, pd.DataFrame] | None:
     """Draw the labels of each task alone and together on one slice (figure 2); None if no cohort draws two tasks.
 
@@ -138,7 +136,7 @@ def _modalities(table: pd.DataFrame) -> str:
     return ", ".join(f"{m} ({c})" for m, c in zip(table["modality"], table["cohort"], strict=True)) + "."
 
 
-@figure_kind("modalities", "One slice of every modality, after preprocessing.", _modalities, thesis=4)
+@figure_kind("modalities", _modalities, thesis=4)
 def modalities_figure(explored: Explored) -> tuple[Figure, pd.DataFrame]:
     """Draw one slice of every modality (figure 4), each from the cohort that has most modalities."""
     richest = sorted((cases[0] for cases in explored.values()), key=lambda case: -len(case.modalities))
@@ -160,7 +158,7 @@ def _protocols(table: pd.DataFrame) -> str:
     return ", ".join(f"{cohort} {share:.0f} % of the slice" for cohort, share in shares.items()) + "."
 
 
-@figure_kind("protocols", "One label as each cohort draws it, at the same height.", _protocols)
+@figure_kind("protocols", _protocols)
 def protocol_figure(explored: Explored, label: str) -> tuple[Figure, pd.DataFrame] | None:
     """Draw one label at the same height in every cohort that draws it (figure 33); None for fewer than two cohorts.
 
@@ -196,7 +194,7 @@ def _volumes(table: pd.DataFrame) -> str:
     return f"Means of cohorts: {', '.join(parts)}."
 
 
-@figure_kind("label_volumes", "Volume of every label, a point per case.", _volumes)
+@figure_kind("label_volumes", _volumes)
 def volume_figure(each: pd.DataFrame) -> Figure:
     """Draw the volumes of `volumes`: a panel per label, a point per case."""
     labels = list(dict.fromkeys(each["label"]))
@@ -231,9 +229,7 @@ def _intensities(table: pd.DataFrame) -> str:
     return "; ".join(parts) + "."
 
 
-@figure_kind(
-    "intensities", "Histograms of normalised intensities inside the brain, by modality and cohort.", _intensities
-)
+@figure_kind("intensities", _intensities)
 def intensity_histograms(table: pd.DataFrame) -> Figure:
     """Draw the histograms of `intensities`, one panel per modality."""
     modalities = list(dict.fromkeys(table["modality"]))

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from .kinds import figure_kind
-from .spanish import say
+from .language import say
 from .style import model_styles
 
 _MARKERS = "osDv^P"
@@ -40,7 +40,7 @@ def _beside(x: pd.Series, k: float, all_x: pd.Series, log: bool) -> pd.Series:
     return x + (high - low) * k * APART
 
 
-@figure_kind("curve", "Dice against a setting: means over replicates and 95 % t intervals.", _reading)
+@figure_kind("curve", _reading)
 def setting_curves(
     table: pd.DataFrame, setting: str, lines: Mapping[str, float] | None = None, log: bool = False
 ) -> Figure:

@@ -10,8 +10,8 @@ from matplotlib.lines import Line2D
 
 from ...study.doubts import CHECKED, errors_found
 from .kinds import figure_kind
+from .language import say
 from .names import short_scenario
-from .spanish import say
 from .style import drawn_name, model_styles, plain
 
 COLUMNS = 3
@@ -29,12 +29,7 @@ def _reading(table: pd.DataFrame) -> str:
     return f"Errors among the {CHECKED:.0%} most uncertain voxels: " + ", ".join(parts) + "."
 
 
-@figure_kind(
-    "errors_found",
-    "Part of the wrong voxels that somebody finds who looks at the most uncertain ones first, all test cases together. "
-    "The higher, the better; dotted: by chance; the vertical line: one voxel in twenty.",
-    _reading,
-)
+@figure_kind("errors_found", _reading)
 def errors_found_figure(counts: pd.DataFrame) -> tuple[Figure, pd.DataFrame] | None:
     """Draw `statistics.doubts.errors_found`, a panel per scenario. None where no model is ever wrong.
 

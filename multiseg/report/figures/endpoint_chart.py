@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from .kinds import figure_kind
+from .language import say
 from .names import endpoint_title, model_title, plain, short_scenario
-from .spanish import say
 from .style import model_styles
 
 FAR = 3.0
@@ -31,13 +31,7 @@ def _reading(table: pd.DataFrame) -> str:
     return "; ".join(parts) + "."
 
 
-@figure_kind(
-    "endpoints",
-    "Mean Dice of every model on every endpoint over replicates, with 95 % t intervals. Where separate "
-    "networks saw the same images, a line is their mean; inside its grey band a difference is below the margin fixed "
-    "beforehand.",
-    _reading,
-)
+@figure_kind("endpoints", _reading)
 def endpoint_figure(table: pd.DataFrame) -> Figure | None:
     """Draw every model's Dice on every endpoint: a row of panels per scenario, best models on top.
 

@@ -12,6 +12,7 @@ from typing import Generic, ParamSpec, TypeVar
 import pandas as pd
 
 from ...settings.label_styles import label_name
+from .language import CATALOGUE, word
 from .style import plain
 
 P = ParamSpec("P")
@@ -29,42 +30,40 @@ class FigureKind(Generic[P, T]):
     """
 
     def __init__(
-        self,
-        draw: Callable[P, T],
-        name: str,
-        caption: str,
-        reading: Callable[[pd.DataFrame], str],
-        thesis: ThesisNumber,
+        self, draw: Callable[P, T], name: str, reading: Callable[[pd.DataFrame], str], thesis: ThesisNumber
     ) -> None:
-        self.draw, self.name, self.caption, self.reading, self.thesis = draw, name, caption, reading, thesis
+        self.draw, self.name, self.reading, self.thesis = draw, name, reading, thesis
         functools.update_wrapper(self, draw)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
         """Draw."""
         return self.draw(*args, **kwargs)
 
+    @property
+    def caption(self) -> str:
+        """What it shows, in the language of the report."""
+        return word("captions", self.name)
+
     def describe(self, table: pd.DataFrame, caption: str | None = None) -> str:
-        """Return the alternative text: the caption, and the main reading of the table."""
-        return f"{caption or self.caption} {self.reading(table) if len(table) else ''}".strip()
+        """Return the alternative text, in English: the caption, and the main reading of the table."""
+        return f"{caption or CATALOGUE['captions'][self.name][0]} {self.reading(table) if len(table) else ''}".strip()
 
 
 def figure_kind(
-    name: str, caption: str, reading: Callable[[pd.DataFrame], str], thesis: ThesisNumber = None
+    name: str, reading: Callable[[pd.DataFrame], str], thesis: ThesisNumber = None
 ) -> Callable[[Callable[P, T]], FigureKind[P, T]]:
     """Make the function below a kind of figure.
 
     Parameters
     ----------
     name
-        The last part of the names of its files.
-    caption
-        What it shows, in English.
+        The last part of the names of its files; the catalogue has its caption by it.
     reading
         Its main reading in words, from the table that it was drawn from.
     thesis
         Its number in the thesis, see `ThesisNumber`.
     """
-    return lambda draw: FigureKind(draw, name, caption, reading, thesis)
+    return lambda draw: FigureKind(draw, name, reading, thesis)
 
 
 # -- words for readings --------------------------------------------------------------------------------------------

@@ -14,8 +14,7 @@ import pandas as pd
 
 from ...settings.label_styles import LABEL_STYLES, label_name, use_titles
 from ...settings.models import MODELS, SINGLE_TASK, SINGLE_TASK_MODEL, NamedModel
-from .spanish import language, say, use_language
-from .spanish_tables import COLUMNS, ENDPOINTS, TEXTS, VALUES
+from .language import CATALOGUE, language, say, use_language, word
 
 _models: dict[str, NamedModel] = {**MODELS, SINGLE_TASK: SINGLE_TASK_MODEL}
 _scenarios: dict[str, str] = {}
@@ -86,7 +85,7 @@ def label_title(name: str) -> str:
 def scenario_title(name: str) -> str:
     """Return the title of a scenario, or its name in words."""
     if name == "every":
-        return VALUES[name][language() == "es"]
+        return word("values", name)
     return _scenarios.get(name) or name.replace("_", " ")
 
 
@@ -97,10 +96,10 @@ def short_scenario(name: str) -> str:
 
 def endpoint_title(name: str) -> str:
     """Return the name of an endpoint: a kind of labels, or labels joined by ``+``; more than four are counted."""
-    if name in ENDPOINTS:
-        return ENDPOINTS[name][language() == "es"]
+    if name in CATALOGUE["endpoints"]:
+        return word("endpoints", name)
     labels = name.split("+")
-    return " + ".join(map(label_title, labels)) if len(labels) <= 4 else phrase("{n} labels", n=len(labels))
+    return " + ".join(map(label_title, labels)) if len(labels) <= 4 else say("{n} labels", n=len(labels))
 
 
 # -- tables --------------------------------------------------------------------------------------------------------
@@ -108,10 +107,10 @@ def endpoint_title(name: str) -> str:
 
 def column_title(name: str) -> str:
     """Return the heading of a column, with its unit."""
-    if name in COLUMNS:
-        return COLUMNS[name][language() == "es"]
+    if name in CATALOGUE["columns"]:
+        return word("columns", name)
     if match := re.fullmatch(r"rank_(\d+)", name):
-        return f"{COLUMNS['rank'][language() == 'es']} {match[1]}"
+        return f"{word('columns', 'rank')} {match[1]}"
     if name in _models:
         return model_title(name)
     return label_title(name)
@@ -122,7 +121,7 @@ _OF_COLUMN: Mapping[str, Callable[[str], str]] = {
     "scenario": scenario_title,
     "endpoint": endpoint_title,
     "label": label_title,
-    "verdict": lambda text: VALUES.get(text, (text, text))[language() == "es"],
+    "verdict": lambda text: word("values", text, text),
 }
 """Column of names -> how they are read."""
 
@@ -157,12 +156,3 @@ def _read(values: pd.Index, name: Any) -> list[Any]:
 
 def _heading(name: Any) -> Any:
     return column_title(name) if isinstance(name, str) and name else name
-
-
-def phrase(text: str, **values: object) -> str:
-    """Return a caption, a title or a word of a page in the language of the report, with values filled in.
-
-    English where there is no translation, as for captions of a user's own notebook.
-    """
-    said = TEXTS.get(text, text) if language() == "es" else text
-    return said.format(**values) if values else said

@@ -15,8 +15,8 @@ from PIL import Image
 
 from ...data.store import StoredCase
 from .case_panels import ERROR_COLOURS, ERROR_NAMES, RIGHT, error_map
+from .language import say
 from .names import label_title
-from .spanish import say
 from .style import label_colours
 
 SHADES = 16

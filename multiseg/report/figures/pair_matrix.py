@@ -17,12 +17,7 @@ STRONG = 0.1
 """A difference of Dice that has the strongest colour."""
 
 
-@figure_kind(
-    "difference_matrix",
-    "All pairs of models, best mean first: mean Dice of the row minus that of the column, over subjects. A frame: the "
-    "95 % interval excludes 0; the intervals of a scenario hold together.",
-    describe_differences,
-)
+@figure_kind("difference_matrix", describe_differences)
 def difference_matrix(comparison: pd.DataFrame) -> Figure | None:
     """Draw the differences of all pairs of models, a panel per scenario; None without any.
 

@@ -17,8 +17,8 @@ from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter
 
 from ...settings.models import SELECTIVE, SINGLE_TASK
 from .kinds import figure_kind, listed
+from .language import say
 from .names import LABEL_NAMES, drawn_name, plain, short_scenario
-from .spanish import say
 from .style import ModelStyle, model_patch, model_styles
 
 REFERENCE = SELECTIVE
@@ -47,12 +47,7 @@ def describe_dice(table: pd.DataFrame) -> str:
     return _best_and_worst(models.groupby("model", sort=False)["dice"].mean())
 
 
-@figure_kind(
-    "dice",
-    "Dice on the test cases, by label and model. Boxes span the quartiles, points are cases.",
-    describe_dice,
-    thesis=(17, 20, 23, 26, 29, 34),
-)
+@figure_kind("dice", describe_dice, thesis=(17, 20, 23, 26, 29, 34))
 def dice_boxes(metrics: pd.DataFrame, labels: Sequence[str]) -> Figure:
     """Draw box plots of Dice per label and model (figures 17, 20, 23, 26, 29, 34). Points are cases and seeds.
 
@@ -123,12 +118,7 @@ def describe_significance(table: pd.DataFrame) -> str:
     return f"{text}; not so {', '.join(alike)}." if 0 < len(alike) < 6 else f"{text}."
 
 
-@figure_kind(
-    "significance",
-    "Mean Dice of every model. Bars join models that do not differ significantly in the thesis's test.",
-    describe_significance,
-    thesis=(19, 22, 24, 27, 30, 35),
-)
+@figure_kind("significance", describe_significance, thesis=(19, 22, 24, 27, 30, 35))
 def significance_axis(tests: pd.DataFrame, summary: pd.Series) -> Figure | None:
     """Draw the models' means on an axis; bars join models that do not differ significantly (figures 19, 22, 27, ...).
 
@@ -210,11 +200,7 @@ def describe_differences(table: pd.DataFrame) -> str:
     )
 
 
-@figure_kind(
-    "differences",
-    "Mean differences between models, with 95 % intervals that hold together for all pairs of a scenario.",
-    describe_differences,
-)
+@figure_kind("differences", describe_differences)
 def difference_intervals(comparison: pd.DataFrame, value: str = "dice") -> Figure:
     """Draw the mean difference of pairs of models with its interval, a panel per scenario (a forest plot).
 
@@ -280,12 +266,7 @@ def _recognition(table: pd.DataFrame) -> str:
     return f"Mean share: {listed(table.groupby('model', sort=False)['share'].mean(), '.2f')}."
 
 
-@figure_kind(
-    "recognition",
-    "Tissue that is labelled on validation images of cohorts that do not draw it, as a part of what is labelled on "
-    "images of cohorts that do. A model that recognises the origin of an image falls short of 1. Points: replicates.",
-    _recognition,
-)
+@figure_kind("recognition", _recognition)
 def recognition_figure(shares: pd.DataFrame) -> Figure | None:
     """Draw `origin.relative_shares`: a panel per scenario, a row per model. None without any."""
     if shares.empty:
@@ -322,11 +303,7 @@ def _training(table: pd.DataFrame) -> str:
     return f"Lowest validation loss: {listed(lowest, '.3f')}."
 
 
-@figure_kind(
-    "training",
-    "Training loss (grey) and validation loss (in colour), a panel per model and a line per network.",
-    _training,
-)
+@figure_kind("training", _training)
 def training_curves(history: pd.DataFrame) -> Figure:
     """Draw training and validation loss by step: one panel per model, one line per network and seed.
 
@@ -374,12 +351,7 @@ def _domain_distance(table: pd.DataFrame) -> str:
     return f"Means, from the closest pair to the farthest: {', '.join(parts)}."
 
 
-@figure_kind(
-    "domain_distance",
-    "Dice that MultiUNet and the selective network lose between validation images of their own cohorts and the test "
-    "cohort, by the divergence of the two cohorts. Marks are labels.",
-    _domain_distance,
-)
+@figure_kind("domain_distance", _domain_distance)
 def shift_figure(losses: pd.DataFrame) -> Figure:
     """Draw the loss of Dice against the divergence of training and test cohort: a mark per label, a colour per model.
 

@@ -17,7 +17,7 @@ from multiseg_core.samplers import PatchSampler
 
 from ...data.store import StoredCase
 from .kinds import figure_kind, listed, names_of
-from .spanish import say
+from .language import say
 from .style import LABEL_NAMES, OR, drawn_name, label_colours
 
 
@@ -88,12 +88,7 @@ def _panel(table: pd.DataFrame) -> str:
     return f"Case {table['case'].iloc[0]}. Labelled voxels: {listed(voxels, 'd')}."
 
 
-@figure_kind(
-    "panel",
-    "One test slice: the image, its labels and what every model makes of it.",
-    _panel,
-    thesis=(18, 21, 25, 28, 31, 36),
-)
+@figure_kind("panel", _panel, thesis=(18, 21, 25, 28, 31, 36))
 def prediction_panel(
     case: StoredCase, predictions: Mapping[str, np.ndarray], labels: Sequence[str], modality: str
 ) -> tuple[Figure, pd.DataFrame]:
@@ -147,12 +142,7 @@ def _naive(table: pd.DataFrame) -> str:
     return "; ".join(parts) + "."
 
 
-@figure_kind(
-    "naive",
-    "The naive model on a validation image of each of its training cohorts.",
-    _naive,
-    thesis=(None, None, None, None, 32, 37),
-)
+@figure_kind("naive", _naive, thesis=(None, None, None, None, 32, 37))
 def naive_panel(
     cases: Sequence[StoredCase], predictions: Sequence[np.ndarray], labels: Sequence[str], modality: str
 ) -> tuple[Figure, pd.DataFrame]:
@@ -183,9 +173,7 @@ def _patches(table: pd.DataFrame) -> str:
     return f"From the left: {'; '.join(aims)}."
 
 
-@figure_kind(
-    "patches", "Patches of one training step: the image above, what the loss is told of every voxel below.", _patches
-)
+@figure_kind("patches", _patches)
 def patch_draws(sampler: PatchSampler, step: int, classes: Sequence[str]) -> tuple[Figure, pd.DataFrame]:
     """Draw the patches of one training step: above the last modality, below what the loss is told of every voxel.
 

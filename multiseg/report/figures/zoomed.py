@@ -20,12 +20,7 @@ NEAR = 0.15
 """Models whose median is within this much Dice of the best one's are drawn; the others are arrows at the edge."""
 
 
-@figure_kind(
-    "dice_zoomed",
-    "The same Dice, each label on an axis of its own. Boxes span the quartiles, points are cases; a model far below "
-    "has an arrow and its median.",
-    describe_dice,
-)
+@figure_kind("dice_zoomed", describe_dice)
 def dice_zoomed(metrics: pd.DataFrame, labels: Sequence[str]) -> Figure | None:
     """Draw the Dice of each label in a panel, a row per model, on the range where the better models lie.
 
@@ -90,12 +85,7 @@ def _zoomed_label(axes: Axes, part: pd.DataFrame, models: Sequence[str], styles:
     axes.grid(axis="y", visible=False)
 
 
-@figure_kind(
-    "significance_zoomed",
-    "The same axis for the models near the best. Bars join models that do not differ significantly in the thesis's "
-    "test.",
-    describe_significance,
-)
+@figure_kind("significance_zoomed", describe_significance)
 def significance_zoomed(tests: pd.DataFrame, summary: pd.Series) -> Figure | None:
     """Draw `result_charts.significance_axis` for the models within `NEAR` of the best mean; None if these are all."""
     means = summary.dropna()

@@ -3,7 +3,7 @@ from collections.abc import Iterator
 import pandas as pd
 import pytest
 
-from multiseg.report.figures import names
+from multiseg.report.figures import language, names
 from multiseg.settings.models import MODELS, NamedModel
 
 
@@ -44,7 +44,7 @@ def test_tables_are_read_in_the_language_of_the_report() -> None:
 
 
 def test_captions_without_a_translation_stay() -> None:
-    assert names.phrase("All {n} rows", n=3) == "All 3 rows"
+    assert language.say("All {n} rows", n=3) == "All 3 rows"
     names.use_names("es")
-    assert names.phrase("All {n} rows", n=3) == "Las 3 filas"
-    assert names.phrase("My {own} caption.") == "My {own} caption."
+    assert language.say("All {n} rows", n=3) == "Las 3 filas"
+    assert language.say("My {own} caption.") == "My {own} caption."

@@ -11,7 +11,6 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from multiseg.report import tables
 from multiseg.report.figures import (
     arm_chart,
     case_panels,
@@ -20,11 +19,10 @@ from multiseg.report.figures import (
     curves,
     doubt_chart,
     endpoint_chart,
+    language,
     pair_matrix,
     result_charts,
     slices,
-    spanish,
-    spanish_tables,
     style,
     zoomed,
 )
@@ -37,6 +35,7 @@ from multiseg.thesis import reported
 from tests.report.figures.test_kinds import all_kinds
 from tests.report.figures.texts import faults
 
+PHRASES = language.CATALOGUE["phrases"]
 LABELS = [*style.LABEL_NAMES]
 MODELS = [*ALL_MODELS]
 TITLES = [
@@ -149,11 +148,14 @@ def texts(figure: Figure) -> list[str]:
 
 def test_nothing_is_drawn_that_was_not_translated(smoke: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     """With translations in brackets, what stands outside of them are names of cohorts and modalities, and numbers."""
-    monkeypatch.setattr(spanish, "SPANISH", {english: f"[[{text}]]" for english, text in spanish.SPANISH.items()})
+    marked = {english: f"[[{text}]]" for english, text in PHRASES.items()}
+    monkeypatch.setattr(language, "CATALOGUE", {**language.CATALOGUE, "phrases": marked})
     names = {*smoke.cohorts, *(m for c in smoke.cohorts.values() for m in c.modalities)}
     names |= {"s", "t", "mrbrains18_01"}  # scenarios, a case
     names |= {
-        word for _, text in [*TITLES, *spanish_tables.ENDPOINTS.values()] for word in re.findall(r"[A-Za-z]\w*", text)
+        word
+        for _, text in [*TITLES, *language.CATALOGUE["endpoints"].values()]
+        for word in re.findall(r"[A-Za-z]\w*", text)
     }
     left, drawn = set(), 0
     for figure in draw_everything(smoke):
@@ -167,9 +169,7 @@ def test_nothing_is_drawn_that_was_not_translated(smoke: Study, monkeypatch: pyt
 
 
 def test_no_english_is_left_in_spanish_figures(smoke: Study) -> None:
-    english = {
-        e.replace("\n", " ") for e, s in [*spanish.SPANISH.items(), *TITLES] if e != s and "{" not in e and e != " or "
-    }
+    english = {e.replace("\n", " ") for e, s in [*PHRASES.items(), *TITLES] if e != s and "{" not in e and e != " or "}
     found, wrong = [], []
     for figure in draw_everything(smoke):
         found += [text.replace("\n", " ") for text in texts(figure)]
@@ -180,34 +180,21 @@ def test_no_english_is_left_in_spanish_figures(smoke: Study) -> None:
         assert text in found
 
 
-def test_every_phrase_is_drawn(smoke: Study, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: set[str] = set()
-
-    class Table(dict[str, str]):
-        def __getitem__(self, phrase: str) -> str:
-            asked.add(phrase)
-            return super().__getitem__(phrase)
-
-    monkeypatch.setattr(spanish, "SPANISH", Table(spanish.SPANISH))
-    for _ in draw_everything(smoke):
-        pass
-    assert set(spanish.SPANISH) - asked == set()
-
-
-def test_captions_and_titles_have_translations() -> None:
-    assert {kind.caption for kind in all_kinds()} | set(tables.TITLES.values()) <= set(spanish_tables.TEXTS)
+def test_every_kind_of_figure_has_a_caption_in_both_languages() -> None:
+    captions = language.CATALOGUE["captions"]
+    assert {kind.name for kind in all_kinds()} == set(captions)
+    assert all(
+        len(both) == 2 for part in ("captions", "tables", "columns") for both in language.CATALOGUE[part].values()
+    )
 
 
 def test_translations_hold_the_same_values() -> None:
-    for english, text in [*spanish.SPANISH.items(), *spanish_tables.TEXTS.items()]:
+    for english, text in PHRASES.items():
         assert re.findall(r"{(\w+)", english) == re.findall(r"{(\w+)", text), english
 
 
-def test_a_phrase_without_a_translation_is_an_error() -> None:
-    assert spanish.say("{percent:.0f} % of the slice", percent=3.4) == "3 % del corte"
-    for language in spanish.LANGUAGES:
-        spanish.use_language(language)
-        with pytest.raises(KeyError, match="lacks 'mean dice'"):
-            spanish.say("mean dice")
+def test_phrases_are_filled_in() -> None:
+    assert language.say("{percent:.0f} % of the slice", percent=3.4) == "3 % del corte"
+    assert language.word("columns", "mean") == "Media"
     with pytest.raises(ValueError, match="no language 'fr'; there are en, es"):
-        spanish.use_language("fr")
+        language.use_language("fr")

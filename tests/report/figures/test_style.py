@@ -9,7 +9,7 @@ import pytest
 from matplotlib.colors import to_rgb
 from PIL import Image
 
-from multiseg.report.figures import saving, spanish, style
+from multiseg.report.figures import language, saving, style
 from multiseg.settings import models
 from multiseg.settings.label_styles import label_name
 
@@ -114,7 +114,7 @@ def test_names_are_drawn_in_the_language_of_figures() -> None:
         assert label_name("tumour") == "Tumour"  # tables stay English
     finally:
         style.use_style()
-    assert spanish.language() == "en" and style.drawn_name("selective_dice") == "Selective\nDice"
+    assert language.language() == "en" and style.drawn_name("selective_dice") == "Selective\nDice"
 
 
 @pytest.mark.parametrize("n", [13, 25, 60])
