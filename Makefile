@@ -51,7 +51,8 @@ test-here: $(INSTALLED)
 test-beside: $(INSTALLED)
 	@mkdir -p build
 	@exec 3>&1 > build/test-beside.log 2>&1; \
-	$(BIN)/python -m pytest -p no:cacheprovider --nbval --nbval-current-env --nbval-cell-timeout 300 --nbval-sanitize-with tests/notebooks/sanitize.cfg tests/notebooks; code=$$?; \
+	$(BIN)/python -m tests.notebooks.finished \
+	&& $(BIN)/python -m pytest -p no:cacheprovider --nbval --nbval-current-env --nbval-cell-timeout 300 --nbval-sanitize-with tests/notebooks/sanitize.cfg tests/notebooks; code=$$?; \
 	$(BIN)/python -m pytest -p no:nbval -p no:cacheprovider $(BESIDE) && both=$$code || both=1; \
 	{ echo; cat build/test-beside.log; } >&3; exit $$both
 
@@ -92,7 +93,7 @@ $(VENV)/.bench: requirements-bench.lock $(INSTALLED)
 references: $(INSTALLED)
 	$(BIN)/python -m multiseg.settings.params_files > params/schema.json
 	$(BIN)/python -m tools.reference docs/reference
-	$(BIN)/python tests/notebooks/make_references.py
+	$(BIN)/python -m tests.notebooks.make_references
 
 setup: $(INSTALLED)
 

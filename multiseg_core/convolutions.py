@@ -20,8 +20,9 @@ class SoundConv2d(nn.Conv2d):
 class SoundConv3d(nn.Conv3d):
     """`nn.Conv3d` without an error and without two slow ways of torch on CPUs.
 
-    In bf16, the gradient of the weights of a 3-wide convolution is garbage where the first spatial size of the input is
-    2, as at the deepest level of a four-level U-Net for patches of 16^3. Such inputs are small: float32 costs nothing.
+    In bf16, the gradient of the weights is garbage where the first spatial size of the input is above 1 and below the
+    width of the kernel (7-wide: 1 too, and memory is overwritten), as at the deepest level of a four-level U-Net for
+    patches of 16^3. Such inputs are small: float32 costs nothing.
 
     In bf16, convolutions in groups, as depthwise ones are, take several times as long as in float32.
 
@@ -34,7 +35,8 @@ class SoundConv3d(nn.Conv3d):
         if x.device.type != "cpu":
             return super().forward(x)
         if _is_bf16(x):
-            if x.shape[2] == 2 or self.groups > 1:
+            size, width = x.shape[2], self.kernel_size[0]
+            if ((width >= 7 or size > 1) and size < width) or self.groups > 1:
                 with torch.autocast("cpu", enabled=False):
                     return super().forward(x.float())
         elif (

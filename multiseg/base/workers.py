@@ -21,6 +21,8 @@ from tqdm import tqdm
 
 from multiseg_core.errors import UserError
 
+from .errors import is_full_disk
+
 Report = Callable[[float, str], None]
 """Called by a job as report(fraction done, short text)."""
 
@@ -131,19 +133,24 @@ def _run_job(index: int, job: Job) -> Any:
     return job.function(*job.arguments, report)
 
 
-def run_jobs(jobs: Sequence[Job], title: str, n_workers: int, gpus: Sequence[str] = ()) -> list[Any]:
+def run_jobs(
+    jobs: Sequence[Job], title: str, n_workers: int, gpus: Sequence[str] = (), keep_going: bool = False
+) -> list[Any]:
     """Run jobs in worker processes and return their results in order.
 
     Parameters
     ----------
     jobs
-        What to do. Jobs must leave finished work on disk, because the first failure ends the call.
+        What to do. Jobs must leave finished work on disk, because the first failure ends the call, see `keep_going`.
     title
         Heading of the progress bar.
     n_workers
         Processes at a time.
     gpus
-        What the processes see, one GPU each, in turn; see `compute.visible_gpus`.
+        What the processes see, one GPU each, in turn; see `cores.visible_gpus`.
+    keep_going
+        Whether a job that fails leaves the others alone: its error stands in place of its result. A full disk and a
+        worker that was killed end the call all the same.
 
     Raises
     ------
@@ -182,15 +189,16 @@ def run_jobs(jobs: Sequence[Job], title: str, n_workers: int, gpus: Sequence[str
         waiting = set(futures)
         while waiting:
             finished, waiting = concurrent.futures.wait(
-                waiting, timeout=0.3, return_when=concurrent.futures.FIRST_EXCEPTION
+                waiting, timeout=0.3, return_when=concurrent.futures.FIRST_COMPLETED
             )
             show()
             for future in finished:
-                future.result()
+                if (error := future.exception()) is not None and not (keep_going and _is_its_own(error)):
+                    raise error
                 fraction[futures.index(future)] = 1.0
             show()
         bar.refresh()
-        return [future.result() for future in futures]
+        return [future.exception() or future.result() for future in futures]
     except BrokenProcessPool:
         running = [job.name for job, f, note in zip(jobs, fraction, text, strict=True) if note and f < 1]
         raise UserError(
@@ -200,6 +208,13 @@ def run_jobs(jobs: Sequence[Job], title: str, n_workers: int, gpus: Sequence[str
     finally:
         bar.close()
         _stop(pool)
+
+
+def _is_its_own(error: BaseException) -> bool:
+    """Whether an error concerns the job alone that it ended."""
+    return isinstance(error, UserError | RuntimeError) and not (
+        isinstance(error, BrokenProcessPool) or is_full_disk(error)
+    )
 
 
 def _stop(pool: concurrent.futures.ProcessPoolExecutor) -> None:

@@ -10,12 +10,16 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from multiseg_core.errors import UserError, one_line, suggest
 
 from ..base.errors import is_full_disk
 from . import export, init, predict, studies, train
+
+if TYPE_CHECKING:
+    from ..report.notebooks import Plan
+    from ..study.study import Study
 
 COMPARE_HELP = """
 
@@ -102,11 +106,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     studies.add_params(sub)
     sub.add_argument("--notebooks", type=Path, help="folder of the notebooks (default: the project's)")
-    part = sub.add_mutually_exclusive_group()
-    part.add_argument(
-        "--rehearse", action="store_true", help="only what comes before training: prepare, and rehearse the report"
-    )
-    part.add_argument(
+    sub.add_argument(
         "--report", action="store_true", help="only what comes after training: collect, notebooks, and the index"
     )
     sub = add("check", check_command, "Look for everything wrong with a study's input, before any training.")
@@ -214,30 +214,27 @@ def prepare_command(options: argparse.Namespace) -> None:
 def study_command(options: argparse.Namespace) -> None:
     """``multiseg study``: everything, from the params file to the report."""
     from ..base.cores import default_workers
-    from ..report import notebooks, pages, progress, rehearsal, summary
+    from ..report import notebooks, pages, progress, summary
     from ..study import finished_runs, runs
 
     started = time.monotonic()
     study = studies.load(options)
     plan = notebooks.planned_notebooks(study, _notebooks_folder(options))
     _say(f"study {study.name}: {len(study.params.scenarios)} scenarios, {len(plan)} notebooks")
-    in_parts = options.rehearse or options.report  # by jobs that come after one that checks
-    study = studies.stamped(options) if in_parts else studies.checked(options, to_write=True)
-    outputs = [output for _, output, _ in plan]
+    study = studies.stamped(options) if options.report else studies.checked(options, to_write=True)
     n_workers = default_workers(study.params.workers, study.params.threads)
     missing = [run.name for run in study.runs if not finished_runs.is_finished(run)]
     if options.report and missing:
         raise UserError(f"{study.params_file}: {len(missing)} runs are not finished, such as {missing[0]}")
-    with progress.followed(study, outputs, _say):
-        if not options.report:
-            rehearsal.rehearse(study, plan, n_workers)
-        if options.rehearse:
-            runs.check_volumes(study.runs, study.store, study.params)
-            _say("the report is rehearsed, and nothing trained")
-            return
+    if not options.report:
+        study.try_again()
+    with progress.followed(study, [output for _, output, _ in plan], _say):
+        _first_report(options, study, plan, n_workers)
+        study.leave_out_failed()
         runs.finish_runs(study)
-        pages.make_pages(study, plan, n_workers)
-    index = pages.write_index(study, outputs)
+        failed = pages.make_pages(study, plan, n_workers)
+    index = pages.write_index(study, [output for _, output, _ in plan if output not in failed])
+    (study.folder / f"{FIRST_REPORT}.html").unlink(missing_ok=True)
     for line in summary.warnings(study):
         print(f"warning: {line}", file=sys.stderr)
     print()
@@ -247,6 +244,38 @@ def study_command(options: argparse.Namespace) -> None:
         print(sentence)
     print(f"done in {(time.monotonic() - started) / 60:.1f} min")
     print(f"report: {studies.relative(index)}")
+    failed |= {line.partition(":")[0]: line for line in finished_runs.failures(study.planned_runs)}
+    if failed:
+        raise UserError("\n".join(failed.values()))
+
+
+FIRST_REPORT = "first_replicate"
+"""Name of the page that is the report until there is the whole one."""
+
+
+def _first_report(options: argparse.Namespace, study: Study, plan: Plan, n_workers: int) -> None:
+    """Make the report of the first replicate as soon as that is finished, of a study that has several left to train."""
+    from ..report import pages
+    from ..study import finished_runs, runs
+    from ..study.study import FIRST_REPLICATE
+
+    missing = {run.replicate for run in study.runs if not finished_runs.is_finished(run)}
+    if 1 not in missing or len(missing) < 2:
+        return
+    os.environ[FIRST_REPLICATE] = "1"  # for the kernels of notebooks too
+    try:
+        first = studies.load(options)
+        runs.finish_runs(first)
+        failed = pages.make_pages(first, plan, n_workers)
+        index = pages.write_index(first, [output for _, output, _ in plan if output not in failed], FIRST_REPORT)
+    except UserError as error:  # the whole one may do better
+        _say(f"warning: no report of the first replicate: {error}")
+        return
+    finally:
+        del os.environ[FIRST_REPLICATE]
+    for line in failed.values():
+        _say(f"warning: {line}")
+    _say(f"report of the first replicate: {studies.relative(index)}")
 
 
 def compare_command(options: argparse.Namespace) -> None:

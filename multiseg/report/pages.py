@@ -16,6 +16,7 @@ from markupsafe import Markup
 from PIL import Image
 from traitlets.config import Config
 
+from multiseg_core.errors import one_line
 from multiseg_core.files import atomic_path
 
 from ..base.files import write_table
@@ -52,20 +53,24 @@ _SECTION = re.compile(r'<h2 id="([^"]+)">(.*?)<a class="anchor-link"', re.DOTALL
 # -- notebooks -----------------------------------------------------------------------------------------------------
 
 
-def make_pages(study: Study, plan: notebooks.Plan, n_workers: int) -> None:
+def make_pages(study: Study, plan: notebooks.Plan, n_workers: int) -> dict[str, str]:
     """Execute and render the notebooks of a study whose pages are not up to date, several at a time.
 
-    Raises
-    ------
-    UserError
-        As `notebooks.execute_notebook`, of the first that fails; pages that are made by then are kept.
+    Returns
+    -------
+    dict
+        Output of each notebook that failed -> why, in one line.
     """
     jobs = []
     for source, output, parameters in plan:
         key = notebooks.notebook_key(study, source, parameters)
         if not notebooks.is_rendered(study.folder, output, key):
             jobs.append(Job(output, _make_page, (study.folder, source, output, parameters, key)))
-    run_jobs(jobs, "making pages", n_workers)
+    results = run_jobs(jobs, "making pages", n_workers, keep_going=True)
+    failed = {job.name: one_line(r) for job, r in zip(jobs, results, strict=True) if isinstance(r, Exception)}
+    for output in failed:  # an old page is no answer
+        (study.folder / f"{output}.html").unlink(missing_ok=True)
+    return failed
 
 
 def _make_page(
@@ -127,8 +132,8 @@ def _with_contents(body: str) -> str:
 # -- index ---------------------------------------------------------------------------------------------------------
 
 
-def write_index(study: Study, notebooks: Sequence[str]) -> Path:
-    """Write ``index.html`` and return its path.
+def write_index(study: Study, notebooks: Sequence[str], name: str = "index") -> Path:
+    """Write ``index.html``, or another page of that kind, and return its path.
 
     The answers, the ledger, the main figures and results of each scenario, links to the pages of `notebooks` (names
     without ending) and to the tables, and provenance.
@@ -157,7 +162,7 @@ def write_index(study: Study, notebooks: Sequence[str]) -> Path:
         provenance=_html(summary.provenance_table(study)),
         params_texts=[(file.name, file.read_text(encoding="utf-8")) for file in params_files(study.params_file)],
     )
-    path = study.folder / "index.html"
+    path = study.folder / f"{name}.html"
     with atomic_path(path) as part:
         part.write_text(page, encoding="utf-8")
     return path

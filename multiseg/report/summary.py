@@ -71,7 +71,9 @@ def mixed_conditions(trained: Sequence[Mapping[str, Any]]) -> list[str]:
 def warnings(study: Study) -> list[str]:
     """Return what a reader should know before comparing the models of a study."""
     mixed = mixed_conditions(finished_runs.network_facts(study.networks()))
-    return [*mixed, *collapsed_runs(study), *fallen_pupils(study, finished_runs.metrics(study))]
+    early = ["this is the first replicate alone; the others are still to come"] if study.is_first_replicate else []
+    failed = [f"{line}; what needs it is left out" for line in finished_runs.failures(study.planned_runs)]
+    return [*early, *failed, *mixed, *collapsed_runs(study), *fallen_pupils(study, finished_runs.metrics(study))]
 
 
 FALLEN = 0.05

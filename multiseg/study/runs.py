@@ -17,6 +17,8 @@ import torch
 
 from multiseg.study.pretraining import PretrainingTrainer
 from multiseg_core.compute import Compute
+from multiseg_core.errors import UserError, one_line
+from multiseg_core.files import write_json
 from multiseg_core.labels import is_relevant, swapped
 from multiseg_core.losses import build_loss
 from multiseg_core.networks import build_network
@@ -37,7 +39,7 @@ from ..settings.recipe import MIRRORED, mirror_likeness
 from . import finished_runs
 from .evaluation import evaluate_run
 from .events import Events
-from .finished_runs import is_finished
+from .finished_runs import failures, is_finished
 from .initial import Source, read_weights, start_from
 from .needs import Needs
 from .network_shapes import try_volumes
@@ -277,7 +279,8 @@ def finish_runs(study: Study, runs: Sequence[Run] | None = None) -> None:
     Raises
     ------
     UserError
-        As raised by a worker; everything finished before stays.
+        If none of them can be trained. A network that fails is recorded, see `finished_runs.failure`, and what needs it
+        is left out of the study; everything else is finished.
     """
     runs = study.runs if runs is None else list(runs)
     missing = [run for run in runs if not is_finished(run)]
@@ -289,11 +292,30 @@ def finish_runs(study: Study, runs: Sequence[Run] | None = None) -> None:
         prepare(study, cases_of(missing))
         check_volumes(missing, store, params)
         for networks in training_rounds(missing):
-            jobs = [Job(n.name, train_network, (n, store, params)) for n in networks]
-            run_jobs(jobs, "training networks", *_places(params, networks))
+            _train_all(networks, store, params)
+        missing = [run for run in missing if not failures([run])]
+        study.leave_out_failed()
+        if not missing and not any(map(is_finished, study.runs)):
+            raise UserError("\n".join(failures(runs)))
         jobs = [Job(run.name, evaluate_run, (run, store, params)) for run in missing]
         run_jobs(jobs, "evaluating runs", *_places(params))
     write_metrics(study)
+
+
+def _train_all(networks: Sequence[NetworkPlan], store: Store, params: Params) -> None:
+    """Train some networks at a time; record those that fail, and those that would learn from one that failed."""
+    ready = []
+    for network in networks:
+        failed = [earlier.name for earlier in network.before if finished_runs.failure(earlier)]
+        if failed:
+            write_json(network.folder / finished_runs.FAILED, {"error": f"needs {failed[0]}, which failed"})
+        else:
+            ready.append(network)
+    jobs = [Job(n.name, train_network, (n, store, params)) for n in ready]
+    results = run_jobs(jobs, "training networks", *_places(params, networks), keep_going=True)
+    for network, result in zip(ready, results, strict=True):
+        if isinstance(result, Exception):
+            write_json(network.folder / finished_runs.FAILED, {"error": one_line(result)})
 
 
 def _places(params: Params, networks: Sequence[NetworkPlan] = ()) -> tuple[int, list[str]]:

@@ -24,8 +24,12 @@ from ..settings.models import NamedModel, merged
 from ..settings.params import Params, ScenarioParams
 from ..settings.params_files import load_params
 from .automatic import decide
+from .finished_runs import FAILED, failures
 from .plan import NetworkPlan, Planner, Run, continued, networks_of
 from .scenarios import Scenario
+
+FIRST_REPLICATE = "MULTISEG_FIRST_REPLICATE"
+"""Environment variable: where it is 1, as for a report that comes early, a study is its first replicate alone."""
 
 
 class Study:
@@ -50,6 +54,8 @@ class Study:
         The scenarios by name of every replicate that runs some model.
     store
         Its prepared cases.
+    is_first_replicate
+        Whether it is the first replicate alone of a study of several, see `FIRST_REPLICATE`.
     chosen
         What params leave to the data, and what was chosen, a line each.
 
@@ -101,6 +107,10 @@ class Study:
             for scenario in resolved.values():
                 self._check(scenario)
             self.replicates.append(resolved)
+        self.is_first_replicate = os.environ.get(FIRST_REPLICATE) == "1" and len(self.replicates) > 1
+        if self.is_first_replicate:
+            self.replicates = self.replicates[:1]
+            self.params = replace(self.params, folds=None, replicates=1)
         self.scenarios = self.replicates[0]
         self._check_swaps()
 
@@ -325,7 +335,7 @@ class Study:
     # -- runs --------------------------------------------------------------------------------------------------
 
     @functools.cached_property
-    def runs(self) -> list[Run]:
+    def planned_runs(self) -> list[Run]:
         """All runs of the study in the order of the params file. Reads the cases' files to fingerprint them."""
         planner = Planner(self.params, self.models, self.store, self.folder, self.replicates)
         return [
@@ -336,6 +346,21 @@ class Study:
             for seed in self.params.seeds
             if model in self._models_in(r, s)
         ]
+
+    @functools.cached_property
+    def runs(self) -> list[Run]:
+        """The planned runs, but for those that need a network which could not be trained."""
+        return [run for run in self.planned_runs if not failures([run])]
+
+    def leave_out_failed(self) -> None:
+        """Look again which networks could not be trained."""
+        self.__dict__.pop("runs", None)
+
+    def try_again(self) -> None:
+        """Forget which networks could not be trained."""
+        for network in networks_of(self.planned_runs):
+            (network.folder / FAILED).unlink(missing_ok=True)
+        self.leave_out_failed()
 
     def runs_of(self, scenario: str) -> list[Run]:
         """Return the runs of one scenario."""

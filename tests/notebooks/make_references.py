@@ -6,10 +6,11 @@ from pathlib import Path
 import nbformat
 
 from multiseg.report.notebooks import execute_notebook
+from tests.notebooks import finished
 
 HERE = Path(__file__).resolve().parent
 SOURCES = HERE.parent.parent / "notebooks"
-COMPANION = {"params_file": "params/companions_smoke.yaml"}
+COMPANION = {"params_file": "tests/notebooks/companions_smoke.yaml"}
 PARAMETERS: dict[str, dict[str, str]] = {
     "00_data_exploration": {},
     "01_mono_task": {"scenario": "single_wmh"},
@@ -27,11 +28,12 @@ PARAMETERS: dict[str, dict[str, str]] = {
 
 
 def main() -> None:
+    finished.restore()
     for name, parameters in PARAMETERS.items():
         if sys.argv[1:] and name not in sys.argv[1:]:
             continue
         target = HERE / f"{name}.ipynb"
-        execute_notebook(SOURCES / f"{name}.ipynb", target, {"params_file": "params/smoke.yaml", **parameters})
+        execute_notebook(SOURCES / f"{name}.ipynb", target, {"params_file": "tests/notebooks/smoke.yaml", **parameters})
         notebook = nbformat.read(target, as_version=4)
         notebook.metadata.pop("papermill", None)
         for cell in notebook.cells:

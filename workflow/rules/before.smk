@@ -1,4 +1,4 @@
-# What comes before training: check once, prepare the cases of each cohort, rehearse the report.
+# What comes before training: check once, prepare the cases of each cohort.
 
 
 rule check:
@@ -39,26 +39,3 @@ rule prepare:
         name=lambda wildcards: COHORTS[wildcards.cohort]["name"],
     shell:
         "{params.multiseg:q} prepare {params.study:q} --cohort {params.name:q} > {log:q} 2>&1"
-
-
-# the cells of the notebooks on random results: what would end the report after all the training ends here
-rule rehearse:
-    input:
-        ancient(CHECKED),
-        prepared([cohort["name"] for cohort in PLAN["cohorts"]]),
-    output:
-        touch(f"{JOBS}/rehearsed-{KEY}"),
-    log:
-        f"{JOBS}/rehearse.log",
-    conda:
-        "../../environment.yml"
-    threads: 2
-    resources:
-        mem_mb=8000,
-        runtime=lambda wildcards, attempt: 60 * attempt,
-        gpu=GPUS,
-    params:
-        multiseg=MULTISEG,
-        study=PARAMS,
-    shell:
-        "{params.multiseg:q} study {params.study:q} --rehearse > {log:q} 2>&1"

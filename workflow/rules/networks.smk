@@ -3,7 +3,8 @@
 
 rule network:
     input:
-        ancient(f"{JOBS}/rehearsed-{KEY}"),
+        ancient(CHECKED),
+        lambda wildcards: prepared(NETWORKS[wildcards.key]["cohorts"]),
         lambda wildcards: trained(NETWORKS[wildcards.key]["before"]),
     output:
         touch(f"{JOBS}/trained-{{key}}"),

@@ -17,9 +17,6 @@ from multiseg_core.files import atomic_path
 DPI = 200
 """Of saved figures."""
 
-DRAFT_DPI = 30
-"""Of figures that nobody looks at, as in a rehearsal; they have no SVG."""
-
 SHOWN_DPI = 96
 """At which notebooks show them: what browsers take for an inch."""
 
@@ -37,8 +34,6 @@ def save(figure: Figure, table: pd.DataFrame, folder: Path, name: str, alt: str 
     texts = {"Software": None, "Title": caption or None, "Description": alt or None}
     with atomic_path(folder / f"{name}.png") as part:
         figure.savefig(part, format="png", metadata=texts)
-    if plt.rcParams["savefig.dpi"] == DRAFT_DPI:
-        return
     with atomic_path(folder / f"{name}.svg") as part, plt.rc_context({"svg.hashsalt": name}):
         figure.savefig(part, format="svg", metadata={"Date": None, "Title": caption, "Description": alt})
 
