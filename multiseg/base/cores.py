@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from pathlib import Path
 
 import torch
+
+CGROUP = Path("/sys/fs/cgroup/cpu.max")
+
+
+def available_cores() -> int:
+    """Return how many cores this process may use: by its affinity, and by the quota of its control group."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    with contextlib.suppress(OSError, ValueError):
+        quota, period = CGROUP.read_text(encoding="ascii").split()
+        if quota != "max":
+            cores = min(cores, max(int(quota) // int(period), 1))
+    return cores
+
 
 GPU_PROGRAM_GIB = 1.5
 """Memory of a GPU that a process takes which has done nothing yet, and what convolutions need of their own."""
@@ -45,8 +60,7 @@ def default_workers(
     """
     if workers is not None:
         return workers
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
-    places = max(cores // threads, 1)
+    places = max(available_cores() // threads, 1)
     if device == "cpu":
         return places
     if not gpus:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
-import os
 import platform
 import subprocess
 from pathlib import Path
 
 import torch
+
+from .cores import available_cores
 
 PACKAGES = ("multiseg", "torch", "monai", "nibabel", "nilearn", "numpy", "scipy", "pandas", "matplotlib", "seaborn")
 
@@ -53,7 +54,7 @@ def provenance(device: torch.device | None = None) -> dict[str, object]:
         "platform": platform.platform(),
         "packages": dict(_versions()),
         "cpu": _cpu_name(),
-        "cores": os.cpu_count(),
+        "cores": available_cores(),
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name(device) if device is not None and device.type == "cuda" else "cpu",
     }

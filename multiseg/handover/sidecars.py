@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import colorsys
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from multiseg_core.files import atomic_path, write_json
 
-from ..settings.label_styles import LABEL_STYLES
+from ..report.figures.style import label_colours
 
 
 def stem(path: Path) -> str:
@@ -17,14 +16,10 @@ def stem(path: Path) -> str:
     return path.name.removesuffix(".gz").removesuffix(".nii")
 
 
-def colour(label: str, number: int) -> tuple[int, int, int]:
-    """Return red, green and blue, 0 to 255, of a label: its own colour, or the number-th of a round of hues."""
-    if label in LABEL_STYLES:
-        text = LABEL_STYLES[label].colour
-        return int(text[1:3], 16), int(text[3:5], 16), int(text[5:7], 16)
-    # steps of the golden ratio keep neighbours apart, however many there are
-    red, green, blue = colorsys.hsv_to_rgb((0.61803399 * number) % 1, 0.65, 0.95)
-    return round(255 * red), round(255 * green), round(255 * blue)
+def colours(labels: Sequence[str]) -> list[tuple[int, int, int]]:
+    """Return red, green and blue, 0 to 255, of each label: the colours of the figures, all different."""
+    texts = label_colours(labels)
+    return [tuple(int(texts[label][at : at + 2], 16) for at in (1, 3, 5)) for label in labels]  # type: ignore[misc]
 
 
 def itk_snap(names: Mapping[int, str]) -> str:
@@ -36,8 +31,7 @@ def itk_snap(names: Mapping[int, str]) -> str:
         "################################################",
         '    0     0    0    0        0  0  0    "Clear Label"',
     ]
-    for number, (code, label) in enumerate(names.items()):
-        red, green, blue = colour(label, number)
+    for (code, label), (red, green, blue) in zip(names.items(), colours([*names.values()]), strict=True):
         text = label.replace('"', "'")
         lines.append(f'{code:5d}   {red:3d}  {green:3d}  {blue:3d}        1  1  1    "{text}"')
     return "\n".join(lines) + "\n"
@@ -46,8 +40,7 @@ def itk_snap(names: Mapping[int, str]) -> str:
 def slicer_table(names: Mapping[int, str]) -> str:
     """Return the text of a colour table of 3D Slicer; blanks in names become underscores, as the format has it."""
     lines = ["# Color table", "0 background 0 0 0 0"]
-    for number, (code, label) in enumerate(names.items()):
-        red, green, blue = colour(label, number)
+    for (code, label), (red, green, blue) in zip(names.items(), colours([*names.values()]), strict=True):
         lines.append(f"{code} {re.sub(r'[^ -~]|[ ]', '_', label)} {red} {green} {blue} 255")
     return "\n".join(lines) + "\n"
 
@@ -77,8 +70,8 @@ def write_sidecars(out: Path, names: Mapping[int, str], sources: Mapping[str, Pa
         out.with_name(f"{name}.ctbl"): slicer_table(names),
         out.with_name(f"{name}.tsv"): "index\tname\tcolor\n"
         + "".join(
-            f"{code}\t{label}\t#{''.join(f'{part:02x}' for part in colour(label, number))}\n"
-            for number, (code, label) in enumerate(names.items())
+            f"{code}\t{label}\t{shade}\n"
+            for (code, label), shade in zip(names.items(), label_colours([*names.values()]).values(), strict=True)
         ),
     }
     for path, text in texts.items():

@@ -16,8 +16,11 @@ from ..study import finished_runs
 from ..study.study import Study
 from .figures.names import endpoint_title, model_title, short_scenario
 
-AGAINST: Mapping[str, str] = {"oracle": ORACLE, "separate": SAME_INPUTS, "selective CE": SELECTIVE}
-"""What each model is compared with -> its role. Separate networks see the same images as the others."""
+AGAINST: Mapping[str, str] = {
+    "minus oracle": ORACLE, "minus separate": SAME_INPUTS, "minus selective CE": SELECTIVE,
+}  # fmt: skip
+"""Column of differences -> the role of what each model is compared with. Separate networks see what the
+others see."""
 
 KEYS = ["scenario", "endpoint", "model"]
 
@@ -39,8 +42,8 @@ def arm_table(study: Study, metrics: pd.DataFrame) -> pd.DataFrame:
     -------
     pd.DataFrame
         Index scenario, endpoint and model. ``replicates``; ``dice`` with ``low`` and ``high``; and for each of
-        `AGAINST` the mean paired difference, such as ``oracle``, with ``oracle low`` and ``oracle high``. Intervals are
-        95 % t intervals over replicates, NaN for fewer than three; differences NaN where the other does not run.
+        `AGAINST` the mean paired difference, such as ``minus oracle``, with ``minus oracle low`` and ``... high``. Intervals
+        are 95 % t intervals over replicates, NaN for fewer than three; differences NaN where the other does not run.
     """
     rows = []
     for scenario in (s for s in study.scenarios.values() if len(s.tasks) > 1):
@@ -85,7 +88,7 @@ def with_intervals(table: pd.DataFrame) -> pd.DataFrame:
         low, high = ("low", "high") if name == "dice" else (f"{name} low", f"{name} high")
         if name in table and table[name].notna().any():
             signed = ".3f" if name == "dice" else "+.3f"
-            shown[name if name == "dice" else f"minus {name}"] = [
+            shown[name] = [
                 "–" if np.isnan(v) else f"{v:{signed}}" + (f" ({a:{signed}} to {b:{signed}})" if np.isfinite(a) else "")
                 for v, a, b in table[[name, low, high]].itertuples(index=False)
             ]
@@ -150,9 +153,9 @@ def answers(study: Study, table: pd.DataFrame) -> pd.Series:
     return pd.Series(
         {
             "Which loss should I use?": first,
-            "What do I lose against complete labels?": _against(best, rows, "oracle", "the oracle"),
+            "What do I lose against complete labels?": _against(best, rows, "minus oracle", "the oracle"),
             "What does one more data set bring?": _against(
-                best, rows, "separate", "networks that each learn from the data of one task alone"
+                best, rows, "minus separate", "networks that each learn from the data of one task alone"
             ),
         },
         name="answer",

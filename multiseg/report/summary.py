@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -26,6 +27,7 @@ def provenance_table(study: Study) -> pd.DataFrame:
     assert isinstance(packages, Mapping)
     trained = finished_runs.network_facts(study.networks())
     rows = {
+        "made on": time.strftime("%Y-%m-%d"),
         "params file": study.params_file.name,
         "replicates": str(study.params.replicates),
         "seeds": ", ".join(map(str, study.params.seeds)),

@@ -114,7 +114,8 @@ def html_table(texts: pd.DataFrame, fold: bool = True) -> str:
 
     Names become readable (`figures.names`). Rows of several scenarios stand in groups below their titles; a scenario
     that all rows share is left out, and so are columns without any value. Columns of words are aligned to the left. A
-    table that is too wide scrolls, and one of more than `LONG_TABLE` rows is folded, unless `fold` is false.
+    table that is too wide scrolls, and one of more than `LONG_TABLE` rows is folded, unless `fold` is false or it is
+    one of facts.
     """
     texts = texts.loc[:, [not (len(c) and (c == MISSING).all()) for _, c in texts.items()]]
     scenarios = _scenarios_of(texts)
@@ -138,7 +139,7 @@ def html_table(texts: pd.DataFrame, fold: bool = True) -> str:
     parts = [f'<table class="data{"" if has_names else " facts"}">\n', _html_head(shown, kinds) if has_names else ""]
     parts += [f"<tbody>\n{body}</tbody>\n" for body in bodies]
     table = f'<div class="scroll">{"".join(parts)}</table></div>\n'
-    if fold and len(rows) > LONG_TABLE:
+    if fold and has_names and len(rows) > LONG_TABLE:
         return f'<details class="rows"><summary>{say("All {n} rows", n=len(rows))}</summary>\n{table}</details>\n'
     return table
 
@@ -216,7 +217,8 @@ def _styler(texts: pd.DataFrame, escape: Callable[[str], str]) -> Styler:
 
 def _is_words(column: pd.Series) -> bool:
     """Whether a column of texts holds words rather than numbers."""
-    return len(column) > 0 and bool(column.str.contains(r"[^\W\d_]{2}").any())
+    words = column[~column.isin(["inf", "-inf"])]
+    return len(words) > 0 and bool(words.str.contains(r"[^\W\d_]{2}").any())
 
 
 # -- LaTeX ---------------------------------------------------------------------------------------------------------

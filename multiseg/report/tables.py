@@ -90,7 +90,8 @@ def save(table: pd.DataFrame, folder: Path, name: str) -> Shown:
     """Write a table for programs, browsers and papers, and return it, so that a cell can end with showing it.
 
     ``name.csv`` holds all digits, with one row of column names and the index as columns; ``name.html`` is a small page;
-    ``name.tex`` needs the package booktabs. The last two are rounded. A table without columns is not written.
+    ``name.tex`` needs the package booktabs. The last two are rounded. Of a table without rows
+    there is a header for programs alone, and no page to link; one without columns is not written.
 
     Parameters
     ----------
@@ -104,6 +105,10 @@ def save(table: pd.DataFrame, folder: Path, name: str) -> Shown:
     if table.columns.empty:
         return Shown(table)
     files.write_table(folder / f"{name}.csv", table_files.flat(table))
+    if table.empty:
+        for ending in ("html", "tex"):  # of an earlier report
+            (folder / f"{name}.{ending}").unlink(missing_ok=True)
+        return Shown(table)
     texts, heading = table_files.rounded(table), title(name)
     parts = [{"table": table_files.html_table(texts, fold=False)}]
     page = table_files.render("table.html.j2", title=heading, warnings=[], parts=parts, stem=name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,7 @@ import numpy as np
 from multiseg_core.errors import UserError
 from multiseg_core.grids import voxel_ml, voxel_sizes
 
+from ..base.cores import available_cores
 from ..data.brain_masks import HEAD_ML, brain_from_stripped
 from ..data.cohorts import Case
 from ..data.image_files import read_image, read_volume
@@ -204,7 +204,7 @@ def _count_codes(seen: Seen, sources: Mapping[Path, tuple[Path, int | None]]) ->
             return f"{path}: holds values that are no codes, such as {codes[codes != np.rint(codes)][0]:.6g}"
         return Counter(dict(zip(codes.astype(int).tolist(), counts.tolist(), strict=True)))
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(available_cores()) as pool:
         for found in pool.map(counted, chosen):
             if isinstance(found, str):
                 seen.remarks.append(found)

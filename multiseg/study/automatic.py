@@ -43,9 +43,8 @@ def decide(
         return params, dict(models), []
     trained = {name for s in params.scenarios.values() for name in s.train if name in cohorts}
     geometry = [found for name in trained for case in cohorts[name].cases if (found := _geometry(case, params))]
-    if not geometry:  # check says which files are missing; nothing can be trained without them
-        geometry = [([round(e) for e in HEAD_MM], [1.0] * 3)]
-    size_mm, extent_mm = typical(*zip(*geometry, strict=True))
+    nothing_there = not geometry  # check says which files are missing; nothing can be trained without them
+    size_mm, extent_mm = typical(*zip(*(geometry or [([round(e) for e in HEAD_MM], [1.0] * 3)]), strict=True))
     chosen = [f"the typical training image has {_of(extent_mm)} mm, in voxels of {_of(size_mm)} mm"]
 
     spacing = params.preprocessing.spacing_mm
@@ -110,7 +109,7 @@ def decide(
                 "network": {**(model.network or {}), **drawn},
             }
             settled[name] = model.model_copy(update=update)
-    return params, settled, chosen
+    return params, settled, [] if nothing_there else chosen
 
 
 def _asked(params: Params, models: Iterable[NamedModel]) -> Iterable[tuple[dict[str, Any], TrainingParams]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from multiseg_core.inference import Segmenter, combined, uncertainty_on_grid
 from multiseg_core.resampling import reached, resample
 from multiseg_core.settings import InferenceParams
 
+from ..base.cores import available_cores
 from ..base.files import located
 from ..base.workers import progress_bar
 from ..data.brain_masks import brain_modality
@@ -267,10 +267,10 @@ def for_each_case(
         Cases with what `do` returned, in order; and a line for each case that raised a `UserError`.
     """
     model.warm_up()
-    n = min(workers or os.cpu_count() or 1, len(cases)) or 1
+    n = min(workers or available_cores(), len(cases)) or 1
     before = torch.get_num_threads()
     if model.compute.device.type == "cpu":
-        torch.set_num_threads(max((os.cpu_count() or 1) // n, 1))
+        torch.set_num_threads(max(available_cores() // n, 1))
     done, errors = {}, {}
     try:
         with ThreadPoolExecutor(n) as pool, progress_bar(title, len(cases)) as bar:

@@ -45,12 +45,14 @@ def test_distances_are_paired_over_replicates(study: Study) -> None:
     row = table.loc[("anatomy_wmh", "anatomy", "selective_cross_entropy")]
     assert row["dice"] == pytest.approx(0.82) and row["replicates"] == 3
     # the same in every replicate: no spread, whatever the replicates do
-    assert [row[k] for k in ("oracle", "oracle low", "oracle high")] == pytest.approx([-0.01] * 3, abs=1e-6)
+    assert [row[k] for k in ("minus oracle", "minus oracle low", "minus oracle high")] == pytest.approx(
+        [-0.01] * 3, abs=1e-6
+    )
     lesion = table.loc[("anatomy_wmh", "lesion", "multi_unet")]
     half = 4.302653 * 0.02 / np.sqrt(3)  # t of 2 degrees of freedom
-    assert lesion["oracle"] == pytest.approx(-0.03)
-    assert lesion["oracle high"] - lesion["oracle"] == pytest.approx(half, rel=1e-5)
-    assert np.isnan(lesion["separate"])  # it is what the others are compared with
+    assert lesion["minus oracle"] == pytest.approx(-0.03)
+    assert lesion["minus oracle high"] - lesion["minus oracle"] == pytest.approx(half, rel=1e-5)
+    assert np.isnan(lesion["minus separate"])  # it is what the others are compared with
 
 
 def test_candidates_have_one_network_and_no_complete_labels(study: Study) -> None:
@@ -81,16 +83,18 @@ def test_without_roles_it_says_so(study: Study) -> None:
 
 def test_the_chart_shows_what_has_the_reference(study: Study) -> None:
     table = arms.arm_table(study, metrics())
-    drawn = arm_chart.arms_figure(table, "oracle")
+    drawn = arm_chart.arms_figure(table, "minus oracle")
     assert drawn is not None
     figure, shown = drawn
     assert len(figure.axes) == 2 and set(shown["model"]) == set(DICE) - {"oracle"}
     assert "anatomy wmh, anatomy: best selective cross-entropy -0.010" in arm_chart.arms_figure.describe(shown).lower()
-    assert arm_chart.arms_figure(table.assign(oracle=np.nan), "oracle") is None
+    assert arm_chart.arms_figure(table.assign(**{"minus oracle": np.nan}), "minus oracle") is None
     # a failure is an arrow, and the others keep their room
     failed = table.copy()
-    failed.loc[("anatomy_wmh", "anatomy", "cross_entropy"), ["oracle", "oracle low", "oracle high"]] = -0.8
-    drawn = arm_chart.arms_figure(failed, "oracle")
+    failed.loc[
+        ("anatomy_wmh", "anatomy", "cross_entropy"), ["minus oracle", "minus oracle low", "minus oracle high"]
+    ] = -0.8
+    drawn = arm_chart.arms_figure(failed, "minus oracle")
     assert drawn is not None
     left = drawn[0].axes[0]
     assert left.get_xlim() == pytest.approx((-0.06, 0.06)) and [t.get_text() for t in left.texts] == ["-0.80"]

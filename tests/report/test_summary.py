@@ -1,3 +1,4 @@
+import re
 from collections import Counter
 from typing import Any
 
@@ -63,3 +64,7 @@ def test_a_scenario_without_any_dice_is_told_in_words(smoke: Study, monkeypatch:
     nothing = finished_runs.metrics(smoke).assign(dice=np.nan)
     monkeypatch.setattr(finished_runs, "metrics", lambda study: nothing)
     assert scenario_in_short(smoke, "single_wmh") == "No case has a label that a model could be scored for."
+
+
+def test_provenance_names_the_day(smoke: Study) -> None:
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d", summary.provenance_table(smoke).loc["made on", ""])

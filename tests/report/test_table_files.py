@@ -129,3 +129,17 @@ def test_writing_a_table_does_not_change_it() -> None:
     table = pd.DataFrame({"p": ["1"]}, index=pd.Index(["x"], name="a_b"))
     table_files.latex_table(table, "c", "t")
     assert table.index.name == "a_b"
+
+
+def test_a_column_with_infinite_values_holds_numbers() -> None:
+    """It was set left, as words are."""
+    table = pd.DataFrame({"model": ["a", "b"], "hd95": [1.5, float("inf")]})
+    shown = table_files.html_table(table_files.rounded(table))
+    assert "<td>inf</td>" in shown and '<th scope="col">hd95</th>' in shown
+
+
+def test_a_table_of_facts_is_never_folded() -> None:
+    facts = pd.DataFrame({"": [str(n) for n in range(20)]}, index=[f"fact {n}" for n in range(20)])
+    assert "<details" not in table_files.html_table(facts)
+    rows = pd.DataFrame({"x": [str(n) for n in range(20)]})
+    assert "<details" in table_files.html_table(rows)

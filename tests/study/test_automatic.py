@@ -22,6 +22,15 @@ def test_nothing_is_chosen_where_all_is_said(toy_study: ToyStudy) -> None:
     assert Study(toy_study()).chosen == []
 
 
+def test_nothing_is_said_of_images_that_are_not_there(toy_study: ToyStudy) -> None:
+    """``check`` spoke of a typical training image of 136 x 171 x 150 mm where every file was missing."""
+    file = toy_study({"\n  patch_size: [8, 8, 8]": "\n  patch_size: auto"})
+    for image in (file.parent / "data").glob("*.nii.gz"):
+        image.unlink()
+    study = Study(file)
+    assert study.chosen == [] and len(study.params.training.patch_size) == 3
+
+
 def test_patch_sizes_follow_the_images(toy_study: ToyStudy) -> None:
     """Images of 20 x 22 x 18 voxels of 1 mm; a network of two levels takes multiples of 2."""
     study = Study(toy_study({"\n  patch_size: [8, 8, 8]": "\n  patch_size: auto\n  patch_voxels: 4096"}))

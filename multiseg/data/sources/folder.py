@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import locale
-import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +15,7 @@ import numpy as np
 from multiseg_core.errors import UserError, one_line
 from multiseg_core.files import atomic_path
 
+from ...base.cores import available_cores
 from ..cohorts import Case
 from ..image_files import SUFFIXES
 
@@ -113,7 +113,7 @@ def write_parts(parts: Sequence[Part], cohort: str, say: Callable[[str], object]
     if missing:
         text = f"cohort {cohort}: {len(missing)} volumes are copied to {missing[0].copy.parent} as NIfTI, once"
         (say or (lambda line: print(line, file=sys.stderr, flush=True)))(text)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(available_cores()) as pool:
         list(pool.map(Part.write, parts))
 
 
