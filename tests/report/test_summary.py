@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from multiseg.report.figures.names import model_title
-from multiseg.report.summary import _by, collapsed_runs, mixed_conditions, scenario_in_short
+from multiseg.report.summary import _by, collapsed_runs, mixed_conditions, provenance_table, scenario_in_short
 from multiseg.study import finished_runs
 from multiseg.study.study import Study
 
@@ -67,4 +67,4 @@ def test_a_scenario_without_any_dice_is_told_in_words(smoke: Study, monkeypatch:
 
 
 def test_provenance_names_the_day(smoke: Study) -> None:
-    assert re.fullmatch(r"\d{4}-\d\d-\d\d", summary.provenance_table(smoke).loc["made on", ""])
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d", provenance_table(smoke).loc["made on", ""])
