@@ -1,6 +1,7 @@
 # make study   set up what is missing, run the study, render its report (PARAMS=params/other.yaml for another)
 # make test    set up what is missing, check format, lint and types, run pytest and nbval, two at a time
-# make check   format, lint and types alone
+# make fast    the tests of the method alone: losses, samplers, networks, training (a minute)
+# make check   format, lint, types and who imports whom, alone
 # make study-cluster PROFILE=slurm   the same, a job per network on a cluster (PROFILE=local on one machine); workflow/README.md
 # make test-cluster  the workflow on this machine and on a SLURM that it starts (some minutes)
 # make lab     open JupyterLab on a start page
@@ -16,7 +17,7 @@ CLUSTER ?= .venv-cluster
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: golden golden-write study study-cluster cluster-setup test test-here test-beside test-cluster check campaign lab bench references setup
+.PHONY: fast golden golden-write study study-cluster cluster-setup test test-here test-beside test-cluster check campaign lab bench references setup
 
 study: $(INSTALLED)
 	@$(BIN)/multiseg study "$(PARAMS)"
@@ -62,6 +63,9 @@ check: $(INSTALLED)
 	$(BIN)/ruff check --quiet .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache > build/imports.log || { cat build/imports.log; exit 1; }
+
+fast: $(INSTALLED)
+	$(BIN)/python -m pytest -p no:nbval tests/core
 
 campaign: $(INSTALLED)
 	$(BIN)/python -m pytest -p no:nbval -m campaign -s tests/campaign

@@ -1,1 +1,53 @@
-"""Losses, samplers, networks and training for datasets that are each labelled for another task."""
+"""Losses, samplers, networks and training for datasets that are each labelled for another task.
+
+Names are imported when they are asked for: torch takes seconds.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .inference import Segmenter
+    from .labels import CodeMap, LabelSpace
+    from .losses import (
+        PatchwiseSelectiveCrossEntropy,
+        Selective,
+        SelectiveCrossEntropy,
+        SelectiveDice,
+        SelectiveExclusion,
+        SelectiveSigmoid,
+        SoftDice,
+    )  # fmt: skip
+    from .networks import UNet, build_network
+    from .samplers import PatchSampler, SamplingCohort
+    from .settings import InferenceParams, TrainingParams
+    from .training import Trainer
+
+_PLACES = {
+    "inference": ("Segmenter",),
+    "labels": ("CodeMap", "LabelSpace"),
+    "losses": (
+        "PatchwiseSelectiveCrossEntropy", "Selective", "SelectiveCrossEntropy", "SelectiveDice", "SelectiveExclusion",
+        "SelectiveSigmoid", "SoftDice",
+    ),
+    "networks": ("UNet", "build_network"),
+    "samplers": ("PatchSampler", "SamplingCohort"),
+    "settings": ("InferenceParams", "TrainingParams"),
+    "training": ("Trainer",),
+}  # fmt: skip
+
+__all__ = [
+    "CodeMap", "InferenceParams", "LabelSpace", "PatchSampler", "PatchwiseSelectiveCrossEntropy", "SamplingCohort",
+    "Segmenter", "Selective", "SelectiveCrossEntropy", "SelectiveDice", "SelectiveExclusion", "SelectiveSigmoid",
+    "SoftDice", "Trainer", "TrainingParams", "UNet", "build_network",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name, or a module."""
+    for module, names in _PLACES.items():
+        if name in names:
+            return getattr(importlib.import_module(f"{__name__}.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 LEVEL = 3.0
@@ -96,6 +95,8 @@ def vary_shape_(
     across = int(spacing.argmax())
     if spacing[across] > 2 * spacing.min():
         angles[:, [axis for axis in range(3) if axis != across]] = 0
+    from scipy.spatial.transform import Rotation  # slow to import, and most trainings do without
+
     turns = Rotation.from_euler("xyz", angles).as_matrix() * np.exp(scales)[:, None, None]
     matrices = turns * spacing[None, None, :] / spacing[None, :, None]
     which = torch.from_numpy(chosen).to(images.device)

@@ -43,7 +43,8 @@ def arm_table(study: Study, metrics: pd.DataFrame) -> pd.DataFrame:
     pd.DataFrame
         Index scenario, endpoint and model. ``replicates``; ``dice`` with ``low`` and ``high``; and for each of
         `AGAINST` the mean paired difference, such as ``minus oracle``, with ``minus oracle low`` and ``... high``.
-        Intervals are 95 % t intervals over replicates, NaN for fewer than three; differences NaN where the other does not run.
+        Intervals are 95 % t intervals over replicates, NaN for fewer than three; differences NaN where the other model
+        does not run.
     """
     rows = []
     for scenario in (s for s in study.scenarios.values() if len(s.tasks) > 1):
