@@ -17,9 +17,9 @@ from ..study import finished_runs
 from ..study.plan import Run
 from ..study.study import Study
 from .figures import overlays
-from .figures.case_panels import PLANES, RIGHT, telling_slices
+from .figures.case_panels import PLANES, telling_slices
 from .figures.names import label_title, plain, scenario_title
-from .figures.overlays import Overlay
+from .figures.overlays import RIGHT, Overlay
 from .tables import first_seed
 
 HEIGHT = 260

@@ -9,7 +9,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.colors import ListedColormap, to_rgba
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
@@ -17,12 +17,9 @@ from ...data.store import StoredCase
 from .kinds import figure_kind
 from .language import say
 from .names import label_title, model_title, plain
+from .overlays import ERROR_COLOURS, ERROR_NAMES, INVENTED, MISSED, RIGHT, Overlay, error_map, show
 
-RIGHT, MISSED, INVENTED = 1, 2, 3
-ERROR_COLOURS = {RIGHT: "#648fff", MISSED: "#ffb000", INVENTED: "#dc267f"}
-"""Told apart by colour-blind readers as well."""
-
-ERROR_NAMES = {RIGHT: "right", MISSED: "missed (false negative)", INVENTED: "invented (false positive)"}
+ERROR_OPACITIES = [0.5 if kind == RIGHT else 0.9 for kind in ERROR_COLOURS]
 
 PLANES = ("sagittal", "coronal", "axial")
 """By the axis of the volume that they cut."""
@@ -40,22 +37,6 @@ class RankedCase(NamedTuple):
     """How uncertain the model is of each voxel, 0 to 1, if that is known."""
 
 
-def error_map(case: StoredCase, prediction: np.ndarray, labels: Sequence[str], label: str) -> np.ndarray:
-    """Return where a label is right, missed and invented, (X, Y, Z) uint8; 0 elsewhere, and where its cohort is silent.
-
-    Parameters
-    ----------
-    case, prediction
-        A stored case and class numbers on its grid, (X, Y, Z).
-    labels, label
-        Foreground labels of the prediction, and one of them.
-    """
-    sure = np.array([members == frozenset([label]) for members in case.sets])[case.target]
-    never = np.array([label not in members for members in case.sets])[case.target]
-    there = prediction == 1 + list(labels).index(label)
-    return (RIGHT * (sure & there) + MISSED * (sure & ~there) + INVENTED * (never & there)).astype(np.uint8)
-
-
 def telling_slices(errors: np.ndarray) -> tuple[int, int, int]:
     """Return the slice along each axis that shows most errors; most of the label if there is none; else the middle."""
     shown = errors > RIGHT if (errors > RIGHT).any() else errors > 0
@@ -65,26 +46,8 @@ def telling_slices(errors: np.ndarray) -> tuple[int, int, int]:
     return x, y, z
 
 
-def show_plane(axes: Axes, case: StoredCase, modality: str, axis: int, at: int, overlay: np.ndarray) -> None:
-    """Draw a slice along an axis with error classes painted over it, up on top and left of the patient on the left."""
-    image = np.take(case.images[case.modalities.index(modality)], at, axis)
-    inside = np.take(np.asarray(case.mask), at, axis)
-    low, high = np.percentile(image[inside], [1, 99.5]) if inside.any() else (0, 1)
-    darkest = low - 0.2 * (high - low)
-    others = [k for k in range(3) if k != axis]
-    wide, tall = (n * case.spacing_mm[k] for n, k in zip(image.shape, others, strict=True))
-    extent = (0, wide, 0, tall)
-    axes.imshow(np.where(inside, image, darkest).T, origin="lower", cmap="gray", vmin=darkest, vmax=high, extent=extent)
-    colours = [(0, 0, 0, 0), *(to_rgba(c, 0.5 if k == RIGHT else 0.9) for k, c in ERROR_COLOURS.items())]
-    axes.imshow(
-        np.take(overlay, at, axis).T, origin="lower", cmap=ListedColormap(colours), vmin=-0.5, vmax=3.5,
-        interpolation="nearest", extent=extent,
-    )  # fmt: skip
-    axes.set_axis_off()
-
-
 def show_doubt(axes: Axes, case: StoredCase, doubt: np.ndarray, at: int) -> None:
-    """Draw the uncertainty of an axial slice, 0 to 1, placed as `show_plane` places the image."""
+    """Draw the uncertainty of an axial slice, 0 to 1, placed as `overlays.show` places the image."""
     wide, tall = (n * size for n, size in zip(doubt.shape[:2], case.spacing_mm, strict=False))
     axes.imshow(doubt[:, :, at].T, origin="lower", cmap="inferno", vmin=0, vmax=1, extent=(0, wide, 0, tall))
 
@@ -123,9 +86,10 @@ def case_panel(
     rows = []
     for line, (rank, case, prediction, dice, doubt) in zip(grid, ranked, strict=True):
         errors = error_map(case, prediction, labels, label)
+        painted = Overlay(errors, [to_rgb(c) for c in ERROR_COLOURS.values()])
         places = telling_slices(errors)
         for axes, axis in zip(line[:3], (2, 1, 0), strict=True):
-            show_plane(axes, case, modality, axis, places[axis], errors)
+            show(axes, case, modality, painted, axis, places[axis], ERROR_OPACITIES)
             axes.set_title(say(PLANES[axis]), fontsize=9.5)
         for axes in line[3:]:
             if doubt is not None:

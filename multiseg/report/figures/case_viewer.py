@@ -64,7 +64,7 @@ def case_viewer(case: StoredCase, predictions: Mapping[str, np.ndarray], labels:
     case
         A stored case, cropped as it is stored.
     predictions
-        Model -> (X, Y, Z) class numbers.
+        Model -> (X, Y, Z) class numbers; none to show what is drawn alone.
     labels
         Foreground labels of the predictions.
     modality
@@ -82,7 +82,7 @@ def case_viewer(case: StoredCase, predictions: Mapping[str, np.ndarray], labels:
     sliders = "".join(
         f'<label>{say(text)} <input type="range" min="0" max="{n - 1}" value="{n // 2}"></label> ' for n, text in marks
     )
-    legend = overlays.legend(labels, with_errors=True)
+    legend = overlays.legend(labels, with_errors=bool(predictions))
     first, *_ = shown.values()
     return _PAGE.format(
         id=f"case-{zlib.crc32(image.encode()):08x}", over=say("over the image"), opacity=say("opacity"), image=image,

@@ -14,9 +14,10 @@ from ...data.store import StoredCase
 from ...results import domain_distance
 from ...results.cohort_tables import Explored, drawn_labels
 from ...settings.label_styles import label_name
+from . import overlays
 from .kinds import cohorts_and_labels, figure_kind
 from .language import say
-from .slices import best_slice, drawn_sets, label_legend, show_slice, target_overlay
+from .slices import best_slice, drawn_sets, label_legend, show_slice
 from .style import LABEL_NAMES, drawn_name, label_colours
 
 # -- numbers -------------------------------------------------------------------------------------------------------
@@ -82,10 +83,16 @@ def cohort_slices(cases: Sequence[StoredCase], labels: Sequence[str]) -> tuple[F
             axes.set_axis_off()
         for channel, modality in enumerate(case.modalities):
             show_slice(line[channel], case, modality, z, None, drawn, f"{case.cohort}: {modality}")
-        overlay = target_overlay(case, drawn, z)
-        show_slice(line[len(case.modalities)], case, case.modalities[0], z, overlay, drawn, say("labels"))
+        numbers = overlays.truth(case, drawn).numbers
+        show_slice(line[len(case.modalities)], case, case.modalities[0], z, numbers, drawn, say("labels"))
         rows += [
-            {"cohort": case.cohort, "case": case.name, "slice": z, "label": label, "voxels": (overlay == k).sum()}
+            {
+                "cohort": case.cohort,
+                "case": case.name,
+                "slice": z,
+                "label": label,
+                "voxels": int((numbers[:, :, z] == k).sum()),
+            }
             for k, label in enumerate(drawn, start=1)
         ]
     label_legend(figure, list(dict.fromkeys(label for case in cases for label in drawn_sets(case, labels))))
@@ -118,14 +125,14 @@ def multi_task_example(explored: Explored, labels: Sequence[str]) -> tuple[Figur
         1, len(panels) + 1, figsize=(3 * (len(panels) + 1), 3.6), squeeze=False, layout="constrained"
     )
     show_slice(axes[0, 0], case, modality, z, None, both, f"{name}: {modality}")
-    overlay = target_overlay(case, both, z)
+    drawn = overlays.truth(case, both).numbers
     rows = []
     for panel, name_drawn, title, task in zip(axes[0, 1:], panels, titles, [*tasks, both], strict=True):
-        kept = np.where(np.isin(overlay, [both.index(label) + 1 for label in task]), overlay, 0)
+        kept = np.where(np.isin(drawn, [both.index(label) + 1 for label in task]), drawn, 0)
         show_slice(panel, case, modality, z, kept, both, title)
         rows += [
             {"cohort": name, "case": case.name, "slice": z, "panel": name_drawn, "label": label,
-             "voxels": (kept == both.index(label) + 1).sum()}
+             "voxels": (kept[:, :, z] == both.index(label) + 1).sum()}
             for label in task
         ]  # fmt: skip
     label_legend(figure, both)
@@ -172,13 +179,14 @@ def protocol_figure(explored: Explored, label: str) -> tuple[Figure, pd.DataFram
     for panel, case in zip(axes, cases, strict=True):
         heights = np.flatnonzero(np.asarray(case.mask).any(axis=(0, 1)))
         z = int(heights[0] + 0.55 * (heights[-1] - heights[0]))
-        overlay = target_overlay(case, [label], z)
-        show_slice(panel, case, case.modalities[0], z, overlay, [label], case.cohort)
+        numbers = overlays.truth(case, [label]).numbers
+        show_slice(panel, case, case.modalities[0], z, numbers, [label], case.cohort)
+        voxels = (numbers[:, :, z] == 1).sum()
         brain = np.count_nonzero(case.mask[:, :, z])
         rows.append(
             {
-                "cohort": case.cohort, "case": case.name, "slice": z, "label": label, "voxels": (overlay == 1).sum(),
-                "percent_of_slice": 100 * (overlay == 1).sum() / brain,
+                "cohort": case.cohort, "case": case.name, "slice": z, "label": label, "voxels": voxels,
+                "percent_of_slice": 100 * voxels / brain,
             }
         )  # fmt: skip
         text = say("{percent:.0f} % of the slice", percent=rows[-1]["percent_of_slice"])

@@ -10,17 +10,24 @@ from typing import NamedTuple
 
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from PIL import Image
 
 from ...data.store import StoredCase
-from .case_panels import ERROR_COLOURS, ERROR_NAMES, RIGHT, error_map
 from .language import say
 from .names import label_title
-from .style import label_colours
+from .style import OR, label_colours
 
 SHADES = 16
 """Steps in which an uncertainty is painted."""
+
+
+RIGHT, MISSED, INVENTED = 1, 2, 3
+ERROR_COLOURS = {RIGHT: "#648fff", MISSED: "#ffb000", INVENTED: "#dc267f"}
+"""Told apart by colour-blind readers as well."""
+
+ERROR_NAMES = {RIGHT: "right", MISSED: "missed (false negative)", INVENTED: "invented (false positive)"}
 
 
 class Overlay(NamedTuple):
@@ -33,8 +40,11 @@ class Overlay(NamedTuple):
 
 
 def truth(case: StoredCase, labels: Sequence[str]) -> Overlay:
-    """Return the labels that were drawn; voxels that may be one of several are transparent."""
-    numbers = {frozenset([label]): k for k, label in enumerate(labels, start=1)}
+    """Return the labels that were drawn; an entry of `labels` may be a coarse set such as ``a or b``.
+
+    Voxels that may be one of several, in another way, are transparent.
+    """
+    numbers = {frozenset(label.split(OR)): k for k, label in enumerate(labels, start=1)}
     table = np.array([numbers.get(frozenset(members), 0) for members in case.sets], dtype=np.uint8)
     return predicted(table[case.target], labels)
 
@@ -42,6 +52,22 @@ def truth(case: StoredCase, labels: Sequence[str]) -> Overlay:
 def predicted(prediction: np.ndarray, labels: Sequence[str]) -> Overlay:
     """Return the labels of a prediction, (X, Y, Z) class numbers."""
     return Overlay(prediction.astype(np.uint8), [to_rgb(c) for c in label_colours(labels).values()])
+
+
+def error_map(case: StoredCase, prediction: np.ndarray, labels: Sequence[str], label: str) -> np.ndarray:
+    """Return where a label is right, missed and invented, (X, Y, Z) uint8; 0 elsewhere, and where its cohort is silent.
+
+    Parameters
+    ----------
+    case, prediction
+        A stored case and class numbers on its grid, (X, Y, Z).
+    labels, label
+        Foreground labels of the prediction, and one of them.
+    """
+    sure = np.array([members == frozenset([label]) for members in case.sets])[case.target]
+    never = np.array([label not in members for members in case.sets])[case.target]
+    there = prediction == 1 + list(labels).index(label)
+    return (RIGHT * (sure & there) + MISSED * (sure & ~there) + INVENTED * (never & there)).astype(np.uint8)
 
 
 def errors(case: StoredCase, prediction: np.ndarray, labels: Sequence[str]) -> Overlay:
@@ -63,38 +89,58 @@ def uncertainty(doubt: np.ndarray) -> Overlay:
 def grey_values(case: StoredCase, modality: str) -> np.ndarray:
     """Return an image of a case as grey values from 0 to 1, (X, Y, Z); black outside the mask."""
     image, inside = np.asarray(case.images[case.modalities.index(modality)]), np.asarray(case.mask)
-    low, high = np.percentile(image[inside], [0.5, 99.5])
+    low, high = np.percentile(image[inside], [0.5, 99.5]) if inside.any() else (0, 1)
     return np.clip((image - low) / (high - low) * 0.85 + 0.15, 0, 1) * inside
+
+
+def painted(
+    grey: np.ndarray, overlay: Overlay, axis: int, at: int, opacity: float | Sequence[float] = 0.6
+) -> np.ndarray:
+    """Return a slice with an overlay, (rows, columns, 3) from 0 to 1, up on top and left of the patient on the left.
+
+    Parameters
+    ----------
+    grey
+        (X, Y, Z), 0 to 1, see `grey_values`.
+    overlay
+        What lies over it, of the same shape.
+    axis, at
+        The axis that the plane cuts, and where (voxels).
+    opacity
+        Of the overlay, 0 to 1; one for all its colours, or one for each.
+    """
+    numbers = np.take(overlay.numbers, at, axis)
+    image = np.take(grey, at, axis)[..., None].repeat(3, axis=-1)
+    colours = np.array([(0.0, 0.0, 0.0), *overlay.colours])[numbers]
+    share = np.array([0.0, *np.broadcast_to(opacity, len(overlay.colours))])[numbers][..., None]
+    rows: np.ndarray = ((1 - share) * image + share * colours).swapaxes(0, 1)[::-1]  # its second axis goes up
+    return rows
+
+
+def extent_mm(shape: Sequence[int], spacing_mm: Sequence[float], axis: int) -> tuple[float, float]:
+    """Return the width and the height (mm) of a plane that cuts an axis."""
+    wide, tall = (n * size for k, (n, size) in enumerate(zip(shape, spacing_mm, strict=True)) if k != axis)
+    return wide, tall
+
+
+def show(
+    axes: Axes, case: StoredCase, modality: str, overlay: Overlay | None, axis: int, at: int,
+    opacity: float | Sequence[float] = 0.6,
+) -> None:  # fmt: skip
+    """Draw a slice of a case with an overlay into axes of matplotlib, in mm; see `painted`."""
+    over = overlay or Overlay(np.zeros(case.shape, dtype=np.uint8), [])
+    wide, tall = extent_mm(case.shape, case.spacing_mm, axis)
+    axes.imshow(painted(grey_values(case, modality), over, axis, at, opacity), extent=(0, wide, 0, tall))
+    axes.set_axis_off()
 
 
 def plane_picture(
     grey: np.ndarray, overlay: Overlay, axis: int, at: int, spacing_mm: Sequence[float], opacity: float, height: int
 ) -> Image.Image:
-    """Return a slice with an overlay, up on top and left of the patient on the left.
-
-    Parameters
-    ----------
-    grey
-        (X, Y, Z), 0 to 1.
-    overlay
-        Of the same shape.
-    axis, at
-        The axis that the plane cuts, and where (voxels).
-    spacing_mm
-        Voxel size, (3,): the picture has square pixels.
-    opacity
-        Of the overlay, 0 to 1.
-    height
-        Of the picture (pixels).
-    """
-    image = np.take(grey, at, axis)[..., None].repeat(3, axis=-1)
-    numbers = np.take(overlay.numbers, at, axis)
-    colours = np.array([(0.0, 0.0, 0.0), *overlay.colours])[numbers]
-    mixed = np.where(numbers[..., None] > 0, (1 - opacity) * image + opacity * colours, image)
-    rows = np.round(255 * mixed).astype(np.uint8).swapaxes(0, 1)[::-1]  # the second axis of the plane goes up
-    wide, tall = (n * spacing_mm[k] for n, k in zip(numbers.shape, [k for k in range(3) if k != axis], strict=True))
-    size = max(1, round(height * wide / tall)), height
-    return Image.fromarray(rows).resize(size, Image.Resampling.NEAREST)
+    """Return `painted` as a picture of a height (pixels), with square pixels."""
+    rows = np.round(255 * painted(grey, overlay, axis, at, opacity)).astype(np.uint8)
+    wide, tall = extent_mm(grey.shape, spacing_mm, axis)
+    return Image.fromarray(rows).resize((max(1, round(height * wide / tall)), height), Image.Resampling.NEAREST)
 
 
 def legend(labels: Sequence[str], with_errors: bool) -> str:

@@ -16,6 +16,7 @@ from multiseg_core.labels import is_relevant
 from multiseg_core.samplers import PatchSampler
 
 from ...data.store import StoredCase
+from . import overlays
 from .kinds import figure_kind, listed, names_of
 from .language import say
 from .style import LABEL_NAMES, OR, drawn_name, label_colours
@@ -44,35 +45,12 @@ def drawn_sets(case: StoredCase, labels: Sequence[str]) -> list[str]:
     return sorted(names, key=lambda name: [name not in labels, *(list(labels).index(n) for n in name.split(OR))])
 
 
-def target_overlay(case: StoredCase, labels: Sequence[str], z: int) -> np.ndarray:
-    """Return the drawn labels of an axial slice as class numbers (k for ``labels[k - 1]``), 0 elsewhere.
-
-    An entry of `labels` may be a coarse set, as `drawn_sets` names it.
-    """
-    numbers = {frozenset(name.split(OR)): k for k, name in enumerate(labels, start=1)}
-    table = np.array([numbers.get(frozenset(members), 0) for members in case.sets], dtype=np.uint8)
-    return table[case.target[:, :, z]]
-
-
 def show_slice(
-    axes: Axes, case: StoredCase, modality: str, z: int, overlay: np.ndarray | None, labels: Sequence[str], title: str
+    axes: Axes, case: StoredCase, modality: str, z: int, numbers: np.ndarray | None, labels: Sequence[str], title: str
 ) -> None:
-    """Draw an axial slice of a case, neurological orientation, with class numbers (X, Y) painted over it."""
-    image = case.images[case.modalities.index(modality), :, :, z]
-    inside = np.asarray(case.mask[:, :, z])
-    low, high = np.percentile(image[inside], [1, 99.5]) if inside.any() else (0, 1)
-    extent = (0, image.shape[0] * case.spacing_mm[0], 0, image.shape[1] * case.spacing_mm[1])
-    darkest = low - 0.2 * (high - low)
-    shown = np.where(inside, image, darkest)  # black outside the brain, whatever lies inside
-    axes.imshow(shown.T, origin="lower", cmap="gray", vmin=darkest, vmax=high, extent=extent)
-    if overlay is not None:
-        colours = [(0, 0, 0, 0), *(to_rgba(c, 0.6) for c in label_colours(labels).values())]
-        axes.imshow(
-            overlay.T, origin="lower", cmap=ListedColormap(colours), vmin=-0.5, vmax=len(colours) - 0.5,
-            interpolation="nearest", extent=extent,
-        )  # fmt: skip
+    """Draw an axial slice of a case with class numbers (X, Y, Z) painted over it."""
+    overlays.show(axes, case, modality, None if numbers is None else overlays.predicted(numbers, labels), 2, z)
     axes.set_title(title, fontsize=10)
-    axes.set_axis_off()
 
 
 def label_legend(figure: Figure, labels: Sequence[str]) -> None:
@@ -109,8 +87,8 @@ def prediction_panel(
     labels = [*labels, *(name for name in drawn_sets(case, labels) if name not in labels)]
     panels: dict[str, np.ndarray | None] = {
         modality: None,
-        "ground truth": target_overlay(case, labels, z),
-        **{model: p[:, :, z] for model, p in predictions.items()},
+        "ground truth": overlays.truth(case, labels).numbers,
+        **predictions,
     }
     columns = len(panels) if len(panels) <= 5 else 4
     lines = -(-len(panels) // columns)
@@ -126,7 +104,13 @@ def prediction_panel(
         if overlay is not None:
             for k, label in enumerate(labels, start=1):
                 rows.append(
-                    {"case": case.name, "slice": z, "panel": name, "label": label, "voxels": (overlay == k).sum()}
+                    {
+                        "case": case.name,
+                        "slice": z,
+                        "panel": name,
+                        "label": label,
+                        "voxels": (overlay[:, :, z] == k).sum(),
+                    }
                 )
     label_legend(figure, labels)
     return figure, pd.DataFrame(rows)
@@ -153,15 +137,15 @@ def naive_panel(
     labels = [*labels, *dict.fromkeys(coarse)]
     for line, case, prediction in zip(grid, cases, predictions, strict=True):
         z = best_slice(case, labels)
-        truth = target_overlay(case, labels, z)
+        truth = overlays.truth(case, labels).numbers
         show_slice(line[0], case, modality, z, None, labels, f"{case.cohort}: {modality}")
         show_slice(line[1], case, modality, z, truth, labels, say("labels of the cohort"))
-        show_slice(line[2], case, modality, z, prediction[:, :, z], labels, say("naive model"))
+        show_slice(line[2], case, modality, z, prediction, labels, say("naive model"))
         for k, label in enumerate(labels, start=1):
             rows.append(
                 {
                     "cohort": case.cohort, "case": case.name, "slice": z, "label": label,
-                    "voxels_true": (truth == k).sum(), "voxels_predicted": (prediction[:, :, z] == k).sum(),
+                    "voxels_true": (truth[:, :, z] == k).sum(), "voxels_predicted": (prediction[:, :, z] == k).sum(),
                 }
             )  # fmt: skip
     label_legend(figure, labels)

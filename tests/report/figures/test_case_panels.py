@@ -6,12 +6,12 @@ import pandas as pd
 
 from multiseg.data.store import StoredCase
 from multiseg.report import tables
-from multiseg.report.figures import case_panels, case_viewer, pair_matrix, zoomed
+from multiseg.report.figures import case_panels, case_viewer, overlays, pair_matrix, zoomed
 from multiseg.study import finished_runs
 from multiseg.study.study import Study
 from tests.conftest import tidy
 
-RIGHT, MISSED, INVENTED = case_panels.RIGHT, case_panels.MISSED, case_panels.INVENTED
+RIGHT, MISSED, INVENTED = overlays.RIGHT, overlays.MISSED, overlays.INVENTED
 
 
 def test_errors_are_told_apart_and_silence_is_none() -> None:
@@ -19,9 +19,9 @@ def test_errors_are_told_apart_and_silence_is_none() -> None:
     sets = [frozenset({"background", "gm"}), frozenset({"gm"}), frozenset({"wm"}), frozenset({"gm", "wm"})]
     case = SimpleNamespace(sets=sets, target=np.array([0, 1, 1, 2, 2, 3, 0]).reshape(1, 1, 7))
     prediction = np.array([1, 1, 0, 1, 2, 1, 0]).reshape(1, 1, 7)
-    errors = case_panels.error_map(case, prediction, ["gm", "wm"], "gm")  # type: ignore[arg-type]
+    errors = overlays.error_map(case, prediction, ["gm", "wm"], "gm")  # type: ignore[arg-type]
     assert errors.ravel().tolist() == [0, RIGHT, MISSED, INVENTED, 0, 0, 0]
-    errors = case_panels.error_map(case, prediction, ["gm", "wm"], "wm")  # type: ignore[arg-type]
+    errors = overlays.error_map(case, prediction, ["gm", "wm"], "wm")  # type: ignore[arg-type]
     assert errors.ravel().tolist() == [0, 0, 0, MISSED, RIGHT, 0, 0]
 
 

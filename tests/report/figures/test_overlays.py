@@ -3,8 +3,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from multiseg.report.figures import overlays
-from multiseg.report.figures.case_panels import INVENTED, MISSED, RIGHT
-from multiseg.report.figures.overlays import Overlay
+from multiseg.report.figures.overlays import INVENTED, MISSED, RIGHT, Overlay
 
 
 def test_the_truth_leaves_out_what_may_be_several() -> None:

@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from multiseg.report import tables
-from multiseg.report.figures import slices
+from multiseg.report.figures import overlays, slices
 from multiseg.report.figures.style import LABEL_NAMES, drawn_name
 from multiseg.results import cohort_tables
 from multiseg.study.study import Study
@@ -13,7 +13,7 @@ from multiseg.study.study import Study
 def test_overlay_shows_drawn_labels_only(smoke: Study) -> None:
     case = cohort_tables.open_cases(smoke)["mrbrains17"][0]
     z = slices.best_slice(case, smoke.labels)
-    overlay = slices.target_overlay(case, smoke.labels, z)
+    overlay = overlays.truth(case, smoke.labels).numbers[:, :, z]
     wmh = [i for i, members in enumerate(case.sets) if members == {"wmh"}]
     assert set(np.unique(overlay)) <= {0, 4}
     assert ((overlay == 4) == np.isin(case.target[:, :, z], wmh)).all() and (overlay == 4).any()
@@ -37,7 +37,7 @@ def test_a_coarse_set_is_drawn_as_itself() -> None:
     case = types.SimpleNamespace(sets=sets, target=target)
     names = slices.drawn_sets(case, ["csf", "gm", "wm"])  # type: ignore[arg-type]
     assert names == ["wm", "csf or gm"]
-    assert slices.target_overlay(case, names, 0).tolist() == [[0, 1], [2, 0]]  # type: ignore[arg-type]
+    assert overlays.truth(case, names).numbers[:, :, 0].tolist() == [[0, 1], [2, 0]]  # type: ignore[arg-type]
     assert drawn_name("csf or gm", LABEL_NAMES) == "CSF or GM"
 
 
