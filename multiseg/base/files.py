@@ -81,6 +81,22 @@ def remove_leftovers(folder: Path, older_than_s: float = 3600) -> None:
                     shutil.rmtree(part) if part.is_dir() else part.unlink()
 
 
+def read_lines(path: Path) -> list[tuple[int, list[str]]]:
+    """Read a CSV file as the number and the cells of each line. Raises `UserError`, one line that names the file."""
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:  # -sig: spreadsheets write a byte order mark
+            reader = csv.reader(file)
+            return [(reader.line_num, cells) for cells in reader]
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: not a text file in UTF-8") from None
+    except csv.Error as error:
+        raise UserError(f"{path}: line {reader.line_num}: {error}") from None
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None
+
+
 def read_table(path: Path) -> pd.DataFrame:
     """Read a CSV file as texts, without spaces around them, so that names such as 007 or NA stay what they are.
 
@@ -94,18 +110,7 @@ def read_table(path: Path) -> pd.DataFrame:
     UserError
         One line that names the file: it cannot be read, or a line has more or fewer cells than the header.
     """
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:  # -sig: spreadsheets write a byte order mark
-            reader = csv.reader(file)
-            lines = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: not a text file in UTF-8") from None
-    except csv.Error as error:
-        raise UserError(f"{path}: line {reader.line_num}: {error}") from None
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from None
+    lines = [(number, [cell.strip() for cell in cells]) for number, cells in read_lines(path)]
     (_, header), *rows = [(number, cells) for number, cells in lines if any(cells)] or [(0, [])]
     separated = next((mark for mark in (";", "\t") if len(header) == 1 and mark in header[0]), None)
     if separated:

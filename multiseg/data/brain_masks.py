@@ -177,5 +177,11 @@ def extracted_brain(volume: FloatArray, affine: FloatArray, path: Path, method: 
     if method == "deepbet":
         from .deepbet import deepbet_mask  # torch is slow to import
 
-        return deepbet_mask(volume, affine, path)
+        models, why = deepbet_folder(), f"{path}: is not brain-extracted, and"
+        if models is None:
+            raise UserError(f"{why} deepbet, which would do it, is not installed; {WANTED}")
+        try:
+            return deepbet_mask(volume, affine, path, models)
+        except UserError as error:
+            raise error if str(error).startswith(str(path)) else UserError(f"{why} {error}; {WANTED}") from None
     return robex_mask(volume, affine, path)

@@ -22,8 +22,6 @@ from torch.nn import functional as F
 
 from multiseg_core.errors import UserError, one_line
 
-from .brain_masks import WANTED, deepbet_folder
-
 COARSE, FINE = (128, 128, 128), (256, 256, 256)
 """Sizes of what the two networks see, whatever the size of the image."""
 
@@ -37,10 +35,10 @@ MARGIN = 0.1
 """The box is wider by this share of its size, on each side."""
 
 
-def deepbet_mask(volume: np.ndarray, affine: np.ndarray, path: Path) -> np.ndarray:
+def deepbet_mask(volume: np.ndarray, affine: np.ndarray, path: Path, models: Path) -> np.ndarray:
     """Extract the brain from a T1-weighted image of a whole head; some seconds on one thread.
 
-    Parameters are those of `brain_masks.robex_mask`.
+    Parameters are those of `brain_masks.robex_mask`, and the folder of the networks.
 
     Returns
     -------
@@ -50,14 +48,11 @@ def deepbet_mask(volume: np.ndarray, affine: np.ndarray, path: Path) -> np.ndarr
     Raises
     ------
     UserError
-        If deepbet is not installed, or finds nothing.
+        If the networks cannot be read, or find nothing.
     """
     turn = nib.io_orientation(affine)
     image = torch.from_numpy(np.ascontiguousarray(nib.apply_orientation(volume, turn), dtype=np.float32)).nan_to_num()
-    try:
-        finder, drawer = _networks()
-    except UserError as error:
-        raise UserError(f"{path}: is not brain-extracted, and {error}") from None
+    finder, drawer = _networks(models)
     coarse = _resized(image, COARSE)
     low, high = (float(coarse.quantile(q)) for q in (DARKEST, BRIGHTEST))
     mask = np.zeros(image.shape, dtype=bool)
@@ -72,17 +67,14 @@ def deepbet_mask(volume: np.ndarray, affine: np.ndarray, path: Path) -> np.ndarr
 
 
 @functools.cache
-def _networks() -> tuple[Any, Any]:
+def _networks(folder: Path) -> tuple[Any, Any]:
     """Return the network that finds the brain, and the one that draws it."""
-    folder = deepbet_folder()
-    if folder is None:
-        raise UserError(f"deepbet, which would do it, is not installed; {WANTED}")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # the files are as they are
             finder, drawer = (torch.jit.load(folder / name, "cpu").eval() for name in ("bbox_model.pt", "model.pt"))
     except RuntimeError as error:
-        raise UserError(f"deepbet's networks cannot be read ({one_line(error)[:200]}); {WANTED}") from None
+        raise UserError(f"deepbet's networks cannot be read ({one_line(error)[:200]})") from None
     return finder, drawer
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import importlib.util
+import locale
 import logging
 import zlib
 from collections.abc import Collection, Mapping
@@ -83,7 +84,7 @@ def read_image(path: Path) -> nib.Nifti1Image:
 def _open(path: Path) -> nib.Nifti1Image:
     name = path.name.lower()
     if name.endswith(SITK):
-        return _open_with_sitk(path)
+        return read_with_sitk(path)
     if name.endswith(MINC):
         return _open_minc(path)
     with _ImageNotes(path):
@@ -169,19 +170,31 @@ def _open_minc(path: Path) -> nib.Nifti1Image:
     return nib.Nifti1Image(image.dataobj, image.affine)
 
 
-def _open_with_sitk(path: Path) -> nib.Nifti1Image:
-    """Read a MetaImage or NRRD file; its world is LPS+, so x and y change sign."""
+_LOCALE = locale.setlocale(locale.LC_CTYPE)
+"""That of the program when it started; several threads read at a time."""
+
+
+def read_with_sitk(path: Path, may_have_components: bool = False) -> nib.Nifti1Image:
+    """Read an image that nibabel cannot read; its world is LPS+, so x and y change sign.
+
+    Several components become a last axis. Raises `UserError` if it is no 3-D volume, unless it may have components.
+    """
     import SimpleITK  # slow to import, and only these formats need it
 
-    source = SimpleITK.ReadImage(str(path))
-    n = source.GetDimension()
-    if n < 3 or source.GetNumberOfComponentsPerPixel() != 1:
-        shape = (*source.GetSize(), *([source.GetNumberOfComponentsPerPixel()] if n >= 3 else []))
+    try:
+        source = SimpleITK.ReadImage(str(path))
+    finally:  # some of its readers leave the process with the locale C, in which text files are ASCII
+        locale.setlocale(locale.LC_CTYPE, _LOCALE)
+    n, components = source.GetDimension(), source.GetNumberOfComponentsPerPixel()
+    if not may_have_components and (n < 3 or components != 1):
+        shape = (*source.GetSize(), *([components] if n >= 3 else []))
         raise UserError(f"{path}: expected a 3-D volume, got shape {shape}")
     affine = np.eye(4)
     affine[:3, :3] = np.reshape(source.GetDirection(), (n, n))[:3, :3] * source.GetSpacing()[:3]
     affine[:3, 3] = source.GetOrigin()[:3]
-    volume = SimpleITK.GetArrayFromImage(source).T  # (X, Y, Z)
+    volume = SimpleITK.GetArrayFromImage(source).T  # (X, Y, Z); components come first
+    if components > 1:
+        volume = np.moveaxis(volume, 0, -1)
     if volume.dtype.itemsize == 8:  # NIfTI readers seldom take 64-bit integers
         volume = volume.astype(np.float64)
     return nib.Nifti1Image(volume, np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine)

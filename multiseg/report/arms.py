@@ -9,7 +9,7 @@ import pandas as pd
 
 from multiseg_core.networks import build_network, count_parameters
 
-from ..results.replicates import Estimate, replicate_means
+from ..results.replicates import Interval, replicate_means
 from ..results.verdicts import SAME_INPUTS, endpoints, margin, model_in_role
 from ..settings.models import ORACLE, SELECTIVE
 from ..study import finished_runs
@@ -53,7 +53,7 @@ def arm_table(study: Study, metrics: pd.DataFrame) -> pd.DataFrame:
         for endpoint, labels in endpoints(scenario).items():
             means = replicate_means(part, labels)
             for model in (m for m in scenario.models if m in means):
-                own = Estimate.of(means[model].to_numpy())
+                own = Interval.of(means[model].to_numpy())
                 row = {
                     "scenario": scenario.name, "endpoint": endpoint, "model": model,
                     "replicates": int(means[model].notna().sum()), "dice": own.mean, "low": own.low, "high": own.high,
@@ -61,7 +61,7 @@ def arm_table(study: Study, metrics: pd.DataFrame) -> pd.DataFrame:
                 for name, other in others.items():
                     known = other in means and other != model
                     values = (means[model] - means[other]).to_numpy() if known else np.array([])
-                    e = Estimate.of(values)
+                    e = Interval.of(values)
                     row |= {name: e.mean, f"{name} low": e.low, f"{name} high": e.high}
                 rows.append(row)
     # an interval of replicates that agree is a point, whatever the last digits say

@@ -48,7 +48,7 @@ def replicate_means(metrics: pd.DataFrame, labels: Sequence[str], value: str = "
 
 
 @dataclass(frozen=True)
-class Estimate:
+class Interval:
     """A mean over replicates that is asked whether it exceeds a threshold.
 
     Attributes
@@ -67,8 +67,8 @@ class Estimate:
     p_below: float
 
     @classmethod
-    def of(cls, values: np.ndarray, threshold: float = 0.0) -> Estimate:
-        """Estimate from the values of the replicates, (R,); NaN is left out."""
+    def of(cls, values: np.ndarray, threshold: float = 0.0) -> Interval:
+        """Interval from the values of the replicates, (R,); NaN is left out."""
         values = values[~np.isnan(values)]
         n = len(values)
         mean = float(values.mean()) if n else float("nan")
@@ -81,7 +81,7 @@ class Estimate:
         return cls(mean, mean - half, mean + half, float(stats.t.sf(t, n - 1)), float(stats.t.cdf(t, n - 1)))
 
 
-def in_every(estimates: Sequence[Estimate]) -> Estimate:
+def in_every(estimates: Sequence[Interval]) -> Interval:
     """Judge "above the threshold everywhere" (intersection-union; Berger 1982, Technometrics 24, 295-300).
 
     Every place must pass at full level, and one that fails must do so after a correction for their number (Bonferroni):
@@ -94,18 +94,18 @@ def in_every(estimates: Sequence[Estimate]) -> Estimate:
 
     Returns
     -------
-    Estimate
+    Interval
         The least mean; the least bounds.
     """
-    return Estimate(
+    return Interval(
         min(e.mean for e in estimates), _min([e.low for e in estimates]), _min([e.high for e in estimates]),
         _max([e.p_above for e in estimates]), min(len(estimates) * _min([e.p_below for e in estimates]), 1.0),
     )  # fmt: skip
 
 
-def in_some(estimates: Sequence[Estimate]) -> Estimate:
+def in_some(estimates: Sequence[Interval]) -> Interval:
     """Judge "above the threshold somewhere": the largest mean, the converse of `in_every`."""
-    return Estimate(
+    return Interval(
         max(e.mean for e in estimates), _max([e.low for e in estimates]), _max([e.high for e in estimates]),
         min(len(estimates) * _min([e.p_above for e in estimates]), 1.0), _max([e.p_below for e in estimates]),
     )  # fmt: skip

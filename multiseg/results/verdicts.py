@@ -18,7 +18,7 @@ from ..study import finished_runs
 from ..study.scenarios import Scenario
 from ..study.study import Study
 from .model_comparison import holm
-from .replicates import Estimate, in_every, in_some, replicate_means, verdict
+from .replicates import Interval, in_every, in_some, replicate_means, verdict
 
 COLUMNS = ("finding", "endpoint", "scenario", "thesis", "ours", "low", "high", "margin", "verdict")
 
@@ -167,7 +167,7 @@ def endpoint_table(study: Study, metrics: pd.DataFrame) -> pd.DataFrame:
         for endpoint, labels in endpoints(scenario).items():
             means = replicate_means(metrics[metrics["scenario"] == name], labels)
             for model in (m for m in scenario.models if m in means):
-                e = Estimate.of(means[model].to_numpy())
+                e = Interval.of(means[model].to_numpy())
                 rows.append((name, endpoint, model, int(means[model].notna().sum()), e.mean, e.low, e.high))
     columns = ["scenario", "endpoint", "model", "replicates", "mean", "low", "high"]
     return pd.DataFrame(rows, columns=columns).set_index(columns[:3])
@@ -177,7 +177,7 @@ def endpoint_table(study: Study, metrics: pd.DataFrame) -> pd.DataFrame:
 
 
 def row(
-    finding: str, claim: str, measure: str, endpoint: str, scenario: str, estimate: Estimate, n: int, *,
+    finding: str, claim: str, measure: str, endpoint: str, scenario: str, estimate: Interval, n: int, *,
     thesis: float = float("nan"), margin: float = float("nan"), verdict: str = EXPLORATORY,
 ) -> Row:  # fmt: skip
     """Return a row of a ledger; a `verdict` of ``""`` is still to come, see `settled`."""
@@ -206,7 +206,7 @@ def settled(rows: Sequence[Row]) -> pd.DataFrame:
 def contrast_rows(study: Study, c: Contrast, metrics: pd.DataFrame, judged: bool, published: Published) -> list[Row]:
     """Return the rows of a contrast: every scenario with several tasks, and if it is judged, all of them together."""
     rows: list[Row] = []
-    found: dict[tuple[str, str], tuple[Estimate, float, int]] = {}
+    found: dict[tuple[str, str], tuple[Interval, float, int]] = {}
     for scenario in (s for s in study.scenarios.values() if len(s.tasks) > 1):
         first, second = (model_in_role(study, scenario, role) for role in (c.first, c.second))
         if first is None or second is None:
@@ -217,7 +217,7 @@ def contrast_rows(study: Study, c: Contrast, metrics: pd.DataFrame, judged: bool
             if not {first, second} <= set(means.columns):
                 continue
             differences = (means[first] - means[second]).to_numpy()
-            estimate = Estimate.of(differences, c.threshold(endpoint))
+            estimate = Interval.of(differences, c.threshold(endpoint))
             theirs, n = published(scenario, labels, first, second), int(np.count_nonzero(~np.isnan(differences)))
             found[endpoint, scenario.name] = estimate, theirs, n
             rows.append(
@@ -230,7 +230,7 @@ def contrast_rows(study: Study, c: Contrast, metrics: pd.DataFrame, judged: bool
     if not judged or not rows:
         return rows
     least = min(n for *_, n in found.values())
-    together: dict[str, dict[str, tuple[Estimate, float]]] = {}
+    together: dict[str, dict[str, tuple[Interval, float]]] = {}
     for (endpoint, scenario_name), (estimate, theirs, _) in found.items():
         together.setdefault(endpoint, {})[scenario_name] = estimate, theirs
     if c.somewhere:
@@ -273,7 +273,7 @@ def judge(study: Study, claims: Sequence[Claim]) -> pd.DataFrame:
         for first, *second in c.pairs:
             values = means[first] - (means[second[0]] if second else 0)
             values = (-values if c.less_is_better else values).dropna().to_numpy(dtype=float)
-            parts.append((" - ".join([first, *second]), Estimate.of(values, c.threshold), len(values)))
+            parts.append((" - ".join([first, *second]), Interval.of(values, c.threshold), len(values)))
         limit = abs(c.threshold) if all(len(pair) == 2 for pair in c.pairs) else np.nan
         whole, least = in_every([e for _, e, _ in parts]), min(n for *_, n in parts)
         where, what = "+".join(labels), (c.number, c.claim, c.measure)

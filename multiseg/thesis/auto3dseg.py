@@ -15,7 +15,6 @@ from typing import Any
 
 import pandas as pd
 
-from multiseg_core.errors import UserError
 from multiseg_core.files import write_json
 
 from ..data.cohorts import Case
@@ -76,31 +75,6 @@ def analyse(listed: Mapping[str, Any], folder: Path) -> pd.DataFrame:
         for of in stats["label"]
     ]
     return pd.DataFrame(found, index=pd.Index(codes, name="code"), columns=["share", "mean", "sd"])
-
-
-def auto_runner(listed: Mapping[str, Any], folder: Path, templates: Path | None) -> Any:
-    """Return MONAI's `AutoRunner` for a data list; its ``run()`` trains, for hours and on a GPU.
-
-    Parameters
-    ----------
-    listed, folder
-        As for `analyse`.
-    templates
-        A local copy of Auto3DSeg's ``algorithm_templates``: otherwise it would fetch them from the network.
-
-    Raises
-    ------
-    UserError
-        If there is no such folder.
-    """
-    if templates is None or not templates.is_dir():
-        where = "no folder was given" if templates is None else f"{templates} is no folder"
-        raise UserError(f"AutoRunner needs a local copy of Auto3DSeg's algorithm_templates, and {where}")
-    from monai.apps.auto3dseg.auto_runner import AutoRunner
-
-    write_json(folder / "datalist.json", dict(listed))
-    task = {"modality": "CT", "datalist": str(folder / "datalist.json"), "dataroot": ""}
-    return AutoRunner(work_dir=str(folder), input=task, templates_path_or_url=str(templates))
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from multiseg_core.networks import build_network, count_parameters
 
-from ..results.replicates import Estimate, replicate_means
+from ..results.replicates import Interval, replicate_means
 from ..study import finished_runs
 from ..study.network_shapes import shapes_only
 from ..study.study import Study
@@ -41,7 +41,7 @@ def model_dice(study: Study, scenario: str, labels: Sequence[str] = (), value: s
     means = replicate_means(metrics[metrics["scenario"] == scenario], labels, value)
     rows = {}
     for model in (m for m in study.scenario(scenario).models if m in means):
-        e = Estimate.of(means[model].to_numpy())
+        e = Interval.of(means[model].to_numpy())
         rows[model] = (int(means[model].notna().sum()), e.mean, e.low, e.high)
     return pd.DataFrame.from_dict(rows, "index", columns=["replicates", "mean", "low", "high"]).rename_axis("model")
 

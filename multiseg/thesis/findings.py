@@ -18,7 +18,7 @@ import pandas as pd
 from multiseg_core.networks import build_network, count_parameters
 
 from ..results import cohort_tables, domain_distance, origin
-from ..results.replicates import Estimate, replicate_means
+from ..results.replicates import Interval, replicate_means
 from ..results.verdicts import (
     BY_CONSTRUCTION,
     EVERY,
@@ -106,7 +106,7 @@ def _single_tasks(study: Study, metrics: pd.DataFrame) -> list[Row]:
         rows.append(
             row(
                 "1", "Every loss learns every single task about as well", "largest difference of Dice between losses",
-                "+".join(labels), scenario.name, Estimate.of(values), int(means[losses].notna().all(axis=1).sum()),
+                "+".join(labels), scenario.name, Interval.of(values), int(means[losses].notna().all(axis=1).sum()),
                 thesis=float(theirs.max() - theirs.min()) if len(theirs) > 1 else np.nan,
             )
         )  # fmt: skip
@@ -127,7 +127,7 @@ def _recognition(study: Study) -> list[Row]:
         rows.append(
             row(
                 number, claim, "share of the brain with these labels, as a part of that on own images", name,
-                str(scenario), Estimate.of(values), len(values),
+                str(scenario), Interval.of(values), len(values),
                 thesis=0.0 if model == NAIVE and known is not None else np.nan,
             )
         )  # fmt: skip
@@ -145,7 +145,7 @@ def _volumes(scenarios: Sequence[Scenario], metrics: pd.DataFrame) -> list[Row]:
         if len(values):
             claim = "Selective Dice finds lesions, but also where there are none"
             measure = "volume of lesions that it predicts, as a multiple of the true one"
-            rows.append(row("6a", claim, measure, "lesion", scenario.name, Estimate.of(values), len(values)))
+            rows.append(row("6a", claim, measure, "lesion", scenario.name, Interval.of(values), len(values)))
     return rows
 
 
@@ -165,7 +165,7 @@ def _constructed(study: Study, scenarios: Sequence[Scenario], metrics: pd.DataFr
                 row(
                     "7", "Models are much worse with IBSR than with MRBrainS13",
                     "mean Dice of selective cross-entropy, MRBrainS13+17 minus IBSR+17", "all labels", apart.name,
-                    Estimate.of(values), len(values), thesis=_thesis_mean(alike) - _thesis_mean(apart), verdict=word,
+                    Interval.of(values), len(values), thesis=_thesis_mean(alike) - _thesis_mean(apart), verdict=word,
                 )
             )  # fmt: skip
     ours, theirs = reported.divergences_beside_thesis(study.cohorts, cohort_tables.open_cases(study))
@@ -173,11 +173,11 @@ def _constructed(study: Study, scenarios: Sequence[Scenario], metrics: pd.DataFr
         claim = "MRBrainS cohorts are close in intensity, TumorSim is close to BraTS12, BrainWeb is far from all"
         measure = "Spearman's correlation of the divergences between cohorts with the thesis's"
         rows.append(
-            row("8", claim, measure, "T1", EVERY, Estimate.of(np.array([rho])), 1, thesis=1.0, verdict=word)
+            row("8", claim, measure, "T1", EVERY, Interval.of(np.array([rho])), 1, thesis=1.0, verdict=word)
         )  # fmt: skip
     if (cost := _cost(study)) is not None:
         measure = "parameters of the separate networks, as a multiple of those of the selective one"
-        claim, one = "Separate networks cost a network per task", Estimate.of(np.array([cost]))
+        claim, one = "Separate networks cost a network per task", Interval.of(np.array([cost]))
         rows.append(
             row("10", claim, measure, "parameters", EVERY, one, 1, thesis=2.0, verdict=BY_CONSTRUCTION)
         )  # fmt: skip

@@ -195,7 +195,7 @@ BAD: dict[str, tuple[Damage, str]] = {
         "test case anatomy/anatomy3 is also used for training, as anatomy/anatomy0",
     ),
     # manifests
-    "no manifest": (lambda f: data(f, "anatomy.csv").unlink(), "cohort anatomy: no such manifest: .*anatomy.csv"),
+    "no manifest": (lambda f: data(f, "anatomy.csv").unlink(), "cohort anatomy: .*anatomy.csv: no such file"),
     "semicolons": (manifest(lambda t: t.replace(",", ";")), "anatomy.csv: its values must be separated by commas"),
     "no column of cases": (manifest(lambda t: t.replace("case,", "name,")), "anatomy.csv: no column 'case'"),
     "an empty manifest": (manifest(lambda t: ""), "anatomy.csv: no column 'case' .found: none"),
@@ -233,10 +233,7 @@ BAD: dict[str, tuple[Damage, str]] = {
         manifest(lambda t: t.replace("anatomy1,", "a/1,")),
         "line 3: case name 'a/1' must not hold '/'",
     ),
-    "not text": (
-        lambda f: data(f, "anatomy.csv").write_bytes(b"\xff\xfe\0c"),
-        "anatomy.csv: cannot be read as CSV in UTF-8",
-    ),
+    "not text": (lambda f: data(f, "anatomy.csv").write_bytes(b"\xff\xfe\0c"), "anatomy.csv: not a text file in UTF-8"),
     # params
     "a key that is not known": (params("steps: 4", "step: 4"), "unknown key 'training.step' .did you mean 'steps'"),
     "a key twice": (

@@ -69,7 +69,7 @@ def test_bad_manifests(tmp_path: Path, text: str, message: str) -> None:
 
 
 def test_missing_manifest(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="cohort c: no such manifest: .*none.csv"):
+    with pytest.raises(UserError, match="cohort c: .*none.csv: no such file"):
         read_manifest("c", tmp_path / "none.csv")
 
 

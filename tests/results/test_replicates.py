@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from multiseg.results.replicates import ALPHA, Estimate, in_every, in_some, replicate_means, verdict
+from multiseg.results.replicates import ALPHA, Interval, in_every, in_some, replicate_means, verdict
 
 
 def rows(values: dict[str, dict[int, dict[str, list[float]]]]) -> pd.DataFrame:
@@ -30,24 +30,24 @@ def test_means_of_replicates_by_hand() -> None:
 
 def test_an_estimate_is_student_s() -> None:
     values = np.array([0.03, 0.05, 0.01, np.nan, 0.04])
-    found, t = Estimate.of(values, 0.02), stats.ttest_1samp(values[[0, 1, 2, 4]], 0.02, alternative="greater")
+    found, t = Interval.of(values, 0.02), stats.ttest_1samp(values[[0, 1, 2, 4]], 0.02, alternative="greater")
     assert found.p_above == pytest.approx(t.pvalue) and found.p_below == pytest.approx(1 - t.pvalue)
     interval = t.confidence_interval  # one-sided
     assert interval(1 - ALPHA).low == pytest.approx(found.low)
     assert (found.low + found.high) / 2 == pytest.approx(found.mean) == pytest.approx(np.nanmean(values))
-    two = Estimate.of(values[:2])
+    two = Interval.of(values[:2])
     assert two.mean == pytest.approx(0.04) and np.isnan([two.low, two.high, two.p_above, two.p_below]).all()
     assert verdict(two.p_above, two.p_below) == "inconclusive"
 
 
 def test_everywhere_and_somewhere_by_hand() -> None:
-    good, bad = Estimate(0.3, 0.2, 0.4, 0.001, 0.999), Estimate(0.1, -0.1, 0.3, 0.9, 0.02)
+    good, bad = Interval(0.3, 0.2, 0.4, 0.001, 0.999), Interval(0.1, -0.1, 0.3, 0.9, 0.02)
     every, some = in_every([good, bad, good]), in_some([good, bad, good])
     assert (every.mean, every.low, every.high) == (0.1, -0.1, 0.3)
     assert every.p_above == 0.9 and every.p_below == pytest.approx(3 * 0.02)
     assert (some.mean, some.low, some.high) == (0.3, 0.2, 0.4)
     assert some.p_above == pytest.approx(3 * 0.001) and some.p_below == 0.999
-    unknown = Estimate(0.5, *[np.nan] * 4)
+    unknown = Interval(0.5, *[np.nan] * 4)
     assert np.isnan(in_every([good, unknown]).p_above) and in_every([good, unknown]).mean == 0.3
 
 
@@ -57,11 +57,11 @@ def test_verdicts_are_wrong_as_rarely_as_they_say(truth: float, right: str) -> N
     generator = np.random.default_rng(3)
     found = []
     for _ in range(1500):
-        three = [Estimate.of(generator.normal(truth, 0.02, 4), -0.03) for _ in range(3)]
+        three = [Interval.of(generator.normal(truth, 0.02, 4), -0.03) for _ in range(3)]
         every = in_every(three)
         found.append(verdict(every.p_above, every.p_below))
     wrong = {"holds", "does not hold"} - {right}
     assert np.mean([v in wrong for v in found]) <= 0.025
     # at the margin itself either verdict is an error, of which "holds everywhere" is the rarer
-    at = [in_every([Estimate.of(generator.normal(-0.03, 0.02, 4), -0.03) for _ in range(3)]) for _ in range(1500)]
+    at = [in_every([Interval.of(generator.normal(-0.03, 0.02, 4), -0.03) for _ in range(3)]) for _ in range(1500)]
     assert np.mean([verdict(e.p_above, e.p_below) != "inconclusive" for e in at]) <= 0.05

@@ -458,7 +458,7 @@ def test_missing_files_of_a_layout_leave_the_table_of_the_rest(layout_study: Pat
         ({"precision: float32": "seeds: [-1]"}, r"seeds.0.: must lie between 0 and 2.32 - 1, got -1"),
         ({"base_filters: 2": "base_filter: 2"}, r"network: unet has no option 'base_filter' \(did you mean"),
         ({"patch_size: [8, 8, 8]\n  validation_every": "patch_size: [9, 8, 8]\n  validation_every"}, "multiples of 2"),
-        ({"manifest: data/lesion.csv": "manifest: data/lesions.csv"}, "cohort lesion: no such manifest: .*lesions.csv"),
+        ({"manifest: data/lesion.csv": "manifest: data/lesions.csv"}, "cohort lesion: .*lesions.csv: no such file"),
         (
             {"source: table\n    manifest: data/lesion.csv": "source: tabel"},
             r"unknown source 'tabel' \(did you mean 'table'",

@@ -1,4 +1,4 @@
-"""Auto3DSeg on a toy study: its data list, its analyser, and the line that stands for its templates."""
+"""Auto3DSeg on a toy study: its data list and its analyser."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,7 +7,6 @@ import pytest
 
 from multiseg.study.study import Study
 from multiseg.thesis import auto3dseg
-from multiseg_core.errors import UserError
 
 
 def test_data_list_and_analyser(toy_study: Callable[..., Path], tmp_path: Path) -> None:
@@ -22,12 +21,3 @@ def test_data_list_and_analyser(toy_study: Callable[..., Path], tmp_path: Path) 
     assert list(table.index) == [0, 1, 2, 3] and table["share"].sum() == pytest.approx(100)
     assert table.loc[2, "mean"] == pytest.approx(140, abs=1)  # 100 + 20 * code
     assert (tmp_path / "out" / "datastats.yaml").exists()
-
-
-def test_templates_must_be_there(tmp_path: Path) -> None:
-    with pytest.raises(
-        UserError, match="needs a local copy of Auto3DSeg's algorithm_templates, and no folder was given$"
-    ):
-        auto3dseg.auto_runner({}, tmp_path, None)
-    with pytest.raises(UserError, match="and .*nothing is no folder$"):
-        auto3dseg.auto_runner({}, tmp_path, tmp_path / "nothing")

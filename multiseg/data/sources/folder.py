@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import locale
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,14 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import nibabel as nib
-import numpy as np
 
 from multiseg_core.errors import UserError, one_line
 from multiseg_core.files import atomic_path
 
 from ...base.cores import available_cores
 from ..cohorts import Case
-from ..image_files import SUFFIXES
+from ..image_files import SUFFIXES, read_with_sitk
 
 
 @dataclass(frozen=True)
@@ -78,32 +76,13 @@ class FolderCohort:
     parts: tuple[Part, ...] = ()
 
 
-_LOCALE = locale.setlocale(locale.LC_CTYPE)
-"""Of the program when it started; several threads read at a time."""
-
-
 def load_any(path: Path) -> nib.Nifti1Image:
     """Open a file with nibabel, or with SimpleITK what nibabel cannot read; several components become a last axis."""
     if path.name.lower().endswith((".nii", ".nii.gz")):
         image = nib.load(path)
         assert isinstance(image, nib.Nifti1Image)
         return image
-    import SimpleITK  # slow to import, and only these formats need it
-
-    try:
-        found = SimpleITK.ReadImage(str(path))
-    finally:  # some of its readers leave the process with the locale C, in which text files are ASCII
-        locale.setlocale(locale.LC_CTYPE, _LOCALE)
-    n = found.GetDimension()
-    affine = np.eye(4)
-    affine[:3, :3] = np.reshape(found.GetDirection(), (n, n))[:3, :3] * found.GetSpacing()[:3]
-    affine[:3, 3] = found.GetOrigin()[:3]
-    volume = SimpleITK.GetArrayFromImage(found).T  # components come first then
-    if found.GetNumberOfComponentsPerPixel() > 1:
-        volume = np.moveaxis(volume, 0, -1)
-    if volume.dtype.itemsize == 8:  # NIfTI readers seldom take 64-bit integers
-        volume = volume.astype(np.float64)
-    return nib.Nifti1Image(volume, np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine)  # its world is LPS+
+    return read_with_sitk(path, may_have_components=True)
 
 
 def write_parts(parts: Sequence[Part], cohort: str, say: Callable[[str], object] | None = None) -> None:

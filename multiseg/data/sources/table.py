@@ -11,13 +11,12 @@ skipped.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from multiseg_core.errors import UserError, one_line, suggest
+from multiseg_core.errors import UserError, suggest
 
-from ...base.files import located
+from ...base.files import located, read_lines
 from ..cohorts import SPLITS, Case
 from ..image_files import SUFFIXES
 
@@ -61,19 +60,11 @@ def read_manifest(
         case; a line for each line of the manifest that is wrong. Whether the images exist is checked later, for all
         cohorts alike.
     """
-    rows: list[tuple[int, list[str]]] = []
     try:
-        with open(manifest, newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file)
-            rows += (
-                (reader.line_num, line)
-                for line in reader
-                if any(value.strip() for value in line) and not line[0].startswith("#")
-            )
-    except FileNotFoundError:
-        raise UserError(f"cohort {cohort}: no such manifest: {manifest}") from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"cohort {cohort}: {manifest}: cannot be read as CSV in UTF-8 ({one_line(error)})") from None
+        lines = read_lines(manifest)
+    except UserError as error:
+        raise UserError(f"cohort {cohort}: {error}") from None
+    rows = [(n, line) for n, line in lines if any(v.strip() for v in line) and not line[0].startswith("#")]
     columns = [name.strip() for name in rows[0][1]] if rows else []
     if len(columns) == 1 and columns[0].count(";") + columns[0].count("\t"):
         raise UserError(f"{manifest}: its values must be separated by commas")
