@@ -96,3 +96,33 @@ def test_all_that_a_loss_imports_is_in_the_key_of_what_it_trains() -> None:
             if isinstance(node, ast.ImportFrom) and node.level == 1
         }
         assert imported <= set(modules), name
+
+
+def test_a_changed_loss_retrains_what_uses_it_and_nothing_else(tmp_path: Path) -> None:
+    """By the code of the keys of networks; and a reworded message, a docstring or a moved module retrains nothing."""
+    shutil.copytree(ROOT / "multiseg_core", tmp_path / "multiseg_core", ignore=shutil.ignore_patterns("__pycache__"))
+    names = [*LOSSES, "monai.DiceCELoss"]
+
+    def keys(root: Path) -> dict[str, str]:
+        return {name: code_fingerprint(*_TRAINING, *loss_modules(name), root=root) for name in names}
+
+    before = keys(ROOT)
+    assert keys(tmp_path) == before
+    for n, (file, old, new, retrained) in enumerate(
+        [
+            ("losses/dice.py", "2 * overlap", "3 * overlap", {"SoftDice", "SelectiveDice", "SelectiveExclusion"}),
+            ("losses/sigmoid.py", "class SelectiveSigmoid", "class SelectiveSigmoid2", {"SelectiveSigmoid"}),
+            ("losses/selective.py", "< min(self.candidates)", "<= min(self.candidates)", {"monai.DiceCELoss"}),
+            ("networks.py", "momentum=0.01", "momentum=0.02", set(names)),
+            ("training.py", "Return the learning rate of a step", "The rate of a step", set()),
+            ("samplers.py", "carries a label to sample", "has a label", set()),
+            ("errors.py", "cutoff=0.5", "cutoff=0.6", set()),
+        ]
+    ):
+        root = tmp_path / str(n)
+        shutil.copytree(tmp_path / "multiseg_core", root / "multiseg_core")
+        path = root / "multiseg_core" / file
+        assert old in path.read_text(), (file, old)
+        path.write_text(path.read_text().replace(old, new))
+        after = keys(root)
+        assert {name for name in names if after[name] != before[name]} == retrained, file
