@@ -6,24 +6,7 @@ Names are imported when they are asked for: torch takes seconds.
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from .inference import Segmenter
-    from .labels import CodeMap, LabelSpace
-    from .losses import (
-        PatchwiseSelectiveCrossEntropy,
-        Selective,
-        SelectiveCrossEntropy,
-        SelectiveDice,
-        SelectiveExclusion,
-        SelectiveSigmoid,
-        SoftDice,
-    )  # fmt: skip
-    from .networks import UNet, build_network
-    from .samplers import PatchSampler, SamplingCohort
-    from .settings import InferenceParams, TrainingParams
-    from .training import Trainer
+from typing import Any
 
 _PLACES = {
     "inference": ("Segmenter",),
@@ -38,11 +21,7 @@ _PLACES = {
     "training": ("Trainer",),
 }  # fmt: skip
 
-__all__ = [
-    "CodeMap", "InferenceParams", "LabelSpace", "PatchSampler", "PatchwiseSelectiveCrossEntropy", "SamplingCohort",
-    "Segmenter", "Selective", "SelectiveCrossEntropy", "SelectiveDice", "SelectiveExclusion", "SelectiveSigmoid",
-    "SoftDice", "Trainer", "TrainingParams", "UNet", "build_network",
-]  # fmt: skip
+__all__ = sorted(name for names in _PLACES.values() for name in names)
 
 
 def __getattr__(name: str) -> Any:

@@ -228,15 +228,19 @@ class Segmenter:
         except Exception as error:  # a foreign or damaged file fails in many ways
             raise UserError(f"{path}: not a model of this program ({type(error).__name__})") from None
 
-    def segment(
+    def segment(self, *volume: Any, **options: Any) -> np.ndarray:
+        """Return the segmentation of a preprocessed volume, (X, Y, Z) uint8 class numbers, from `class_maps`."""
+        return self.merged(self.class_maps(*volume, **options))
+
+    def class_maps(
         self,
         images: np.ndarray,
         modalities: Sequence[str],
         compute: Compute,
         memory_gib: float = InferenceParams.memory_gib,
         mask: np.ndarray | None = None,
-    ) -> np.ndarray:
-        """Segment a preprocessed volume.
+    ) -> list[np.ndarray]:
+        """Return what each network says of a preprocessed volume, (X, Y, Z) uint8 in its own classes.
 
         Parameters
         ----------
@@ -250,23 +254,7 @@ class Segmenter:
             See `predict`.
         mask
             (X, Y, Z) bool, inside the brain; needed only to clip to it.
-
-        Returns
-        -------
-        np.ndarray
-            (X, Y, Z) uint8 class numbers.
         """
-        return self.merged(self.class_maps(images, modalities, compute, memory_gib, mask))
-
-    def class_maps(
-        self,
-        images: np.ndarray,
-        modalities: Sequence[str],
-        compute: Compute,
-        memory_gib: float,
-        mask: np.ndarray | None = None,
-    ) -> list[np.ndarray]:
-        """Return what each network says of a preprocessed volume, (X, Y, Z) uint8 in its own classes; see `segment`."""
         maps = [m.classes(images, modalities, compute, self.filling, memory_gib) for m in self.members]
         if self.clip_to_brain:
             assert mask is not None
@@ -281,7 +269,7 @@ class Segmenter:
         memory_gib: float = InferenceParams.memory_gib,
         mask: np.ndarray | None = None,
     ) -> Iterator[np.ndarray]:
-        """Yield the probabilities that each network gives its own classes, (C, X, Y, Z) float32; see `segment`."""
+        """Yield the probabilities that each network gives its own classes, (C, X, Y, Z) float32; see `class_maps`."""
         for m in self.members:
             p = m.probabilities(images, modalities, compute, self.filling, memory_gib)
             if self.clip_to_brain:

@@ -219,18 +219,15 @@ def initialise(module: nn.Module) -> None:
 NETWORKS: dict[str, type[nn.Module]] = {"unet": UNet}
 """Networks by the name that a params file gives."""
 
-PLUGINS = "multiseg.networks"
-"""Group of entry points by which an installed distribution offers networks under names of its own."""
-
 
 def network_class(name: str) -> type[nn.Module]:
-    """Return a network of `NETWORKS`, of an entry point, or, with ``monai.NAME``, of `monai.networks.nets`.
+    """Return a network of `NETWORKS`, of an installed package's entry point, or (``monai.NAME``) of MONAI.
 
     Raises `UserError` if there is none.
     """
     if name in NETWORKS:
         return NETWORKS[name]
-    offered = importlib.metadata.entry_points(group=PLUGINS)
+    offered = importlib.metadata.entry_points(group="multiseg.networks")
     if name in offered.names:
         made_by: type[nn.Module] = offered[name].load()
         return made_by

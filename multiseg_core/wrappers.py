@@ -185,9 +185,7 @@ class _ConditionalNorm(nn.Module):
         return bound
 
 
-_NORMALISATIONS = (
-    nn.BatchNorm2d, nn.BatchNorm3d, nn.InstanceNorm2d, nn.InstanceNorm3d, nn.GroupNorm,
-)  # fmt: skip
+_NORMALISATIONS = nn.BatchNorm2d | nn.BatchNorm3d | nn.InstanceNorm2d | nn.InstanceNorm3d | nn.GroupNorm
 
 
 class Conditioned(_Wrapper):

@@ -20,11 +20,6 @@ from .exclusion import SelectiveExclusion
 from .selective import Selective
 from .sigmoid import SelectiveSigmoid
 
-__all__ = [
-    "PatchwiseSelectiveCrossEntropy", "Selective", "SelectiveCrossEntropy", "SelectiveDice", "SelectiveExclusion",
-    "SelectiveSigmoid", "SoftDice", "class_weights",
-]  # fmt: skip
-
 
 @dataclass(frozen=True)
 class Entry:
@@ -44,6 +39,8 @@ LOSSES: Mapping[str, Entry] = {
     "SoftDice": Entry(SoftDice),
 }
 """Losses of this package by name; in a params file, ``monai.NAME`` and ``torch.NAME`` stand for those of others."""
+
+__all__ = ["Selective", "class_weights", *LOSSES]
 
 OTHERS = Entry(Selective, modules=(class_weights.__module__,))
 """Losses of MONAI and torch."""
