@@ -74,7 +74,7 @@ def test_study_command_renders_once_and_then_finds_everything(
         output.parent.mkdir(exist_ok=True)
         shutil.copy(source, output)
 
-    def here(jobs: list[Job], title: str, n_workers: int) -> list:
+    def here(jobs: list[Job], title: str, n_workers: int, keep_going: bool = False) -> list:
         return [job.function(*job.arguments, no_report) for job in jobs]
 
     monkeypatch.setattr(notebooks, "execute_notebook", fake)

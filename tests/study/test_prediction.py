@@ -106,7 +106,7 @@ def test_sidecars_say_what_numbers_mean(toy_runs: Study, tmp_path: Path) -> None
 
 def test_colour_tables() -> None:
     names = {1: "csf", 7: 'left "kidney"'}
-    red, green, blue = sidecars.colour('left "kidney"', 1)
+    _, (red, green, blue) = sidecars.colours([*names.values()])
     snap = sidecars.itk_snap(names).splitlines()
     assert [line.split(None, 7) for line in snap if not line.startswith("#")] == [
         ["0", "0", "0", "0", "0", "0", "0", '"Clear Label"'],
@@ -116,8 +116,7 @@ def test_colour_tables() -> None:
     table = sidecars.slicer_table(names).splitlines()
     assert table[1:3] == ["0 background 0 0 0 0", "1 csf 44 160 44 255"]
     assert table[3] == f'7 left_"kidney" {red} {green} {blue} 255'
-    others = [sidecars.colour(f"l{k}", k) for k in range(20)]
-    assert len(set(others)) == 20
+    assert len(set(sidecars.colours([f"l{k}" for k in range(20)]))) == 20
 
 
 def test_many_cases_at_once(toy_runs: Study, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
