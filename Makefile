@@ -41,7 +41,7 @@ $(CLUSTER)/.installed: requirements-cluster.lock
 	@touch $@
 
 # Half of the tests run beside the notebooks and the others, and say what they found when they are done.
-BESIDE := tests/study tests/statistics tests/utils
+BESIDE := tests/study tests/results tests/base
 
 test: check
 	@$(MAKE) --no-print-directory -j2 test-here test-beside

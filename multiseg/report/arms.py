@@ -69,7 +69,7 @@ def arm_table(study: Study, metrics: pd.DataFrame) -> pd.DataFrame:
 
 
 def beside_separate(study: Study, table: pd.DataFrame) -> pd.DataFrame:
-    """Return `arm_table` for `figures.endpoint_chart`, with ``reference`` and ``margin``.
+    """Return `arm_table` for `report.figures.endpoint_chart`, with ``reference`` and ``margin``.
 
     The reference is the Dice of separate networks with the same inputs, NaN without such.
     """

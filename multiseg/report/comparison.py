@@ -42,7 +42,7 @@ class Comparison:
     value: str
     tables: dict[str, pd.DataFrame]
     """``means``, ``differences``, ``non_inferiority`` (with a margin), ``ranks`` and ``subjects_needed``, as
-    `statistics.model_comparison` returns them."""
+    `results.model_comparison` returns them."""
     warnings: list[str]
 
 

@@ -35,7 +35,7 @@ class Page:
         Parameters
         ----------
         kind
-            A function that draws, such as `figures.result_charts.dice_boxes`.
+            A function that draws, such as `report.figures.result_charts.dice_boxes`.
         drawn
             What it draws; the table of the figure first, if it returns no table.
         name, caption, number

@@ -112,8 +112,8 @@ def render(template: str, **values: object) -> str:
 def html_table(texts: pd.DataFrame, fold: bool = True) -> str:
     """Return a table of texts as HTML for the pages of a report, which style it and let it be sorted.
 
-    Names become readable (`figures.names`). Rows of several scenarios stand in groups below their titles; a scenario
-    that all rows share is left out, and so are columns without any value. Columns of words are aligned to the left. A
+    Names become readable, see `names`. Rows of several scenarios stand in groups below their titles; a scenario that
+    all rows share is left out, and so are columns without any value. Columns of words are aligned to the left. A
     table that is too wide scrolls, and one of more than `LONG_TABLE` rows is folded, unless `fold` is false or it is
     one of facts.
     """

@@ -28,7 +28,7 @@ class PreprocessingParams:
     coarser, so that a patch sees enough of its surroundings, see `recipe.plan_spacing`."""
     label_interpolation: Literal["auto", "nearest", "gaussian"] = "auto"
     """How labels are brought to the store's voxels. ``auto``: each label, and each small piece of it, keeps its volume,
-    see `preprocessing.resampling`. ``nearest``: nearest neighbour, as in the thesis where only the scale changes.
+    see `data.label_resampling`. ``nearest``: nearest neighbour, as in the thesis where only the scale changes.
     ``gaussian``: a Gaussian per label, then the largest, as in the thesis for rotated grids; eats small lesions."""
     brain_extraction: Literal["auto", "robex", "deepbet", "none"] = "auto"
     """Where the brain is. ``auto``: the case's mask; without one, what differs from the background of a

@@ -52,7 +52,7 @@ class Evaluated:
     alone
         For each network those of its own labels, none if not asked for.
     doubts
-        See `statistics.doubts.count_doubts`; None where cases are scored on the grid of the store.
+        See `study.doubts.count_doubts`; None where cases are scored on the grid of the store.
     doubt
         (X, Y, Z) float32, the uncertainty of each voxel, 0 to 1, on the grid of the store; None where `doubts` is.
     """
@@ -120,7 +120,7 @@ def evaluate_run(run: Run, store: Store, params: Params, report: Report = no_rep
 
     Writes into its folder: ``metrics.csv`` (test cases), ``validation.csv`` (validation cases), ``single_task.csv``
     (each of several networks alone, on the validation cases of its own cohorts), ``doubts.csv`` (voxels of test cases
-    by uncertainty, see `statistics.doubts`), ``doubts/`` (the uncertainty itself, of the first replicate, which pages
+    by uncertainty, see `study.doubts`), ``doubts/`` (the uncertainty itself, of the first replicate, which pages
     show), ``subsets.csv`` (test cases with every subset of their modalities, of a
     network that reads any), ``predictions/`` (class numbers on the grid of the store), ``model.pt``, ``history.csv``
     and, last, ``run.json``.

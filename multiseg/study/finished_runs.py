@@ -170,7 +170,7 @@ def subsets(runs: Iterable[Run]) -> pd.DataFrame:
 
 
 def doubts(runs: Iterable[Run]) -> pd.DataFrame:
-    """Return the voxels of test cases by uncertainty with ``scenario`` and ``model``, see `statistics.doubts`."""
+    """Return the voxels of test cases by uncertainty with ``scenario`` and ``model``, see `study.doubts`."""
     files = [(run, run.folder / "doubts.csv") for run in runs]
     parts = [
         pd.read_csv(f, dtype={"case": str}).assign(scenario=r.scenario, model=r.model) for r, f in files if f.exists()

@@ -121,7 +121,7 @@ def costs(study: Study, scenarios: Sequence[str]) -> pd.DataFrame:
 def curves(
     study: Study, scenarios: Sequence[str], x: pd.Series, series: pd.Series, panels: Mapping[str, Sequence[str]]
 ) -> pd.DataFrame:
-    """Return the table of `figures.curves.setting_curves`.
+    """Return the table of `report.figures.curves.setting_curves`.
 
     Parameters
     ----------

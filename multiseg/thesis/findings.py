@@ -2,7 +2,7 @@
 
 Findings are questions about roles (single tasks, one network for several, separate networks, the naive model, the
 oracle), so that they can be asked of any study. A scenario has an *endpoint* per task, the mean Dice of its labels on
-the test cases; endpoints are never averaged together. The unit is the replicate, see `statistics.replicates`.
+the test cases; endpoints are never averaged together. The unit is the replicate, see `results.replicates`.
 
 Only the contrasts of `PRIMARY` get a verdict, by margins that were fixed beforehand (`MARGINS`), over all scenarios and
 corrected for their number (Holm). All else is exploratory, or holds by the way in which phantoms are made.

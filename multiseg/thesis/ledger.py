@@ -14,7 +14,7 @@ def is_companion(study: Study) -> bool:
 
 
 def ledger(study: Study) -> pd.DataFrame:
-    """Return the verdicts on all findings, see `findings.make_ledger` and `companions.ledger`.
+    """Return the verdicts on all findings, see `thesis.findings.make_ledger` and `companions.ledger`.
 
     Raises `UserError` if no run is finished.
     """

@@ -89,7 +89,7 @@ def test_a_killed_worker_is_one_line() -> None:
 
 
 def test_kill_9_on_the_parent_stops_the_workers_and_the_next_call_goes_on(toy_study: Callable[..., Path]) -> None:
-    long = {"steps: 4": "steps: 600", "validation_every: 2": "validation_every: 20"}
+    long = {"steps: 4": "steps: 300", "validation_every: 2": "validation_every: 20"}
     whole = Study(toy_study({**long, "precision: float32": "precision: float32\nreports_dir: whole"}))
     for run in whole.runs:
         runs.train_network(run.networks[0], whole.store, whole.params)

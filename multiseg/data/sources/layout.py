@@ -73,7 +73,7 @@ class Layout:
     labels_on_own_grid
         See `Case`.
     of_slices
-        Its cases are slices, which are put together by subject, see `cohorts.slices`.
+        Its cases are slices, which are put together by subject, see `data.sources.slices`.
     guess
         What nobody has verified, in a few words; `multiseg check` warns unless the params file states `codes`.
     """

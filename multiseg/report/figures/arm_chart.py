@@ -32,14 +32,14 @@ FAR = 4.0
 
 @figure_kind("arms", _reading)
 def arms_figure(table: pd.DataFrame, reference: str) -> tuple[Figure, pd.DataFrame] | None:
-    """Draw the differences of `reporting.arms.arm_table` from one reference: a panel per scenario and endpoint.
+    """Draw the differences of `report.arms.arm_table` from one reference: a panel per scenario and endpoint.
 
     Parameters
     ----------
     table
         From `arm_table`.
     reference
-        One of `reporting.arms.AGAINST`. None is returned where no scenario has it.
+        One of `report.arms.AGAINST`. None is returned where no scenario has it.
     """
     if reference not in table or not table[reference].notna().any():
         return None

@@ -227,7 +227,7 @@ def volume_figure(each: pd.DataFrame) -> Figure:
 
 
 def _drawn_set(label: str) -> str:
-    """Return a label set, as `exploration.describe_set` puts it, in the language of figures."""
+    """Return a label set, as `results.cohort_tables.describe_set` puts it, in the language of figures."""
     drawn = {label_name(name): drawn_name(name, LABEL_NAMES) for name in LABEL_NAMES}
     return say(" or ").join(drawn.get(part, part) for part in label.split(" or "))
 

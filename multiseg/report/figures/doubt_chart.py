@@ -31,12 +31,12 @@ def _reading(table: pd.DataFrame) -> str:
 
 @figure_kind("errors_found", _reading)
 def errors_found_figure(counts: pd.DataFrame) -> tuple[Figure, pd.DataFrame] | None:
-    """Draw `statistics.doubts.errors_found`, a panel per scenario. None where no model is ever wrong.
+    """Draw `study.doubts.errors_found`, a panel per scenario. None where no model is ever wrong.
 
     Parameters
     ----------
     counts
-        Rows of `statistics.doubts.count_doubts` with ``scenario`` and ``model``.
+        Rows of `study.doubts.count_doubts` with ``scenario`` and ``model``.
     """
     table = errors_found(counts)
     scenarios = list(table["scenario"].unique())
