@@ -15,7 +15,7 @@ from multiseg_core.files import atomic_path
 from multiseg_core.training import is_trained
 
 from ..study import finished_runs
-from ..study.estimate import estimate
+from ..study.costs import time_left
 from ..study.study import Study
 from . import notebook_setup, summary
 from .table_files import html_table, render, rounded
@@ -70,7 +70,7 @@ def followed(study: Study, outputs: Sequence[str], say: Callable[[str], None]) -
 
     Nothing is said or written where nothing is left to train.
     """
-    left = estimate(study.networks(), study.params)
+    left = time_left(study.networks(), study.params)
     if left is None:
         yield
         return

@@ -139,7 +139,7 @@ def _require_plain(spec: Mapping[str, Any]) -> None:
 
 def _operations(spec: Mapping[str, Any], training: TrainingParams) -> float:
     """Return the operations of a step, of a network of one modality and two classes."""
-    from .needs import step_cost  # torch is slow to import
+    from .costs import step_cost  # torch is slow to import
 
     return step_cost(spec, 1, 1, training)[1]
 

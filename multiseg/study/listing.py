@@ -10,8 +10,8 @@ from multiseg_core.training import is_trained
 
 from ..base.fingerprints import fingerprint
 from .check import stamp
+from .costs import PROGRAM_MB, Needs
 from .finished_runs import is_finished
-from .needs import PROGRAM_MB, Needs
 from .plan import Run
 from .study import Study
 

@@ -37,11 +37,11 @@ from ..data.store import Store, StoredCase
 from ..settings.params import Params
 from ..settings.recipe import MIRRORED, mirror_likeness
 from . import finished_runs
+from .costs import Needs
 from .evaluation import evaluate_run
 from .events import Events
 from .finished_runs import failures, is_finished
 from .initial import Source, read_weights, start_from
-from .needs import Needs
 from .network_shapes import try_volumes
 from .plan import NetworkPlan, PlannedCohort, Run, cases_of, networks_of
 from .pseudo_labels import complete_case, completed_folder

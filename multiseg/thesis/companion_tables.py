@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
-from torch.utils.flop_counter import FlopCounterMode
-
-from multiseg_core.networks import build_network, count_parameters
 
 from ..results.replicates import Interval, replicate_means
 from ..study import finished_runs
-from ..study.network_shapes import shapes_only
+from ..study.costs import network_cost
 from ..study.study import Study
 
 
@@ -76,20 +70,6 @@ def settings(study: Study, scenario: str, keys: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(
         {key: [spec.get(key) for spec in specs.values()] for key in keys}, index=pd.Index(models, name="model")
     )
-
-
-def network_cost(spec: Mapping[str, Any], n_modalities: int, n_classes: int, size: Sequence[int]) -> dict[str, float]:
-    """Return what a network costs for one input of a size, (X, Y, Z): ``parameters`` and ``multiply-adds per voxel``.
-
-    A multiply-add is a multiplication and an addition, forward; by torch's own counter, of shapes alone.
-    """
-    network = shapes_only(spec, n_modalities).eval()
-    with FlopCounterMode(display=False) as counter:
-        network(torch.empty(1, n_modalities, *size, device="meta"))
-    return {
-        "parameters": count_parameters(build_network(spec, n_modalities, n_classes)),
-        "multiply-adds per voxel": counter.get_total_flops() / 2 / math.prod(size),
-    }
 
 
 def costs(study: Study, scenarios: Sequence[str]) -> pd.DataFrame:

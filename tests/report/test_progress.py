@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from multiseg.report import progress
-from multiseg.study import estimate, runs
+from multiseg.study import costs, runs
 from multiseg.study.study import Study
 from tests.conftest import ROOT
 
@@ -47,14 +47,14 @@ def test_what_is_done_counts(smoke: Study, monkeypatch: pytest.MonkeyPatch, tmp_
 
 
 def test_the_estimate_counts_what_is_left(fresh: Study, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(estimate, "_seconds_per_step", lambda network, compute: 0.5)
-    left = estimate.estimate(fresh.networks(), fresh.params)
+    monkeypatch.setattr(costs, "_seconds_per_step", lambda network, compute: 0.5)
+    left = costs.time_left(fresh.networks(), fresh.params)
     n = len(fresh.networks())
     assert left == (n, 6 * n, 2.0) and left.minutes == pytest.approx(6 * n / 2 / 60)
-    assert str(estimate.Estimate(3, 7200, 1.0)).startswith("3 networks to train: about 2.0 hours on this machine (7200")
+    assert str(costs.TimeLeft(3, 7200, 1.0)).startswith("3 networks to train: about 2.0 hours on this machine (7200")
     runs.prepare(fresh, fresh.needed_cases())
     told: list[str] = []
     runs.train_network(fresh.networks()[0], fresh.store, fresh.params, lambda fraction, text: told.append(text))
     assert told[1] == "step 1/6" and re.fullmatch(r"step 6/6, [\d.]+/s", told[-1])
-    assert estimate.estimate(fresh.networks(), fresh.params) == (n - 1, 6 * (n - 1), 2.0)
-    assert estimate.estimate([], fresh.params) is None
+    assert costs.time_left(fresh.networks(), fresh.params) == (n - 1, 6 * (n - 1), 2.0)
+    assert costs.time_left([], fresh.params) is None

@@ -9,8 +9,8 @@ import pytest
 from multiseg.data.phantom.presets import make_case
 from multiseg.data.phantom.source import HEAD_MM
 from multiseg.study.check import check_study
+from multiseg.study.costs import step_cost
 from multiseg.study.evaluation import evaluate_run
-from multiseg.study.needs import step_cost
 from multiseg.study.runs import train_network
 from multiseg.study.study import Study
 from multiseg_core.errors import UserError

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from multiseg.commands import cli
-from multiseg.study import check, listing, needs, runs
+from multiseg.study import check, costs, listing, runs
 from multiseg.study.study import Study
 from multiseg_core.errors import UserError
 from multiseg_core.networks import build_network
@@ -34,8 +34,8 @@ def test_the_list_has_networks_after_their_teachers(
     assert evaluation["networks"] == [network["key"] for network in plan["networks"]]
     assert not any(entry["finished"] for entry in (*plan["networks"], *plan["runs"]))
     # 4 steps of at least 10 ms; the pupil's teachers also predict whole volumes, 4 GiB by default
-    assert anatomy["minutes"] == round(4 * needs.STEP_S / 60, 2)
-    assert pupil["memory_mb"] == needs.PROGRAM_MB + 4096 > anatomy["memory_mb"] > needs.PROGRAM_MB
+    assert anatomy["minutes"] == round(4 * costs.STEP_S / 60, 2)
+    assert pupil["memory_mb"] == costs.PROGRAM_MB + 4096 > anatomy["memory_mb"] > costs.PROGRAM_MB
 
 
 def test_what_a_trained_network_took_is_expected_of_its_like(toy_study: Callable[..., Path]) -> None:
@@ -54,7 +54,7 @@ def test_needs_of_a_step_are_those_of_the_whole_patch() -> None:
 
     spec = {"name": "unet", "base_filters": 4, "levels": 3}
     training = TrainingParams(batch_size=3, patch_size=[16, 24, 8])
-    kept, flops, weights = needs.step_cost(spec, 2, 4, training)
+    kept, flops, weights = costs.step_cost(spec, 2, 4, training)
     network = build_network(spec, 2, 5).train()
     with FlopCounterMode(display=False) as counter:
         network(torch.zeros(3, 2, 16, 24, 8)).sum().backward()
@@ -65,20 +65,20 @@ def test_needs_of_a_step_are_those_of_the_whole_patch() -> None:
     assert weights == sum(p.numel() for p in network.parameters())
     # at least the images, and each convolution's output once
     assert kept > 4 * 3 * 16 * 24 * 8 * (2 + 4 * 4)
-    doubled = needs.step_cost(spec, 2, 4, TrainingParams(batch_size=6, patch_size=[16, 24, 8]))
+    doubled = costs.step_cost(spec, 2, 4, TrainingParams(batch_size=6, patch_size=[16, 24, 8]))
     assert doubled[:2] == (pytest.approx(2 * kept), 2 * flops)
 
 
 def test_networks_of_other_libraries_are_tried_by_shapes() -> None:
     spec = {"name": "monai.BasicUNet", "features": [4, 4, 4, 4, 4, 4]}
-    kept, flops, weights = needs.step_cost(spec, 1, 2, TrainingParams(batch_size=2, patch_size=[32, 32, 32]))
+    kept, flops, weights = costs.step_cost(spec, 1, 2, TrainingParams(batch_size=2, patch_size=[32, 32, 32]))
     assert kept > 4 * 2 * 32**3 * 4 and flops > 0 and weights > 0
 
 
 def test_networks_that_compute_while_they_are_built_are_tried_by_shapes_too() -> None:
     spec = {"name": "monai.SwinUNETR", "feature_size": 12, "depths": [1, 1, 1, 1], "num_heads": [1, 2, 4, 8]}
-    kept, flops, weights = needs.step_cost(spec, 1, 2, TrainingParams(batch_size=2, patch_size=[64, 64, 64]))
-    assert (kept, flops, weights) != needs.UNKNOWN
+    kept, flops, weights = costs.step_cost(spec, 1, 2, TrainingParams(batch_size=2, patch_size=[64, 64, 64]))
+    assert (kept, flops, weights) != costs.UNKNOWN
     assert weights == sum(p.numel() for p in build_network(spec, 1, 3).parameters())
     assert kept < 4e9 and 1e9 < flops < 1e12
 
@@ -147,5 +147,5 @@ def test_needs_never_stop_a_study(toy_study: Callable[..., Path], monkeypatch: p
         raise UserError("no")
 
     study = Study(toy_study())
-    monkeypatch.setattr(needs, "step_cost", fail)
-    assert needs.Needs(study.params).tensors_gib(study.networks()[0]) > 1
+    monkeypatch.setattr(costs, "step_cost", fail)
+    assert costs.Needs(study.params).tensors_gib(study.networks()[0]) > 1
