@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
 import os
 import shlex
 import signal
@@ -91,6 +92,7 @@ def build_parser() -> argparse.ArgumentParser:
         prog="multiseg",
         description="Train one segmentation network from several datasets, each labelled for another task.",
     )
+    parser.add_argument("--version", action="version", version=f"multiseg {importlib.metadata.version('multiseg')}")
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument("--debug", action="store_true", help="show the traceback of an error")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
