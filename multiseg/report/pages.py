@@ -25,7 +25,7 @@ from ..results.verdicts import BY_CONSTRUCTION, COLUMNS, EVERY
 from ..settings.params_files import params_files
 from ..study import finished_runs
 from ..study.study import Study
-from ..thesis.ledger import ledger
+from ..thesis.ledger import is_companion, ledger
 from . import arms, notebook_setup, notebooks, opening, show_figure, summary, tables
 from .figures.endpoint_chart import endpoint_figure
 from .figures.kinds import FigureKind
@@ -169,7 +169,9 @@ def write_index(study: Study, notebooks: Sequence[str], name: str = "index") -> 
 
 
 def _answers(study: Study) -> list[dict[str, str]]:
-    """Return questions and answers about models that learn several tasks; none without scenarios of several."""
+    """Return questions and answers about models that learn several tasks; none in a study that is not about that."""
+    if is_companion(study):
+        return []
     table = arms.arm_table(study, finished_runs.metrics(study))
     return arms.answers(study, table).rename_axis("question").reset_index().to_dict("records") if len(table) else []
 

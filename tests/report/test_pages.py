@@ -160,6 +160,14 @@ def test_verdicts_need_no_notebook(report: Path, smoke: Study) -> None:
     assert tuple(saved.columns) == COLUMNS and (saved["scenario"] == EVERY).any()
 
 
+def test_companions_do_not_say_which_loss_to_use(report: Path, smoke: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pages, "is_companion", lambda study: True)
+    text = pages.write_index(smoke, ["02_anatomy_wmh"]).read_text(encoding="utf-8")
+    monkeypatch.undo()
+    pages.write_index(smoke, ["02_anatomy_wmh"])
+    assert 'id="answers"' not in text and 'id="findings"' in text
+
+
 def test_index_of_a_study_that_can_judge_nothing_has_no_ledger(
     report: Path, smoke: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
