@@ -218,6 +218,7 @@ def study_command(options: argparse.Namespace) -> None:
     from ..base.cores import default_workers
     from ..report import notebooks, pages, progress, summary
     from ..study import finished_runs, runs
+    from ..study.failures import failed_networks
 
     started = time.monotonic()
     study = studies.load(options)
@@ -246,7 +247,7 @@ def study_command(options: argparse.Namespace) -> None:
         print(sentence)
     print(f"done in {(time.monotonic() - started) / 60:.1f} min")
     print(f"report: {studies.relative(index)}")
-    failed |= {line.partition(":")[0]: line for line in finished_runs.failures(study.planned_runs)}
+    failed |= {line.partition(":")[0]: line for line in failed_networks(study.planned_runs)}
     if failed:
         raise UserError("\n".join(failed.values()))
 

@@ -15,6 +15,7 @@ from ..results.replicates import replicate_means
 from ..results.verdicts import SAME_INPUTS, endpoints, model_in_role
 from ..settings.models import NAIVE, SELECTIVE, SEPARATE
 from ..study import finished_runs
+from ..study.failures import failed_networks
 from ..study.plan import Run
 from ..study.study import Study
 from .figures.names import endpoint_title, label_title, model_title, plain, scenario_title
@@ -74,7 +75,7 @@ def warnings(study: Study) -> list[str]:
     """Return what a reader should know before comparing the models of a study."""
     mixed = mixed_conditions(finished_runs.network_facts(study.networks()))
     early = ["this is the first replicate alone; the others are still to come"] if study.is_first_replicate else []
-    failed = [f"{line}; what needs it is left out" for line in finished_runs.failures(study.planned_runs)]
+    failed = [f"{line}; what needs it is left out" for line in failed_networks(study.planned_runs)]
     return [*early, *failed, *mixed, *collapsed_runs(study), *fallen_pupils(study, finished_runs.metrics(study))]
 
 

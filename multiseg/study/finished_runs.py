@@ -38,25 +38,6 @@ def is_finished(run: Run) -> bool:
     return (run.folder / "run.json").exists()
 
 
-FAILED = "failed.json"
-"""Lies in the folder of a network that could not be trained, and says why, until a study tries again."""
-
-
-def failure(network: NetworkPlan) -> str:
-    """Return why a network could not be trained the last time; empty if it was not tried, or is trained."""
-    try:
-        text = (network.folder / FAILED).read_text(encoding="utf-8")
-    except OSError:
-        return ""
-    return "" if is_trained(network.folder) else str(json.loads(text)["error"])
-
-
-def failures(runs: Iterable[Run]) -> list[str]:
-    """Return a line for each network of some runs that could not be trained."""
-    found = {n.key: (n.name, failure(n)) for n in networks_of(runs)}
-    return [f"{name}: could not be trained: {why}" for name, why in found.values() if why]
-
-
 def state(run: Run) -> str:
     """Return ``finished``, ``begun`` (a network or a checkpoint is there) or ``missing``."""
     if is_finished(run):

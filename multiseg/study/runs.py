@@ -40,7 +40,8 @@ from . import finished_runs
 from .costs import Needs
 from .evaluation import evaluate_run
 from .events import Events
-from .finished_runs import failures, is_finished
+from .failures import FAILED, failed_networks, failure
+from .finished_runs import is_finished
 from .initial import Source, read_weights, start_from
 from .network_shapes import try_volumes
 from .plan import NetworkPlan, PlannedCohort, Run, cases_of, networks_of
@@ -279,7 +280,7 @@ def finish_runs(study: Study, runs: Sequence[Run] | None = None) -> None:
     Raises
     ------
     UserError
-        If none of them can be trained. A network that fails is recorded, see `finished_runs.failure`, and what needs it
+        If none of them can be trained. A network that fails is recorded, see `failures.failure`, and what needs it
         is left out of the study; everything else is finished.
     """
     runs = study.runs if runs is None else list(runs)
@@ -293,10 +294,10 @@ def finish_runs(study: Study, runs: Sequence[Run] | None = None) -> None:
         check_volumes(missing, store, params)
         for networks in training_rounds(missing):
             _train_all(networks, store, params)
-        missing = [run for run in missing if not failures([run])]
+        missing = [run for run in missing if not failed_networks([run])]
         study.leave_out_failed()
         if not missing and not any(map(is_finished, study.runs)):
-            raise UserError("\n".join(failures(runs)))
+            raise UserError("\n".join(failed_networks(runs)))
         jobs = [Job(run.name, evaluate_run, (run, store, params)) for run in missing]
         run_jobs(jobs, "evaluating runs", *_places(params))
     write_metrics(study)
@@ -306,16 +307,16 @@ def _train_all(networks: Sequence[NetworkPlan], store: Store, params: Params) ->
     """Train some networks at a time; record those that fail, and those that would learn from one that failed."""
     ready = []
     for network in networks:
-        failed = [earlier.name for earlier in network.before if finished_runs.failure(earlier)]
+        failed = [earlier.name for earlier in network.before if failure(earlier)]
         if failed:
-            write_json(network.folder / finished_runs.FAILED, {"error": f"needs {failed[0]}, which failed"})
+            write_json(network.folder / FAILED, {"error": f"needs {failed[0]}, which failed"})
         else:
             ready.append(network)
     jobs = [Job(n.name, train_network, (n, store, params)) for n in ready]
     results = run_jobs(jobs, "training networks", *_places(params, networks), keep_going=True)
     for network, result in zip(ready, results, strict=True):
         if isinstance(result, Exception):
-            write_json(network.folder / finished_runs.FAILED, {"error": one_line(result)})
+            write_json(network.folder / FAILED, {"error": one_line(result)})
 
 
 def _places(params: Params, networks: Sequence[NetworkPlan] = ()) -> tuple[int, list[str]]:

@@ -24,7 +24,7 @@ from ..settings.models import NamedModel, merged
 from ..settings.params import Params, ScenarioParams
 from ..settings.params_files import load_params
 from .automatic import decide
-from .finished_runs import FAILED, failures
+from .failures import FAILED, failed_networks
 from .plan import NetworkPlan, Planner, Run, continued, networks_of
 from .scenarios import Scenario
 
@@ -350,7 +350,7 @@ class Study:
     @functools.cached_property
     def runs(self) -> list[Run]:
         """The planned runs, but for those that need a network which could not be trained."""
-        return [run for run in self.planned_runs if not failures([run])]
+        return [run for run in self.planned_runs if not failed_networks([run])]
 
     def leave_out_failed(self) -> None:
         """Look again which networks could not be trained."""

@@ -9,6 +9,7 @@ import pytest
 
 from multiseg.commands import cli
 from multiseg.study import finished_runs, runs
+from multiseg.study.failures import failed_networks
 from multiseg.study.study import FIRST_REPLICATE, Study
 from multiseg_core.errors import UserError
 
@@ -24,7 +25,7 @@ def test_one_failing_network_does_not_stop_the_others(toy_study: Callable[..., P
     runs.finish_runs(study)
     assert [run.model for run in study.runs] == ["cross_entropy", "selective_cross_entropy"]
     assert all(finished_runs.is_finished(run) for run in study.runs)
-    (line,) = finished_runs.failures(study.planned_runs)
+    (line,) = failed_networks(study.planned_runs)
     assert re.fullmatch(r"both/explodes/0: could not be trained: .*loss became (nan|inf).*", line)
     again = Study(study.params_file)  # such as in a notebook: it is not tried again there
     assert [run.name for run in again.runs] == [run.name for run in study.runs]
@@ -50,7 +51,7 @@ def test_what_learns_from_a_failed_network_fails_with_it(toy_study: Callable[...
     )
     runs.finish_runs(study)
     assert [run.model for run in study.runs] == ["cross_entropy"]
-    assert "both/next/0: could not be trained: needs both/explodes/0, which failed" in finished_runs.failures(
+    assert "both/next/0: could not be trained: needs both/explodes/0, which failed" in failed_networks(
         study.planned_runs
     )
 
