@@ -167,7 +167,7 @@ def check_command(options: argparse.Namespace) -> None:
     try:
         planned_notebooks(study, _notebooks_folder(options))
     except UserError as error:
-        findings.errors.append(str(error))
+        findings.error(str(error))
     print(findings.cohorts.to_string(index=False))
     if len(findings.costs):
         print("what the voxels of the study (preprocessing.spacing_mm) cost the labels:")
