@@ -5,7 +5,7 @@
 # make study-cluster PROFILE=slurm   the same, a job per network on a cluster (PROFILE=local on one machine); workflow/README.md
 # make test-cluster  the workflow on this machine and on a SLURM that it starts (some minutes)
 # make lab     open JupyterLab on a start page
-# make golden  show that no number changed since `make golden-write`, which goes before a change of structure (20 minutes)
+# make golden  show that no number changed since `make golden-write`, which goes before a change of structure (ten minutes)
 # make campaign  try to break it: a hundred kills, full disks, odd names (half an hour or more; CAMPAIGN_KILLS=10 for fewer)
 # make bench   compare with other libraries, side by side (NAMES="losses step" for some; about half an hour for all)
 

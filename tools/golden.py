@@ -15,6 +15,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import sys
 import tempfile
 from collections import Counter
@@ -41,8 +42,8 @@ ROOT = Path(__file__).resolve().parents[1]
 TABLE = "golden_table.yaml"
 """Stands for a study of files, which the tool writes itself: a table cohort and one of slices."""
 
-NOT_NUMBERS = ("second", "minute", "ms per step", "key", "commit", "version", "memory", "MB", "GiB", "date", "time")
-"""Columns whose names hold one of these differ from run to run."""
+NOT_NUMBERS = frozenset({"seconds", "minutes", "ms", "key", "commit", "version", "memory", "MB", "GiB", "date", "time"})
+"""Columns, and rows of facts, whose names hold one of these words differ from run to run."""
 
 
 def digest(array: np.ndarray) -> str:
@@ -51,12 +52,16 @@ def digest(array: np.ndarray) -> str:
     return hashlib.sha256(f"{a.dtype} {a.shape}".encode() + a.tobytes()).hexdigest()[:16]
 
 
+def _differs(name: object) -> bool:
+    return not NOT_NUMBERS.isdisjoint(re.split(r"[\W_]+", str(name)))
+
+
 def table_digest(path: Path) -> str:
     """Return a short hash of a table without columns and rows of times, keys and the like."""
     table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    table = table.drop(columns=[c for c in table if any(word in str(c) for word in NOT_NUMBERS)])
+    table = table.drop(columns=[c for c in table if _differs(c)])
     if len(table.columns):
-        table = table[~table.iloc[:, 0].map(lambda name: any(word in str(name) for word in NOT_NUMBERS))]
+        table = table[[not _differs(name) for name in table.iloc[:, 0]]]
     return hashlib.sha256(table.to_csv(index=False).encode()).hexdigest()[:16]
 
 

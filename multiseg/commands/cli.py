@@ -271,8 +271,10 @@ def _first_report(options: argparse.Namespace, study: Study, plan: Plan, n_worke
         runs.finish_runs(first)
         failed = pages.make_pages(first, plan, n_workers)
         index = pages.write_index(first, [output for _, output, _ in plan if output not in failed], FIRST_REPORT)
-    except UserError as error:  # the whole one may do better
-        _say(f"warning: no report of the first replicate: {error}")
+    except OSError:  # such as a full disk
+        raise
+    except Exception as error:  # a fault of the report must not stop the training
+        _say(f"warning: no report of the first replicate: {one_line(error)}")
         return
     finally:
         del os.environ[FIRST_REPLICATE]

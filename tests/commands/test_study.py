@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from multiseg.commands import cli
+from multiseg.report import pages
 from multiseg.study import finished_runs, runs
 from multiseg.study.failures import failed_networks
 from multiseg.study.study import FIRST_REPLICATE, Study
@@ -70,6 +71,24 @@ def test_the_first_replicate_has_a_report_while_the_others_train(
     index = (folder / "index.html").read_text()
     assert "both/explodes/0: could not be trained" in index and not (folder / "first_replicate.html").exists()
     assert len(list(folder.glob("scenario*.html"))) == 1
+
+
+def test_a_fault_of_the_early_report_stops_no_training(
+    toy_study: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    steps = "preprocessing: {spacing_mm: 1}"
+    file = toy_study({steps: f"{steps}\nnotebooks: []\nreplicates: 2"})
+    write = pages.write_index
+
+    def fail_early(study: Study, outputs: list[str], name: str = "index") -> Path:
+        if study.is_first_replicate:
+            raise KeyError("a column")
+        return write(study, outputs, name)
+
+    monkeypatch.setattr(pages, "write_index", fail_early)
+    assert cli.main(["study", str(file)]) == 0
+    assert "warning: no report of the first replicate: 'a column'" in capsys.readouterr().err
+    assert all(finished_runs.is_finished(run) for run in Study(file).runs)
 
 
 def test_the_first_replicate_alone(toy_study: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
