@@ -79,20 +79,7 @@ class UNet(nn.Module):
         separable: bool = False,
     ) -> None:
         super().__init__()
-        if filters is None:
-            filters = [base_filters * 2**level for level in range(levels)] if is_count(base_filters, levels) else []
-        elif not isinstance(filters, list | tuple):
-            raise UserError("network: unet's filters must be a list of whole numbers")
-        if not is_count(in_channels, out_channels, *filters) or len(filters) < 2:
-            raise UserError("network: unet needs two levels or more, with whole numbers of filters above 0")
-        if isinstance(convolutions, int):
-            convolutions = [convolutions] * len(filters)
-        if (
-            not isinstance(convolutions, list | tuple)
-            or len(convolutions) != len(filters)
-            or not is_count(*convolutions)
-        ):
-            raise UserError("network: unet's convolutions must be a whole number above 0, or a list of one per level")
+        filters, convolutions = _levels(base_filters, levels, filters, convolutions)
         if not isinstance(dropout, int | float) or not 0 <= dropout < 1:
             raise UserError(f"network: unet's dropout must lie in [0, 1), got {dropout}")
         if spatial_dims not in (2, 3):
@@ -101,33 +88,32 @@ class UNet(nn.Module):
             raise UserError(f"network: unet's separable must be true or false, got {separable}")
         if norm not in ("batch", "instance"):
             raise UserError(f"network: unet's norm must be batch or instance, got '{norm}'")
-        conv: Any = nn.Conv3d if spatial_dims == 3 else nn.Conv2d
-        up = nn.ConvTranspose3d if spatial_dims == 3 else nn.ConvTranspose2d
-        make_norm = _NORMS[norm, spatial_dims]
+        kinds: dict[int, Any] = {
+            2: (nn.Conv2d, nn.ConvTranspose2d, nn.MaxPool2d),
+            3: (nn.Conv3d, nn.ConvTranspose3d, nn.MaxPool3d),
+        }
+        conv, up, pool = kinds[spatial_dims]
         steps = _per_axis("strides", strides, 2, len(filters) - 1, spatial_dims, (1, 2))
         widths = _per_axis("kernels", kernels, 3, len(filters), spatial_dims, (1, 3))
+        self.size_divisor = tuple(math.prod(of_axis) for of_axis in zip(*steps, strict=True))
+        self.reach = _reach(convolutions, steps, widths) if norm == "batch" else None
 
-        is_first = True  # few modalities have too little to filter one by one
-
-        def block(n_in: int, n_out: int, n_convolutions: int, width: tuple[int, ...]) -> nn.Sequential:
-            nonlocal is_first
+        def block(n_in: int, n_out: int, n_convolutions: int, width: tuple[int, ...], whole: int = 0) -> nn.Sequential:
             layers: list[nn.Module] = []
             around = tuple(w // 2 for w in width)
-            for n in [n_in, *[n_out] * (n_convolutions - 1)]:
+            for i, n in enumerate([n_in, *[n_out] * (n_convolutions - 1)]):
                 # a bias before normalisation would be subtracted again
-                if separable and not is_first:
+                if separable and i >= whole:
                     layers += [conv(n, n, width, padding=around, groups=n, bias=False), conv(n, n_out, 1, bias=False)]
                 else:
                     layers.append(conv(n, n_out, width, padding=around, bias=False))
-                layers += [make_norm(n_out), nn.ReLU(inplace=True)]
-                is_first = False
+                layers += [_NORMS[norm, spatial_dims](n_out), nn.ReLU(inplace=True)]
             return nn.Sequential(*layers)
 
         above, deepest = filters[:-1], filters[-1]
-        self.size_divisor = tuple(math.prod(of_axis) for of_axis in zip(*steps, strict=True))
-        self.reach = _reach(convolutions, steps, widths) if norm == "batch" else None
-        self.down = nn.ModuleList(map(block, [in_channels, *above[:-1]], above, convolutions, widths))
-        pool = nn.MaxPool3d if spatial_dims == 3 else nn.MaxPool2d
+        # few modalities have too little to be filtered one by one: the first convolution is a whole one
+        ins, whole = [in_channels, *above[:-1]], [1, *[0] * len(above)]
+        self.down = nn.ModuleList(map(block, ins, above, convolutions, widths, whole))
         self.pool = nn.ModuleList(pool(step, ceil_mode=True) for step in steps)
         self.dropout = nn.Dropout(dropout)
         self.bottom = block(above[-1], deepest, convolutions[-1], widths[-1])
@@ -167,6 +153,20 @@ _NORMS: dict[tuple[str, int], Callable[[int], nn.Module]] = {
 def is_count(*values: Any) -> bool:
     """Whether some values are whole numbers above 0."""
     return all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in values)
+
+
+def _levels(base_filters: Any, levels: Any, filters: Any, convolutions: Any) -> tuple[list[int], list[int]]:
+    if filters is None:
+        filters = [base_filters * 2**level for level in range(levels)] if is_count(base_filters, levels) else []
+    elif not isinstance(filters, list | tuple):
+        raise UserError("network: unet's filters must be a list of whole numbers")
+    if not is_count(*filters) or len(filters) < 2:
+        raise UserError("network: unet needs two levels or more, with whole numbers of filters above 0")
+    if isinstance(convolutions, int):
+        convolutions = [convolutions] * len(filters)
+    if not isinstance(convolutions, list | tuple) or len(convolutions) != len(filters) or not is_count(*convolutions):
+        raise UserError("network: unet's convolutions must be a whole number above 0, or a list of one per level")
+    return list(filters), list(convolutions)
 
 
 def _per_axis(
