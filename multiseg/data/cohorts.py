@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from multiseg_core.labels import CodeMap
+from multiseg_core.labels import BACKGROUND, IGNORE, CodeMap, Codes
 
 SPLITS = ("train", "validation", "test")
+
+FILE_ROLES = ("labels", "brain_mask", "complete_labels")
+"""What files of a case may be beside images."""
 
 
 @dataclass(frozen=True)
@@ -59,12 +63,18 @@ class Case:
         """Who it is, among all cases of a study: subjects of phantoms may be scanned by several cohorts."""
         return ("" if self.made_by else self.manifest_of or self.cohort, self.subject or self.name)
 
+    @classmethod
+    def of(cls, cohort: str, name: str, files: Mapping[str, Path], **others: Any) -> Case:
+        """Return a case of files by role, see `files`; `others` are attributes that are no files."""
+        images = {role: path for role, path in files.items() if role not in FILE_ROLES}
+        others |= {role: files.get(role) for role in FILE_ROLES}
+        return cls(cohort, name, images, **others)
+
     @property
     def files(self) -> dict[str, Path]:
         """All files of the case by role: modalities, ``labels``, ``brain_mask``, ``complete_labels``."""
-        others = {"labels": self.labels, "brain_mask": self.brain_mask, "complete_labels": self.complete_labels}
-        named = {**self.images, **others}
-        return {role: path for role, path in named.items() if path is not None}
+        others = {role: getattr(self, role) for role in FILE_ROLES}
+        return {role: path for role, path in {**self.images, **others}.items() if path is not None}
 
 
 @dataclass(frozen=True)
@@ -101,3 +111,9 @@ class Cohort:
     def says_something(self) -> bool:
         """Whether its labels teach anything: it draws some, or has subjects that are known not to have some."""
         return bool(self.code_map.annotates) or not self.code_map.is_silent
+
+
+def drawn_labels(codes: Codes) -> tuple[str, ...]:
+    """Return the labels that codes stand for, each once, in their order."""
+    named = [label for value in codes.values() for label in ([value] if isinstance(value, str) else value)]
+    return tuple(dict.fromkeys(label for label in named if label not in (BACKGROUND, IGNORE)))

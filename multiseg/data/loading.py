@@ -1,11 +1,11 @@
-"""Cohorts: where cases come from. One module per source; all deliver a `Cohort`."""
+"""Cohorts: where cases come from. One module per source; all deliver what `Found` says."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from multiseg_core.errors import UserError, suggest
 from multiseg_core.labels import BACKGROUND, IGNORE, CodeMap, Codes
@@ -13,15 +13,13 @@ from multiseg_core.labels import BACKGROUND, IGNORE, CodeMap, Codes
 from ..base.files import located
 from ..settings.param_values import NAME
 from ..settings.params import CohortParams
-from .cohorts import Case, Cohort
-from .sources import bids, nnunet
-from .sources.find import find_cases
-from .sources.folder import FolderCohort, write_parts
+from .cohorts import Case, Cohort, drawn_labels
+from .sources import bids, layout, nnunet, table
+from .sources.found import Found, write_parts
 from .sources.layout import LAYOUTS
 from .sources.slices import stacked
-from .sources.table import read_manifest
 
-__all__ = ["LAYOUTS", "Case", "Cohort", "ensure_files", "in_replicate", "label_order", "load_cohorts"]
+__all__ = ["LAYOUTS", "Case", "Cohort", "ensure_files", "in_replicate", "load_cohorts"]
 
 _Result = TypeVar("_Result")
 
@@ -77,15 +75,15 @@ def load_cohorts(
         a layout lack is kept in the cohort instead.
     """
     _for_each(params, _check_keys)
-    folders = _for_each(params, lambda name, p: _read_folder(name, p, base, work, data_dir))
-    params = {name: _with_codes(p, folders[name]) for name, p in params.items()}
-    found = label_order(params)
-    missing = [label for label in found if labels is not None and label not in labels]
-    if missing and labels is not None:
-        raise UserError(f"labels: '{missing[0]}' of a cohort's codes is not in the list{suggest(missing[0], labels)}")
-    names = found if labels is None else tuple(labels)
-    loaded = _for_each(params, lambda name, p: _load(name, p, names, base, work, data_dir, folders[name]))
-    parts = [part for name, found in loaded.items() for part in parts_of(found, params[name], names)]
+    found = _for_each(params, lambda name, p: _find(name, p, base, work, data_dir))
+    codes = {name: found[name].codes if p.codes is None else p.codes for name, p in params.items()}
+    drawn = tuple(dict.fromkeys(label for of_cohort in codes.values() for label in drawn_labels(of_cohort)))
+    names = drawn if labels is None else tuple(labels)
+    for label in drawn:
+        if label not in names:
+            raise UserError(f"labels: '{label}' of a cohort's codes is not in the list{suggest(label, names)}")
+    loaded = _for_each(params, lambda name, p: _cohort(name, p, found[name], codes[name], names))
+    parts = [part for name, cohort in loaded.items() for part in parts_of(cohort, params[name], names)]
     cohorts = {part.name: part for part in parts}
     for part in parts:
         if cohorts[part.name] is not part:
@@ -146,20 +144,22 @@ def in_replicate(
     """
     if replicate == 1:
         return dict(cohorts)
-    return {
-        name: replace(cohort, cases=_phantoms(name, params[name], len(cohort.cases), work, replicate))
-        if params[name].source == "phantom"
-        else cohort
-        for name, cohort in cohorts.items()
-    }
-
-
-def _phantoms(name: str, p: CohortParams, n_cases: int, work: Path, replicate: int) -> tuple[Case, ...]:
     from .phantom.source import phantom_cases  # slow to import
 
-    seed = p.seed + APART * (replicate - 1)
-    prefix = name if replicate == 1 else f"{name}_r{replicate}"
-    return phantom_cases(name, p.preset or name, n_cases, p.voxel_mm, seed, work, prefix)
+    others = dict(cohorts)
+    for name, p in params.items():
+        if p.source == "phantom":
+            p = replace(p, seed=p.seed + APART * (replicate - 1))
+            others[name] = replace(cohorts[name], cases=phantom_cases(name, p, work, f"{name}_r{replicate}"))
+    return others
+
+
+def ensure_files(case: Case) -> None:
+    """Write the files of a generated case unless they are there. Other cases are left alone."""
+    if case.made_by is not None:
+        from .phantom import source  # slow to import
+
+        source.ensure_files(case)
 
 
 def _for_each(
@@ -183,168 +183,76 @@ def _check_keys(name: str, p: CohortParams) -> None:
     for key, sources in _ONLY_FOR.items():
         if getattr(p, key) and p.source not in sources:
             raise UserError(f"cohorts.{name}.{key}: only for source {' or '.join(sources)}, not for {p.source}")
-    if p.source in LAYOUTS:
+    if p.source in LAYOUTS and p.variant is not None:
         variants = LAYOUTS[p.source].variants
-        if p.variant is not None and len(variants) == 1:
+        if len(variants) == 1:
             raise UserError(f"cohorts.{name}.variant: there is only one way to take {p.source}; leave the key out")
-        if p.variant is not None and p.variant not in variants:
-            raise UserError(
-                f"cohorts.{name}.variant: '{p.variant}' is not one of {', '.join(variants)}"
-                f"{suggest(p.variant, variants)}"
-            )
-    elif p.source == "table":
-        if p.manifest is None:
-            raise UserError(f"missing key 'cohorts.{name}.manifest' (source table needs it)")
-    elif p.source in FOLDERS:
-        if p.folder is None:
-            raise UserError(f"missing key 'cohorts.{name}.folder' (source {p.source} needs it)")
-    else:
-        from .phantom.source import PRESETS  # slow to import
-
-        if (p.preset or name) not in PRESETS:
-            known = suggest(p.preset or name, PRESETS)
-            raise UserError(f"cohorts.{name}.preset: no phantom imitates '{p.preset or name}'{known}")
+        if p.variant not in variants:
+            known = f"{', '.join(variants)}{suggest(p.variant, variants)}"
+            raise UserError(f"cohorts.{name}.variant: '{p.variant}' is not one of {known}")
+    needed = "manifest" if p.source == "table" else "folder" if p.source in FOLDERS else None
+    if needed and getattr(p, needed) is None:
+        raise UserError(f"missing key 'cohorts.{name}.{needed}' (source {p.source} needs it)")
 
 
-def ensure_files(case: Case) -> None:
-    """Write the files of a generated case unless they are there. Other cases are left alone."""
-    if case.made_by is not None:
+def _find(name: str, p: CohortParams, base: Path, work: Path, data_dir: str | None) -> Found:
+    """Return what the source of a cohort holds."""
+    if p.source == "phantom":
         from .phantom import source  # slow to import
 
-        source.ensure_files(case)
-
-
-def label_order(params: Mapping[str, CohortParams]) -> tuple[str, ...]:
-    """Return all label names in the order in which the cohorts name them."""
-    found: dict[str, None] = {}
-    for name, p in params.items():
-        if p.source == "phantom" and p.codes is None:
-            from .phantom.source import PRESETS  # slow to import
-
-            found.update(dict.fromkeys(PRESETS[p.preset or name].annotates))
-            continue
-        for value in _stated_codes(p).values():
-            members = [value] if isinstance(value, str) else value
-            found.update(dict.fromkeys(m for m in members if m not in (BACKGROUND, IGNORE)))
-    return tuple(found)
-
-
-def _stated_codes(p: CohortParams) -> Codes:
-    """Return the codes of a params file, or else of the layout: variants that are detected draw the same labels."""
-    if p.codes is not None or p.source not in LAYOUTS:
-        return p.codes or {}
-    layout = LAYOUTS[p.source]
-    return (layout.variants[p.variant] if p.variant else layout.default).codes
-
-
-def _read_folder(name: str, p: CohortParams, base: Path, work: Path, data_dir: str | None) -> FolderCohort | None:
-    """Return what a folder of another program holds; None for other sources."""
-    if p.source not in FOLDERS:
-        return None
-    folder = _folder(name, p, base, data_dir)
+        return source.find(name, p, work)
+    if p.manifest is not None:
+        return table.find(name, p, located(base, p.manifest))
+    origin = LAYOUTS[p.source].origin if p.source in LAYOUTS else ""
+    if p.folder is None and data_dir is None:
+        raise UserError(f"missing key 'data_dir' or 'cohorts.{name}.folder'; {origin}")
+    folder = located(base, p.folder) if p.folder is not None else located(base, data_dir or "") / p.source
+    if not folder.is_dir():
+        raise UserError(f"cohorts.{name}.folder: no such folder: {folder}{origin and f'; {origin}'}")
+    if p.source == "bids":
+        return bids.find(name, p, folder)
     if p.source == "nnunet":
-        found = nnunet.read_folder(name, folder, work, p.exclude, p.files)
+        found = nnunet.find(name, p, folder, work)
         write_parts(found.parts, name)
         return found
-    return bids.read_folder(name, folder, p.exclude, p.variant, p.files, needs_labels=p.codes != {})
+    found = layout.find(name, p, folder)
+    return replace(found, cases=stacked(found.cases, found.problems, work)) if LAYOUTS[p.source].of_slices else found
 
 
-def _with_codes(p: CohortParams, found: FolderCohort | None) -> CohortParams:
-    """Return params with the codes of a folder, unless they state codes."""
-    if found is None or p.codes is not None:
-        return p
-    codes: dict[Any, str | list[str]] = dict(found.codes)
-    return replace(p, codes=codes)
-
-
-def _load(
-    name: str,
-    p: CohortParams,
-    labels: Sequence[str],
-    base: Path,
-    work: Path,
-    data_dir: str | None,
-    folder: FolderCohort | None,
-) -> Cohort:
-    problems: Mapping[str, tuple[str, ...]] = {}
-    notes: tuple[str, ...] = ()
-    complete: Codes | None = None
-    if p.source == "phantom":
-        from .phantom.source import CODES, HEADS, PRESETS, modalities_of  # slow to import
-
-        preset = PRESETS[p.preset or name]
-        codes: Codes = preset.codes if p.codes is None else p.codes
-        absent = tuple(label for label in preset.absent if label in labels)
-        cases = _phantoms(name, p, p.cases or preset.cases, work, 1)
-        modalities = modalities_of(p.preset or name)
-        complete = p.complete_codes
-        if p.codes is None and complete is None:
-            there = {code: label for label, code in CODES.items()} if (p.preset or name) in HEADS else preset.codes
-            complete = {code: label if label in labels else BACKGROUND for code, label in there.items()}
-    elif folder is not None:
-        cases, modalities, problems, notes = folder.cases, folder.modalities, folder.problems, folder.notes
-        codes, absent = p.codes or {}, ()
-        if not codes and not p.absent:
-            raise UserError(f"missing key 'cohorts.{name}.codes': {p.folder} does not say what its codes mean")
-    elif p.source in LAYOUTS:
-        layout = LAYOUTS[p.source]
-        found = find_cases(name, layout, _folder(name, p, base, data_dir), p.variant, p.exclude, p.files)
-        cases, modalities, problems, notes = found.cases, found.modalities, found.problems, found.notes
-        cases = stacked(cases, problems, work) if layout.of_slices else cases
-        codes = found.variant.codes if p.codes is None else p.codes
-        drawn = {member for value in codes.values() for member in ([value] if isinstance(value, str) else value)}
-        absent = tuple(label for label in found.variant.absent if label in labels and label not in drawn)
-        if layout.guess and p.codes is None:
-            notes += (f"cohort {name}: {layout.guess} that you should check; state cohorts.{name}.codes",)
-    else:
-        assert p.manifest is not None
-        codes, absent = p.codes or {}, ()
-        cases, modalities, others = read_manifest(name, located(base, p.manifest), label_order({name: p}))
-        if not p.codes and not p.absent and any(case.labels for case in cases):
-            raise UserError(
-                f"missing key 'cohorts.{name}.codes': what do those of the labels in {p.manifest} mean?"
-                if p.codes is None
-                else f"cohorts.{name}.codes: names no code; of controls, say what they are known not to have: "
-                f"cohorts.{name}.absent"
-            )
-        if others:
-            listed = ", ".join(others)
-            notes += (
-                f"cohort {name}: column{'s' * (len(others) > 1)} {listed} of {p.manifest}: no images, left alone",
-            )
-        complete = p.complete_codes
-        if (complete is not None) != any(case.complete_labels for case in cases):
-            raise UserError(
-                f"cohorts.{name}.complete_codes: needed with a column 'complete_labels' in the manifest, and only then"
-            )
-    if p.absent is not None:
-        absent = tuple(p.absent)
-    for label in absent:
+def _cohort(name: str, p: CohortParams, found: Found, codes: Codes, labels: Sequence[str]) -> Cohort:
+    """Return a cohort whose codes are mapped to the labels of the study."""
+    if p.source in FOLDERS and not codes and not p.absent:
+        raise UserError(f"missing key 'cohorts.{name}.codes': {p.folder} does not say what its codes mean")
+    for label in p.absent or ():
         if label not in labels:
             raise UserError(f"cohorts.{name}.absent: unknown label '{label}'{suggest(label, labels)}")
-    imitates = {"phantom": p.preset or name}.get(p.source, p.source if p.source in LAYOUTS else name)
+    absent = [label for label in found.absent if label in labels] if p.absent is None else p.absent
+    complete: Codes | None = p.complete_codes
+    complete_map = None
+    if complete is None and found.complete_codes is not None:
+        known = found.complete_codes.items()
+        complete = {code: label if label in labels else BACKGROUND for code, label in known}
+    if complete is not None:  # a label of the study that complete labels do not show is not there
+        shown = drawn_labels(complete)
+        unshown = [label for label in labels if label not in shown]
+        complete_map = _code_map(f"cohorts.{name}.complete_codes", labels, complete, unshown)
+    return Cohort(
+        name,
+        tuple(found.cases),
+        tuple(found.modalities),
+        _code_map(f"cohorts.{name}.codes", labels, codes, absent),
+        problems={
+            case: tuple(f"cohort {name}, case {case}: {fault}" for fault in faults)
+            for case, faults in found.problems.items()
+        },
+        notes=tuple(f"cohort {name}: {note}" for note in found.notes),
+        complete_map=complete_map,
+        imitates=(p.preset or name) if p.source == "phantom" else p.source if p.source in LAYOUTS else name,
+    )
+
+
+def _code_map(key: str, labels: Sequence[str], codes: Codes, absent: Sequence[str]) -> CodeMap:
     try:
-        code_map = CodeMap.build(labels, codes, absent)
+        return CodeMap.build(labels, codes, absent)
     except UserError as error:
-        raise UserError(f"cohorts.{name}.codes: {error}") from None
-    return Cohort(name, cases, modalities, code_map, problems, notes, _complete_map(name, labels, complete), imitates)
-
-
-def _complete_map(name: str, labels: Sequence[str], codes: Codes | None) -> CodeMap | None:
-    """Return what complete labels mean: a label of the study that they do not show is not there."""
-    if codes is None:
-        return None
-    shown = {label for value in codes.values() for label in ([value] if isinstance(value, str) else value)}
-    try:
-        return CodeMap.build(labels, codes, [label for label in labels if label not in shown])
-    except UserError as error:
-        raise UserError(f"cohorts.{name}.complete_codes: {error}") from None
-
-
-def _folder(name: str, p: CohortParams, base: Path, data_dir: str | None) -> Path:
-    """Return the folder of a layout's files."""
-    if p.folder is not None:
-        return located(base, p.folder)
-    if data_dir is not None:
-        return located(base, data_dir) / p.source
-    raise UserError(f"missing key 'data_dir' or 'cohorts.{name}.folder'; {LAYOUTS[p.source].origin}")
+        raise UserError(f"{key}: {error}") from None

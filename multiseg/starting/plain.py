@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from multiseg_core.errors import UserError
 
+from ..data.cohorts import FILE_ROLES
 from ..data.image_files import SUFFIXES, read_volume
 
 LABEL_WORDS = ("label", "labels", "seg", "segm", "segmentation", "truth", "gt", "annotation", "manual", "roi", "lesion",
@@ -26,17 +27,6 @@ Cases = Mapping[str, Mapping[str, Path]]
 _Placed = tuple[Path, tuple[str, ...], str]
 """A file, the folders that it lies in, and its name without the ending."""
 
-_Grouped = tuple[dict[str, dict[str, Path]], list[Path]]
-
-
-def image_files(folder: Path) -> list[Path]:
-    """Return all images below a folder, without hidden ones, by name."""
-    found = []
-    for at, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [Path(at, name) for name in sorted(files) if not name.startswith(".") and _ending(name)]
-    return found
-
 
 def group(folder: Path) -> tuple[Cases, list[str]]:
     """Guess which files below a folder belong together, and which of them are labels.
@@ -48,7 +38,7 @@ def group(folder: Path) -> tuple[Cases, list[str]]:
     cases, left_out
         Cases with an image at least, and files that fit nowhere, as seen from the folder.
     """
-    placed = [(path, *_split(path, folder)) for path in image_files(folder)]
+    placed = _images(folder)
     found = [_grouped(placed, habit) for habit in (_case_by_folder, _case_by_name, _role_by_folder)]
     cases, clashes = max(found, key=lambda pair: _worth(*pair))
     roles = dict.fromkeys(role for of_case in cases.values() for role in of_case)
@@ -58,11 +48,26 @@ def group(folder: Path) -> tuple[Cases, list[str]]:
     whole = {
         case: {named[role]: path for role, path in of_case.items() if role in named} for case, of_case in cases.items()
     }
-    whole = {case: of_case for case, of_case in whole.items() if set(of_case) - {"labels", "brain_mask"}}
+    whole = {case: of_case for case, of_case in whole.items() if set(of_case) - set(FILE_ROLES)}
     return whole, [str(path.relative_to(folder)) for path in clashes]
 
 
-def _grouped(placed: Sequence[_Placed], habit: Callable[[tuple[str, ...], str], tuple[str, str]]) -> _Grouped:
+def _images(folder: Path) -> list[_Placed]:
+    """Return all images below a folder, without hidden ones, by name."""
+    found = []
+    for at, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        above = Path(at).relative_to(folder).parts
+        for name in sorted(name for name in files if not name.startswith(".")):
+            ending = max((suffix for suffix in SUFFIXES if name.lower().endswith(suffix)), key=len, default="")
+            if ending:
+                found.append((Path(at, name), above, name[: -len(ending)]))
+    return found
+
+
+def _grouped(
+    placed: Sequence[_Placed], habit: Callable[[tuple[str, ...], str], tuple[str, str]]
+) -> tuple[dict[str, dict[str, Path]], list[Path]]:
     cases: dict[str, dict[str, Path]] = {}
     clashes = []
     for path, folders, stem in placed:
@@ -76,7 +81,7 @@ def _grouped(placed: Sequence[_Placed], habit: Callable[[tuple[str, ...], str], 
 
 def _worth(cases: Cases, clashes: Sequence[Path]) -> tuple[int, ...]:
     """Rank a way to group files: cases with images and labels count, then that little is left out, and few roles."""
-    whole = sum(len(roles) > 1 and any(map(speaks_for_labels, roles)) for roles in cases.values())
+    whole = sum(len(roles) > 1 and any(map(_speaks_for_labels, roles)) for roles in cases.values())
     several = sum(len(roles) > 1 for roles in cases.values())
     return whole, several, -len(clashes), -len({role for of_case in cases.values() for role in of_case}), len(cases)
 
@@ -88,7 +93,7 @@ def _named(examples: Mapping[str, Path]) -> dict[str, str]:
     """
     codes = {role: n for role, path in examples.items() if (n := _number_of_codes(path))}
     masks = [role for role in codes if "mask" in role.lower()]
-    ranked = sorted(codes, key=lambda role: (role not in masks, speaks_for_labels(role), codes[role]), reverse=True)
+    ranked = sorted(codes, key=lambda role: (role not in masks, _speaks_for_labels(role), codes[role]), reverse=True)
     named = {role: _modality(role) for role in examples if role not in codes}
     if ranked:
         named[ranked[0]] = "labels"
@@ -107,20 +112,9 @@ def _number_of_codes(path: Path) -> int:
     return len(values) if len(values) <= MOST_CODES and (values == np.rint(values)).all() and values[0] == 0 else 0
 
 
-def speaks_for_labels(role: str) -> bool:
-    """Whether a name speaks for labels."""
-    lower = role.lower()
-    words = re.split(r"[^a-z0-9]+", lower)
-    return any(word in words for word in LABEL_WORDS) or lower.startswith(("label", "seg"))
-
-
-def _split(path: Path, top: Path) -> tuple[tuple[str, ...], str]:
-    relative = path.relative_to(top)
-    return relative.parts[:-1], relative.name[: -len(_ending(relative.name))]
-
-
-def _ending(name: str) -> str:
-    return max((suffix for suffix in SUFFIXES if name.lower().endswith(suffix)), key=len, default="")
+def _speaks_for_labels(role: str) -> bool:
+    words = re.split(r"[^a-z0-9]+", role.lower())
+    return any(word in words for word in LABEL_WORDS) or role.lower().startswith(("label", "seg"))
 
 
 def _case_by_folder(folders: tuple[str, ...], stem: str) -> tuple[str, str]:
@@ -150,29 +144,3 @@ def _modality(role: str) -> str:
              "img": "image", **{name.lower(): name for name in ("T1", "T2", "T1c", "FLAIR", "PD", "CT")}}  # fmt: skip
     first = re.split(r"[^a-z0-9]+", role.lower())[0]
     return known.get(role.lower(), known.get(first, role))
-
-
-def manifest(cases: Cases, folder: Path) -> str:
-    """Return the text of a manifest whose paths are relative to a folder."""
-    roles = dict.fromkeys(role for of_case in cases.values() for role in of_case)
-    ordered = sorted(roles, key=lambda role: (role in ("labels", "brain_mask"), role == "brain_mask"))
-    lines = [",".join(["case", *ordered])]
-    for name, of_case in cases.items():
-        paths = [relative(of_case[role], folder) if role in of_case else "" for role in ordered]
-        lines.append(",".join([name, *(_quoted(path) for path in paths)]))
-    return "\n".join(lines) + "\n"
-
-
-def _quoted(text: str) -> str:
-    return '"' + text.replace('"', '""') + '"' if any(mark in text for mark in ',"\n') else text
-
-
-def relative(path: Path, folder: Path) -> str:
-    """Return a path as seen from a folder, or as it is if the way there is long."""
-    found = os.path.relpath(path.resolve(), folder.resolve())
-    return str(path.resolve()) if found.startswith("../../../..") else found
-
-
-def names(cases: Iterable[Mapping[str, Path]]) -> list[str]:
-    """Return all roles of some cases that are modalities."""
-    return [r for r in dict.fromkeys(r for roles in cases for r in roles) if r not in ("labels", "brain_mask")]

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
+
 from multiseg_core.errors import UserError
 from multiseg_core.files import atomic_path
 
+from ..base.files import write_table
+from ..data.cohorts import FILE_ROLES
 from .looking import Seen
-from .plain import manifest, relative
 
 TODO = "# TODO:"
 
@@ -72,35 +76,36 @@ def params_text(seen: Sequence[Seen], file: Path) -> str:
     """
     title = json.dumps(" and ".join(s.name.replace("_", " ") for s in seen).capitalize())
     shared, renamed, remark = _modalities(seen)
-    scenario = []
-    order = sorted(seen, key=lambda s: -_foreground(s))
+    # the voxels of labels in a case on average: large structures first
+    order = sorted(seen, key=lambda s: -sum(n for code, n in s.voxels.items() if code) / max(s.read, 1))
     names = ", ".join(s.name for s in order)
-    scenario.append(
-        f"    train: [{names}]   # where MultiUNet's networks disagree, later cohorts win: small structures last"
-    )
-    scenario.append(f"    test: [{names}]    # the cases marked test, or else the validation cases")
-    scenario += [f"    {TODO} {remark}"] if remark else []
-    scenario.append(f"    modalities: [{', '.join(map(_word, shared))}]")
+    scenario = [
+        f"train: [{names}]   # where MultiUNet's networks disagree, later cohorts win: small structures last",
+        f"test: [{names}]    # the cases marked test, or else the validation cases",
+        *([f"{TODO} {remark}"] if remark else []),
+        f"modalities: [{', '.join(map(_word, shared))}]",
+    ]
     return TEMPLATE.format(
-        file=relative(file, Path()),
+        file=_relative(file, Path()),
         title=title,
         cohorts="\n".join(_cohort(s, seen, file, renamed.get(s.name)) for s in seen),
         preprocessing="".join(f"  {line}\n" for line in _preprocessing(seen)),
         inference=VIEWS if any(s.shows == "other" for s in seen) else "",
-        scenario="".join(f"{line}\n" for line in scenario),
+        scenario="".join(f"    {line}\n" for line in scenario),
     )
 
 
 def write(seen: Sequence[Seen], file: Path) -> list[Path]:
     """Write a params file, and a manifest for each plain folder; return them. Raises `UserError` if one is there."""
-    beside = {file.with_name(f"{file.stem}_{s.name}.csv"): s for s in seen if s.manifest is not None}
+    beside = {file.with_name(f"{file.stem}_{s.name}.csv"): s for s in seen if s.kind == "table"}
     for path in (file, *beside):
         if path.exists():
             raise UserError(f"{path}: is there already; give another name by -o, or remove it")
     for path, s in beside.items():
-        assert s.manifest is not None
-        with atomic_path(path) as part:
-            part.write_text(manifest(s.manifest, path.parent), encoding="utf-8")
+        rows = [{r: _relative(at, path.parent) for r, at in case.files.items()} for case in s.cases]
+        table = pd.DataFrame(rows, columns=[r for r in (*s.modalities, *FILE_ROLES) if any(r in row for row in rows)])
+        table.insert(0, "case", [case.name for case in s.cases])
+        write_table(path, table)
     with atomic_path(file) as part:
         part.write_text(params_text(seen, file), encoding="utf-8")
     return [*beside, file]
@@ -112,7 +117,7 @@ def _cohort(s: Seen, seen: Sequence[Seen], file: Path, channels: dict[str, int] 
     if s.kind == "table":
         lines.append(f"    manifest: {file.stem}_{s.name}.csv")
     else:
-        lines.append(f"    folder: {json.dumps(relative(s.folder, file.parent))}")
+        lines.append(f"    folder: {json.dumps(_relative(s.folder, file.parent))}")
     if channels is not None:
         mapped = ", ".join(f'{_word(name)}: "{number:04d}"' for name, number in channels.items())
         lines.append(f"    files: {{{mapped}}}")
@@ -125,15 +130,12 @@ def _cohort(s: Seen, seen: Sequence[Seen], file: Path, channels: dict[str, int] 
         lines.append(f"    codes: {{{stated}}}   # 0 is background")
     else:
         lines.append(f"    # codes: {{{stated}}}   # as the folder itself says; write them here to change names")
-    others = [label for other in seen for label in other.labels if label not in s.labels]
+    others = dict.fromkeys(label for other in seen for label in other.labels if label not in s.labels)
     for label in s.labels:
-        for other in dict.fromkeys(others):
-            if _plain(label) == _plain(other):
-                lines.append(
-                    f"    {TODO} is '{label}' the same as '{other}' of another cohort? Then give both one name"
-                )
+        for other in (other for other in others if _plain(label) == _plain(other)):
+            lines.append(f"    {TODO} is '{label}' the same as '{other}' of another cohort? Then give both one name")
     if others:
-        listed = ", ".join(_word(label) for label in dict.fromkeys(others))
+        listed = ", ".join(map(_word, others))
         lines.append(f"    # absent: [{listed}]   # uncomment those that these subjects are known not to have")
     return "\n".join(lines) + "\n"
 
@@ -175,9 +177,10 @@ def _modalities(seen: Sequence[Seen]) -> tuple[list[str], dict[str, dict[str, in
     return list(first.modalities[:1]), {}, f"no modality has the same name in all cohorts: {listed}"
 
 
-def _foreground(s: Seen) -> float:
-    """Return the voxels of labels in a case on average."""
-    return sum(n for code, n in s.voxels.items() if code) / max(s.read, 1)
+def _relative(path: Path, folder: Path) -> str:
+    """Return a path as seen from a folder, or as it is if the way there is long."""
+    found = os.path.relpath(path.resolve(), folder.resolve())
+    return str(path.resolve()) if found.startswith("../../../..") else found
 
 
 def _plain(text: str) -> str:

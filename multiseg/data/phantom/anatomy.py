@@ -8,11 +8,7 @@ import numpy as np
 from scipy import special
 
 from .atlas import Atlas
-from .fields import interpolate, random_displacement, smooth_noise
-
-FloatArray = np.ndarray
-
-TISSUES = ("csf", "gm", "wm")
+from .fields import FloatArray, Spacing, column, interpolate, random_displacement, smooth_noise
 
 COARSE_MM = 4.0
 """Grid of the displacement field, which is far smoother than that."""
@@ -49,7 +45,7 @@ class Subject:
     midline_distance_mm: FloatArray
     hindbrain: FloatArray
     affine: FloatArray
-    spacing_mm: tuple[float, float, float]
+    spacing_mm: Spacing
 
 
 @dataclass(frozen=True)
@@ -98,11 +94,9 @@ class Geometry:
         """Map world positions of the subject, (3, X, Y, Z) in mm, to world positions in the atlas."""
         if self.mass is not None:
             world = self.mass.origin(world)
-        at = (world - np.float32(self.low_mm).reshape(3, 1, 1, 1)) / COARSE_MM
+        at = (world - column(self.low_mm)) / COARSE_MM
         moved = world + interpolate(self.field, at, "border")
-        return np.einsum("ij,jxyz->ixyz", np.float32(self.linear), moved) + np.float32(self.shift_mm).reshape(
-            3, 1, 1, 1
-        )
+        return np.einsum("ij,jxyz->ixyz", np.float32(self.linear), moved) + column(self.shift_mm)
 
 
 def draw_geometry(rng: np.random.Generator, atlas: Atlas) -> Geometry:
@@ -118,7 +112,7 @@ def draw_geometry(rng: np.random.Generator, atlas: Atlas) -> Geometry:
     return Geometry(field, low, high, linear, rng.normal(0, 2, 3))
 
 
-def world_grid(geometry: Geometry, spacing_mm: tuple[float, float, float]) -> tuple[FloatArray, FloatArray]:
+def world_grid(geometry: Geometry, spacing_mm: Spacing) -> tuple[FloatArray, FloatArray]:
     """Return the world positions (3, X, Y, Z) float32 of a grid over the field of view, and its affine (4, 4)."""
     extent = geometry.high_mm - geometry.low_mm
     axes = [
@@ -130,9 +124,7 @@ def world_grid(geometry: Geometry, spacing_mm: tuple[float, float, float]) -> tu
     return np.stack(np.meshgrid(*axes, indexing="ij")).astype(np.float32), affine
 
 
-def draw_subject(
-    rng: np.random.Generator, atlas: Atlas, geometry: Geometry, spacing_mm: tuple[float, float, float]
-) -> Subject:
+def draw_subject(rng: np.random.Generator, atlas: Atlas, geometry: Geometry, spacing_mm: Spacing) -> Subject:
     """Draw the tissues of a subject.
 
     Parameters
@@ -171,12 +163,10 @@ def draw_subject(
     fractions *= np.where(brain > 0, brain / np.maximum(fractions.sum(0), 1e-12), 0)
     fractions *= 1 - inside
     fractions[0] += inside * brain
-    return Subject(
-        fractions, brain, distance, np.abs(world[0]), _hindbrain(world, distance), affine, spacing_mm
-    )  # fmt: skip
+    return Subject(fractions, brain, distance, np.abs(world[0]), _hindbrain(world), affine, spacing_mm)
 
 
-def _hindbrain(world: FloatArray, ventricle_distance_mm: FloatArray) -> FloatArray:
+def _hindbrain(world: FloatArray) -> FloatArray:
     """Cerebellum and brain stem in atlas coordinates (3, X, Y, Z), by planes under the tentorium: soft, 0 to 1."""
     x, y, z = np.abs(world[0]), world[1], world[2]
     tentorium = 2 - 0.6 * np.minimum(x, 50) - 0.3 * np.maximum(-60 - y, 0)

@@ -9,9 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from .fields import interpolate
-
-FloatArray = np.ndarray
+from .fields import FloatArray, column, interpolate
 
 
 @dataclass(frozen=True)
@@ -51,7 +49,7 @@ class Atlas:
         Returns (4, X, Y, Z) float32.
         """
         to_voxel = np.linalg.inv(self.affine).astype(np.float32)
-        at = np.einsum("ij,jxyz->ixyz", to_voxel[:3, :3], world) + to_voxel[:3, 3].reshape(3, 1, 1, 1)
+        at = np.einsum("ij,jxyz->ixyz", to_voxel[:3, :3], world) + column(to_voxel[:3, 3])
         tissues = interpolate(np.stack([self.csf, self.gm, self.wm]), at)
         return np.concatenate([tissues, interpolate(self.ventricle_distance_mm[None], at, "border")])
 

@@ -6,10 +6,22 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from scipy import ndimage
 from torch.nn import functional
 
 FloatArray = np.ndarray
+Spacing = tuple[float, float, float]
+
+
+def voxel_positions(shape: tuple[int, ...]) -> FloatArray:
+    """Return the positions (3, X, Y, Z) float32 of all voxels of a grid, counted from 0."""
+    return np.indices(shape, dtype=np.float32)
+
+
+def column(values: ArrayLike, dtype: type = np.float32) -> FloatArray:
+    """Return a value per axis, (3,), such that it goes with positions (3, X, Y, Z)."""
+    return np.asarray(values, dtype).reshape(3, 1, 1, 1)
 
 
 def smooth_noise(
@@ -56,8 +68,7 @@ def random_displacement(
         velocity += np.stack([amplitude_mm * smooth_noise(rng, shape, scale_mm, spacing_mm) for _ in range(3)])
     n_squarings = 5
     displacement = velocity / 2**n_squarings
-    grid = np.stack(np.meshgrid(*[np.arange(n, dtype=np.float32) for n in shape], indexing="ij"))
-    size = np.asarray(spacing_mm, dtype=np.float32).reshape(3, 1, 1, 1)
+    grid, size = voxel_positions(shape), column(spacing_mm)
     for _ in range(n_squarings):
         at = grid + displacement / size
         displacement = displacement + np.stack(
@@ -68,7 +79,7 @@ def random_displacement(
 
 def interpolate(volumes: FloatArray, at: FloatArray, beyond: str = "zeros") -> FloatArray:
     """Linear interpolation of (C, X, Y, Z) at voxel positions (3, ...); ``zeros`` or the ``border`` value beyond."""
-    scale = np.float32(2 / (np.array(volumes.shape[1:]) - 1)).reshape(3, 1, 1, 1)
+    scale = column(2 / (np.array(volumes.shape[1:]) - 1))
     # grid_sample wants positions in [-1, 1], last axis first
     normed = np.ascontiguousarray(np.moveaxis((at * scale - 1)[::-1], 0, -1), dtype=np.float32)
     found = functional.grid_sample(
@@ -76,3 +87,9 @@ def interpolate(volumes: FloatArray, at: FloatArray, beyond: str = "zeros") -> F
         align_corners=True, padding_mode=beyond,
     )  # fmt: skip
     return found[0].numpy()
+
+
+def limit_above(score: FloatArray, ml: float, spacing_mm: tuple[float, ...]) -> float:
+    """Return the value that a score exceeds in a given volume."""
+    n_voxels = max(int(ml * 1000 / np.prod(spacing_mm)), 1)
+    return float(np.partition(score.ravel(), -n_voxels)[-n_voxels])

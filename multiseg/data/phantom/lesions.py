@@ -6,9 +6,10 @@ import numpy as np
 from scipy import ndimage, special
 
 from .anatomy import Subject
-from .fields import smooth_noise
+from .fields import FloatArray, limit_above, smooth_noise
 
-FloatArray = np.ndarray
+RATER = 0.6
+"""How far raters stray from the middle of an edge, in units of its width."""
 
 
 def draw_wmh(rng: np.random.Generator, subject: Subject, varied: bool = False) -> tuple[FloatArray, FloatArray]:
@@ -37,15 +38,5 @@ def draw_wmh(rng: np.random.Generator, subject: Subject, varied: bool = False) -
     score -= (0.5 if varied else 5.0) * (subject.hindbrain > 0.5)
     softness = float(rng.uniform(0.15, 0.45))
     judged = score + RATER * softness * smooth_noise(rng, wm.shape, 3.0, spacing_mm)
-    limit, judged_limit = (_exceeded_by(s, load_ml, spacing_mm) for s in (score, judged))
+    limit, judged_limit = (limit_above(s, load_ml, spacing_mm) for s in (score, judged))
     return special.expit((score - limit) / softness).astype(np.float32), judged > judged_limit
-
-
-RATER = 0.6
-"""How far raters stray from the middle of an edge, in units of its width."""
-
-
-def _exceeded_by(score: FloatArray, ml: float, spacing_mm: tuple[float, ...]) -> float:
-    """Return the limit above which a score has a given volume."""
-    n_voxels = int(ml * 1000 / np.prod(spacing_mm))
-    return float(np.partition(score.ravel(), -n_voxels)[-n_voxels])

@@ -15,12 +15,11 @@ from scipy import ndimage
 
 from .anatomy import Subject, draw_geometry, draw_subject
 from .atlas import load_atlas
+from .fields import FloatArray, Spacing
 from .lesions import draw_wmh
 from .protocols import CODES, OTHER, Protocol, complete_truth
 from .scanner import Scanner, t1
 from .tumours import draw_mass, draw_tumour
-
-__all__ = ["CODES", "OTHER", "PRESETS", "PhantomCase", "Preset", "make_case"]
 
 
 @dataclass(frozen=True)
@@ -52,22 +51,26 @@ class Preset:
     subjects: int | None = None
 
     @property
-    def annotates(self) -> tuple[str, ...]:
-        """The labels that its files show."""
-        return self.protocol.annotates
+    def modalities(self) -> tuple[str, ...]:
+        """Its images."""
+        return self.scanner.modalities
 
     @property
     def absent(self) -> tuple[str, ...]:
         """Labels that its subjects do not have."""
-        has: tuple[str, ...] = ("wmh",) if "wmh" in self.pathology else ()
-        has += ("oedema", "tumour") if "tumour" in self.pathology else ()
-        return tuple(label for label in ("wmh", "oedema", "tumour") if label not in has)
+        kinds = {"wmh": "wmh", "oedema": "tumour", "tumour": "tumour"}
+        return tuple(label for label, pathology in kinds.items() if pathology not in self.pathology)
 
     @property
     def codes(self) -> dict[int, str]:
         """Native code -> what it means."""
         other = {OTHER: "ignore"} if self.protocol.hindbrain == "other" else {}
-        return {**{CODES[label]: label for label in self.annotates}, **other}
+        return {**{CODES[label]: label for label in self.protocol.annotates}, **other}
+
+    @property
+    def complete_codes(self) -> dict[int, str]:
+        """Native code -> what it means in the complete truth."""
+        return {code: label for label, code in CODES.items()}
 
 
 _TISSUES = ("csf", "gm", "wm")
@@ -141,7 +144,7 @@ class PhantomCase:
     affine: np.ndarray
 
 
-def make_case(preset_name: str, index: int, spacing_mm: tuple[float, float, float], seed: int = 0) -> PhantomCase:
+def make_case(preset_name: str, index: int, spacing_mm: Spacing, seed: int = 0) -> PhantomCase:
     """Make case number `index` of a phantom cohort. Equal arguments give equal cases.
 
     Parameters
@@ -160,21 +163,15 @@ def make_case(preset_name: str, index: int, spacing_mm: tuple[float, float, floa
     PhantomCase
         Images are float32 and 0 outside the brain; labels and truth are uint8 with `CODES`.
     """
-    return make(PRESETS[preset_name], preset_name, index, spacing_mm, seed)
-
-
-def make(preset: Preset, name: str, index: int, spacing_mm: tuple[float, float, float], seed: int) -> PhantomCase:
-    """Make a case of a preset, which `make_case` looks up: what other presets are does not matter here."""
-    subject, seen, judged, rng = _draw(preset, name, index, spacing_mm, seed)
+    preset = PRESETS[preset_name]
+    subject, seen, judged, rng = draw_anatomy(preset_name, index, spacing_mm, seed)
     thickness = preset.scanner.slice_mm
-    shown = {name: _averaged(amount, subject.spacing_mm, thickness) for name, amount in seen.items()}
-    drawn = {label: _averaged(amount, subject.spacing_mm, thickness) for label, amount in judged.items()}
-    subject = _slices(subject, thickness)
-    images = {m: preset.scanner.image(rng, subject, shown, m) for m in preset.scanner.modalities}
-    return PhantomCase(
-        images, preset.protocol.draw(subject, drawn), complete_truth(subject, drawn), subject.brain > 0.5,
-        subject.affine,
-    )  # fmt: skip
+    shown = {name: averaged(amount, subject.spacing_mm, thickness) for name, amount in seen.items()}
+    drawn = {label: averaged(amount, subject.spacing_mm, thickness) for label, amount in judged.items()}
+    subject = in_slices(subject, thickness)
+    images = {m: preset.scanner.image(rng, subject, shown, m) for m in preset.modalities}
+    labels, truth = preset.protocol.draw(subject, drawn), complete_truth(subject, drawn)
+    return PhantomCase(images, labels, truth, subject.brain > 0.5, subject.affine)
 
 
 def _person(preset: Preset, index: int) -> int:
@@ -187,37 +184,42 @@ def subject_name(preset_name: str, index: int, seed: int) -> str:
     return f"{preset.subjects_of or preset_name}-{seed}-{_person(preset, index) + 1:02d}"
 
 
-def _draw(
-    preset: Preset, name: str, index: int, spacing_mm: tuple[float, float, float], seed: int
-) -> tuple[Subject, dict[str, np.ndarray], dict[str, np.ndarray], np.random.Generator]:
-    """Draw a subject, what images and what raters show of its pathology, and the random numbers left for the images."""
+def draw_anatomy(
+    preset_name: str, index: int, spacing_mm: Spacing, seed: int = 0
+) -> tuple[Subject, dict[str, FloatArray], dict[str, FloatArray], np.random.Generator]:
+    """Draw what lies under a case, see `make_case`, before its slices are averaged.
+
+    Returns
+    -------
+    subject, shown, drawn, rng
+        Its tissues; maps (X, Y, Z) float32 of its pathology in images, and by label as raters draw it; and the random
+        numbers that are left for the images.
+    """
+    preset = PRESETS[preset_name]
     atlas = load_atlas()
 
     def generator(owner: str, *number: int) -> np.random.Generator:
         return np.random.default_rng([seed, zlib.crc32(owner.encode()), *number])
 
     # the same head for all cases of a subject, whatever grows in it
-    body = generator(preset.subjects_of or name, _person(preset, index))
-    rng = generator(name, index, 1)
+    body = generator(preset.subjects_of or preset_name, _person(preset, index))
+    rng = generator(preset_name, index, 1)
     geometry = draw_geometry(body, atlas)
-    if "tumour" not in preset.pathology:
-        subject = draw_subject(body, atlas, geometry, spacing_mm)
-        if preset.pathology == "none":
-            return subject, {}, {}, rng
-        wmh, drawn_wmh = draw_wmh(rng, subject, varied=preset.scanner.any_contrast)
-        return subject, {"wmh": wmh}, {"wmh": drawn_wmh.astype(np.float32)}, rng
-    mass = draw_mass(rng, atlas, geometry)
+    shown: dict[str, FloatArray] = {}
+    drawn: dict[str, FloatArray] = {}
+    mass = draw_mass(rng, atlas, geometry) if "tumour" in preset.pathology else None
     subject = draw_subject(body, atlas, replace(geometry, mass=mass), spacing_mm)
-    tumour = draw_tumour(rng, subject, mass)
-    shown = {"oedema": tumour.oedema, "core": tumour.core, "rim": tumour.rim}
-    drawn = {"oedema": tumour.drawn_oedema, "tumour": tumour.drawn_core}
+    if mass is not None:
+        tumour = draw_tumour(rng, subject, mass)
+        shown = {"oedema": tumour.oedema, "core": tumour.core, "rim": tumour.rim}
+        drawn = {"oedema": tumour.drawn_oedema, "tumour": tumour.drawn_core}
     if "wmh" in preset.pathology:  # below the tumour, which comes later
-        wmh, drawn_wmh = draw_wmh(rng, subject)
+        wmh, drawn_wmh = draw_wmh(rng, subject, varied=preset.scanner.any_contrast)
         shown, drawn = {"wmh": wmh, **shown}, {"wmh": drawn_wmh, **drawn}
     return subject, shown, {label: amount.astype(np.float32) for label, amount in drawn.items()}, rng
 
 
-def _averaged(volume: np.ndarray, spacing_mm: tuple[float, float, float], slice_mm: float) -> np.ndarray:
+def averaged(volume: FloatArray, spacing_mm: Spacing, slice_mm: float) -> FloatArray:
     """Average a volume (..., Z) over slices of some thickness, unless its own are as thick."""
     height = spacing_mm[2]
     if slice_mm <= height:
@@ -231,13 +233,13 @@ def _averaged(volume: np.ndarray, spacing_mm: tuple[float, float, float], slice_
     return smooth[..., low] * (1 - weight) + smooth[..., high] * weight
 
 
-def _slices(subject: Subject, slice_mm: float) -> Subject:
+def in_slices(subject: Subject, slice_mm: float) -> Subject:
     """Average a subject over slices of some thickness, unless its own are as thick."""
     *plane, height = subject.spacing_mm
     if slice_mm <= height:
         return subject
     names = ("fractions", "brain", "ventricle_distance_mm", "midline_distance_mm", "hindbrain")
-    volumes = {name: _averaged(getattr(subject, name), subject.spacing_mm, slice_mm) for name in names}
+    volumes = {name: averaged(getattr(subject, name), subject.spacing_mm, slice_mm) for name in names}
     affine = subject.affine.copy()
     affine[2, 2], affine[2, 3] = slice_mm, affine[2, 3] + (slice_mm - height) / 2
     return Subject(**volumes, affine=affine, spacing_mm=(plane[0], plane[1], slice_mm))

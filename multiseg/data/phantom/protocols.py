@@ -9,8 +9,6 @@ import numpy as np
 
 from .anatomy import Subject
 
-__all__ = ["CODES", "OTHER", "Protocol", "complete_truth"]
-
 CODES: Mapping[str, int] = {"csf": 1, "gm": 2, "wm": 3, "wmh": 4, "oedema": 5, "tumour": 6}
 """Native codes of the phantoms' label files; 0 is everything else."""
 

@@ -9,9 +9,8 @@ import numpy as np
 from scipy import ndimage
 
 from .anatomy import Subject
-from .fields import smooth_noise
+from .fields import FloatArray, smooth_noise
 
-FloatArray = np.ndarray
 Range = tuple[float, float]
 
 

@@ -9,15 +9,16 @@ from scipy import ndimage, special
 
 from .anatomy import Geometry, MassEffect, Subject, world_grid
 from .atlas import Atlas
-from .fields import interpolate, smooth_noise
-
-FloatArray = np.ndarray
+from .fields import FloatArray, column, interpolate, limit_above, smooth_noise, voxel_positions
 
 GROWTH_MM = 3.0
 """Grid on which a tumour grows."""
 
 SPREAD = {"csf": 0.0, "gm": 0.12, "wm": 1.0}
 """Diffusion of tumour cells relative to white matter: five to ten times slower in grey (Swanson et al. 2000)."""
+
+RATER = 0.8
+"""How far raters stray from the middle of an edge, in units of its width."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +42,6 @@ class Tumour:
     oedema: FloatArray
     drawn_core: np.ndarray
     drawn_oedema: np.ndarray
-
-
-RATER = 0.8
-"""How far raters stray from the middle of an edge, in units of its width."""
 
 
 def draw_mass(rng: np.random.Generator, atlas: Atlas, geometry: Geometry) -> MassEffect:
@@ -72,47 +69,48 @@ def draw_tumour(rng: np.random.Generator, subject: Subject, mass: MassEffect) ->
     core_ml = 4 / 3 * np.pi * (mass.radius_mm / 1.3 / 10) ** 3
     spacing_mm = subject.spacing_mm
     density = _grow(subject, mass, core_ml)
-    noise = smooth_noise(rng, density.shape, 4.0, spacing_mm)
     brain = subject.brain > 0.5
+
+    def noise_of(scale_mm: float) -> FloatArray:
+        return smooth_noise(rng, density.shape, scale_mm, spacing_mm)
+
+    def shown_and_drawn(score: FloatArray, ml: float, width: float) -> tuple[FloatArray, np.ndarray]:
+        """Turn a score into a soft map whose part above 0.5 has a given volume, and what a rater draws of it."""
+        scores = (np.where(brain, s, -10) for s in (score, score + RATER * width * noise_of(5.0)))
+        shown, drawn = (special.expit((s - limit_above(s, ml, spacing_mm)) / width).astype(np.float32) for s in scores)
+        return shown, drawn > 0.5
+
+    noise = noise_of(4.0)
     csf, gm, _ = subject.fractions / np.maximum(subject.brain, 1e-3)
     ventricle = special.expit(-subject.ventricle_distance_mm / 0.7)
-    core_score = density + 0.06 * noise - ventricle
-    soft = float(rng.uniform(0.06, 0.15))
-    core = _threshold(core_score, core_ml, spacing_mm, brain, soft)
-    judged = core_score + RATER * soft * smooth_noise(rng, density.shape, 5.0, spacing_mm)
-    drawn_core = _threshold(judged, core_ml, spacing_mm, brain, soft) > 0.5
+    core, drawn_core = shown_and_drawn(density + 0.06 * noise - ventricle, core_ml, float(rng.uniform(0.06, 0.15)))
     # oedema spreads through white matter further than cells do
     reach = ndimage.gaussian_filter(density, [float(rng.uniform(4, 7)) / s for s in spacing_mm])
-    patches = smooth_noise(rng, density.shape, 6.0, spacing_mm)
+    patches = noise_of(6.0)
     # without a cost of the distance, what nearby white matter cannot hold would dot the other hemisphere
     away_mm = ndimage.distance_transform_edt(core <= 0.5, sampling=spacing_mm)
     oedema_score = reach - 0.25 * gm - 0.6 * csf - ventricle + 0.03 * patches + core - 0.01 * away_mm
-    soft, whole_ml = float(rng.uniform(0.03, 0.08)), core_ml * (1 + float(rng.uniform(1.0, 3.0)))
-    oedema = _threshold(oedema_score, whole_ml, spacing_mm, brain, soft)
-    judged = oedema_score + RATER * soft * smooth_noise(rng, density.shape, 5.0, spacing_mm)
-    drawn_whole = _threshold(judged, whole_ml, spacing_mm, brain, soft) > 0.5
+    width, whole_ml = float(rng.uniform(0.03, 0.08)), core_ml * (1 + float(rng.uniform(1.0, 3.0)))
+    oedema, drawn_whole = shown_and_drawn(oedema_score, whole_ml, width)
     # necrosis in the middle of larger cores
     depth_mm = ndimage.distance_transform_edt(core > 0.5, sampling=spacing_mm)
     rim = core * special.expit((rng.uniform(3, 6) - depth_mm + noise) / 0.7)
     # parts of the rim do not enhance: there the tumour looks like its bed
-    rim *= special.expit((1.0 + smooth_noise(rng, density.shape, 8.0, spacing_mm)) / 0.3)
-    return Tumour(
-        core, rim.astype(np.float32), np.maximum(oedema - core, 0), drawn_core, drawn_whole & ~drawn_core
-    )  # fmt: skip
+    rim *= special.expit((1.0 + noise_of(8.0)) / 0.3)
+    oedema = np.maximum(oedema - core, 0)
+    return Tumour(core, rim.astype(np.float32), oedema, drawn_core, drawn_whole & ~drawn_core)
 
 
 def _grow(subject: Subject, mass: MassEffect, core_ml: float) -> FloatArray:
     """Return the density of tumour cells, (X, Y, Z) in [0, 1], on the subject's grid."""
     spacing_mm = np.array(subject.spacing_mm)
     shape = tuple(int(n) for n in np.ceil(np.array(subject.brain.shape) * spacing_mm / GROWTH_MM))
-    coarse = np.stack(np.meshgrid(*[np.arange(n, dtype=np.float32) for n in shape], indexing="ij")) * GROWTH_MM
-    size = np.float32(spacing_mm).reshape(3, 1, 1, 1)
-    csf, gm, wm = interpolate(subject.fractions, coarse / size)
+    size = column(spacing_mm)
+    csf, gm, wm = interpolate(subject.fractions, voxel_positions(shape) * GROWTH_MM / size)
     diffusion = SPREAD["csf"] * csf + SPREAD["gm"] * gm + SPREAD["wm"] * wm
     tissue = np.minimum(1.5 * (gm + wm), 1)
     start = (np.array(mass.centre_mm) - subject.affine[:3, 3]) / GROWTH_MM
-    index = np.stack(np.meshgrid(*[np.arange(n) for n in shape], indexing="ij"))
-    density = np.exp(-((index - start.reshape(3, 1, 1, 1)) ** 2).sum(0) / 2).astype(np.float32)
+    density = np.exp(-((np.indices(shape) - column(start, np.float64)) ** 2).sum(0) / 2).astype(np.float32)
     target = core_ml * 1000 / GROWTH_MM**3
     faces = [(diffusion + np.roll(diffusion, -1, axis)) / 2 for axis in range(3)]
     for _ in range(400):
@@ -123,17 +121,4 @@ def _grow(subject: Subject, mass: MassEffect, core_ml: float) -> FloatArray:
         density = np.clip(density + change, 0, 1)
         if (density > 0.5).sum() >= target:
             break
-    to_coarse = np.stack(np.meshgrid(*[np.arange(n, dtype=np.float32) for n in subject.brain.shape], indexing="ij")) * (
-        size / GROWTH_MM
-    )
-    return interpolate(density[None], to_coarse)[0]
-
-
-def _threshold(
-    score: FloatArray, ml: float, spacing_mm: tuple[float, ...], inside: np.ndarray, width: float
-) -> FloatArray:
-    """Turn a score into a soft map whose part above 0.5 has a given volume."""
-    score = np.where(inside, score, -10)
-    n_voxels = max(int(ml * 1000 / np.prod(spacing_mm)), 1)
-    threshold = np.partition(score.ravel(), -n_voxels)[-n_voxels]
-    return special.expit((score - threshold) / width).astype(np.float32)
+    return interpolate(density[None], voxel_positions(subject.brain.shape) * (size / GROWTH_MM))[0]

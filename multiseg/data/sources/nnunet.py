@@ -14,16 +14,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from multiseg_core.errors import UserError, one_line, suggest
-from multiseg_core.labels import BACKGROUND, IGNORE
+from multiseg_core.errors import UserError, one_line
+from multiseg_core.labels import BACKGROUND
 
+from ...settings.params import CohortParams
 from ..cohorts import Case
-from .folder import FolderCohort, Part, is_read_directly, visible
+from ..image_files import SUFFIXES
+from .found import Found, Part, not_excluded, visible
 
 DESCRIPTION = "dataset.json"
 
@@ -39,7 +41,7 @@ class Description:
     codes
         Native code -> label or ``ignore``.
     ending
-        Of the files.
+        Suffix of the files.
     listed
         Case -> image files and label file, where the file lists them itself, relative to the folder.
     notes
@@ -47,7 +49,7 @@ class Description:
     """
 
     channels: tuple[str, ...]
-    codes: Mapping[int, str | list[str]]
+    codes: Mapping[int, str]
     ending: str
     listed: Mapping[str, tuple[tuple[str, ...], str]]
     notes: tuple[str, ...]
@@ -68,90 +70,71 @@ def describe(folder: Path) -> Description:
     if not isinstance(named, dict) or not named:
         raise UserError(f"{path}: no key 'channel_names' (version 1: 'modality') with a name per channel")
     try:
-        channels = tuple(str(named[key]) for key in sorted(named, key=int))
+        names = [str(named[key]) for key in sorted(named, key=int)]
     except ValueError:
         raise UserError(f"{path}: channel_names: its keys must be numbers, got {', '.join(named)}") from None
-    repeated = next((name for name in channels if channels.count(name) > 1), None)
-    if repeated is not None:
-        channels = tuple(f"{name}_{k}" if channels.count(name) > 1 else name for k, name in enumerate(channels))
-    codes, notes = _codes(path, raw)
-    return Description(channels, codes, str(raw.get("file_ending", ".nii.gz")), _listed(raw), notes)
+    unique = len(set(names)) == len(names)
+    channels = tuple(name if unique or names.count(name) == 1 else f"{name}_{k}" for k, name in enumerate(names))
+    codes, notes = _codes(path, raw.get("labels"))
+    entries = raw["dataset"] if isinstance(raw.get("dataset"), dict) else {}
+    listed = {
+        name: (tuple(entry["images"]), str(entry["label"]))
+        for name, entry in entries.items()
+        if isinstance(entry, dict) and isinstance(entry.get("images"), list) and "label" in entry
+    }
+    return Description(channels, codes, str(raw.get("file_ending", ".nii.gz")), listed, notes)
 
 
-def _codes(path: Path, raw: Mapping[str, Any]) -> tuple[dict[int, str | list[str]], tuple[str, ...]]:
-    """Return what codes mean, from name -> code, or codes of a region (v2), or from code -> name (v1)."""
-    labels = raw.get("labels")
+def _codes(path: Path, labels: Any) -> tuple[dict[int, str], tuple[str, ...]]:
+    """Return what codes mean, from name -> code, or codes of a region (v2), or from code -> name (v1), and notes."""
     if not isinstance(labels, dict):
         raise UserError(f"{path}: no key 'labels' with a code per name")
-    regions: dict[str, list[int]] = {}
     if all(isinstance(value, str) and re.fullmatch(r"\d+", key) for key, value in labels.items()):
         by_name: dict[str, list[int]] = {}
         for code, name in labels.items():
             by_name.setdefault(BACKGROUND if int(code) == 0 else name, []).append(int(code))
         labels = by_name
+    regions: dict[str, list[int]] = {}
     for name, value in labels.items():
         members = value if isinstance(value, list) else [value]
         if not members or not all(isinstance(code, int | str) and str(code).isdigit() for code in members):
             raise UserError(f"{path}: labels: '{name}' must be a whole number or a list of them, got {value}")
         regions[name] = [int(code) for code in members]
-    codes: dict[int, str | list[str]] = {}
-    inner: dict[str, None] = {}
-    for name in regions:  # as nnU-Net paints regions, later ones over earlier ones
-        if name == BACKGROUND:
-            continue
-        for code in regions[name]:
-            if code in codes:
-                inner[str(codes[code])] = None
-            codes[code] = IGNORE if name == IGNORE else name
-    if regions.get(BACKGROUND, [0]) != [0]:
-        raise UserError(f"{path}: labels: background must be 0, got {regions[BACKGROUND]}")
+    background = regions.pop(BACKGROUND, [0])
+    if background != [0]:
+        raise UserError(f"{path}: labels: background must be 0, got {background}")
+    codes: dict[int, str] = {}
+    painted_over: dict[str, None] = {}
+    for name, members in regions.items():  # as nnU-Net paints regions, later ones over earlier ones
+        painted_over |= dict.fromkeys(codes[code] for code in members if code in codes)
+        codes |= dict.fromkeys(members, name)
     codes.pop(0, None)
-    lost = [name for name in regions if name not in (BACKGROUND, *codes.values())]
+    lost = [name for name in regions if name not in codes.values()]
     if lost:
         raise UserError(f"{path}: labels: region '{lost[0]}' lies wholly in later ones, so that nothing of it is left")
-    notes = tuple(f"label '{name}' stands for what the regions within it leave of it" for name in inner)
-    return codes, notes
+    return codes, tuple(f"label '{name}' stands for what the regions within it leave of it" for name in painted_over)
 
 
-def _listed(raw: Mapping[str, Any]) -> dict[str, tuple[tuple[str, ...], str]]:
-    found = raw.get("dataset")
-    if not isinstance(found, dict):
-        return {}
-    return {
-        name: (tuple(entry["images"]), str(entry["label"]))
-        for name, entry in found.items()
-        if isinstance(entry, dict) and isinstance(entry.get("images"), list) and "label" in entry
-    }
-
-
-def read_folder(
-    cohort: str, folder: Path, work: Path, exclude: Sequence[str] = (), channels: Mapping[str, str] | None = None
-) -> FolderCohort:
-    """Find the cases of a folder; no voxel is read. Of several modalities in one file, `parts` must be written.
+def find(cohort: str, params: CohortParams, folder: Path, work: Path) -> Found:
+    """Find the cases of a folder; no voxel is read, but `write_parts` must write the parts that are returned.
 
     Parameters
     ----------
-    cohort
-        Name of the cohort.
+    cohort, params
+        Name of the cohort, and its params: `files` has numbers of channels by modality, in place of the names in
+        ``dataset.json``.
     folder
         The folder with ``dataset.json``.
     work
         Where copies go of volumes that are not files of their own, see `Part`.
-    exclude
-        Names of cases to leave out.
-    channels
-        Modality -> number of its channel, in place of the names in ``dataset.json``.
 
     Raises
     ------
     UserError
         Naming the file or key at fault. What single cases lack is returned.
     """
-    where = f"cohorts.{cohort}"
-    if not folder.is_dir():
-        raise UserError(f"{where}.folder: no such folder: {folder}")
     told = describe(folder)
-    numbers = _numbers(where, told, channels)
+    numbers = _numbers(cohort, told, params.files or {})
     labels = {
         path.name.removesuffix(told.ending): (split, path)
         for split in ("Tr", "Ts")
@@ -161,62 +144,51 @@ def read_folder(
     if told.listed:
         labels = {name: ("Tr", folder / label) for name, (_, label) in told.listed.items()}
     if not labels:
-        raise UserError(f"{where}.folder: no labels with the ending {told.ending} in {folder / 'labelsTr'}")
-    for name in exclude:
-        if name not in labels:
-            raise UserError(f"{where}.exclude: no case '{name}' in {folder}{suggest(name, labels)}")
-    has_tests = any(split == "Ts" for split, _ in labels.values())
+        raise UserError(f"cohorts.{cohort}.folder: no labels with the ending {told.ending} in {folder / 'labelsTr'}")
     cases, problems, parts = [], {}, []
-    for name, (split, label) in labels.items():
-        if name in exclude:
-            continue
-        files, faults = _images(folder / f"images{split}", name, told, numbers)
-        if told.listed:
-            listed = [folder / file for file in told.listed[name][0]]
-            files = {m: (listed[k], None) for m, k in numbers.items() if k < len(listed)}
-            faults = [f"no file for {m}" for m in numbers if m not in files]
+
+    def readable(path: Path, channel: int | None, name: str) -> Path:
+        if channel is None and path.name.lower().endswith(SUFFIXES):
+            return path
+        parts.append(Part(path, channel, work / "channels" / cohort / f"{name}.nii.gz"))
+        return parts[-1].copy
+
+    for name in not_excluded(cohort, labels, params.exclude, folder):
+        split, label = labels[name]
+        files, faults = _images(folder, split, name, told, numbers)
         if faults:
-            problems[name] = tuple(f"cohort {cohort}, case {name}: {fault}" for fault in faults)
-        images = {}
-        for modality, (path, channel) in files.items():
-            if channel is not None or not is_read_directly(path):
-                number = f"_{numbers[modality]:04d}"
-                parts.append(Part(path, channel, work / "channels" / cohort / f"{name}{number}.nii.gz"))
-                path = parts[-1].copy
-            images[modality] = path
-        if not is_read_directly(label):
-            parts.append(Part(label, None, work / "channels" / cohort / f"{name}_labels.nii.gz"))
-            label = parts[-1].copy
+            problems[name] = faults
+        images = {m: readable(*file, f"{name}_{numbers[m]:04d}") for m, file in files.items()}
+        label = readable(label, None, f"{name}_labels")
         cases.append(Case(cohort, name, images, label, split="test" if split == "Ts" else None))
-    if not cases:
-        raise UserError(f"{where}.exclude: leaves no case")
-    notes = [f"cohort {cohort}: {note}" for note in told.notes]
-    if has_tests:
-        notes.append(f"cohort {cohort}: the cases of labelsTs are its test cases")
-    return FolderCohort(tuple(cases), tuple(numbers), told.codes, problems, tuple(notes), tuple(parts))
+    has_tests = any(split == "Ts" for split, _ in labels.values())
+    notes = [*told.notes, *(["the cases of labelsTs are its test cases"] if has_tests else [])]
+    return Found(cases, tuple(numbers), told.codes, problems=problems, notes=notes, parts=parts)
 
 
-def _numbers(where: str, told: Description, channels: Mapping[str, str] | None) -> dict[str, int]:
+def _numbers(cohort: str, told: Description, channels: Mapping[str, str]) -> dict[str, int]:
     """Return modality -> number of its channel."""
-    if not channels:
-        return {name: k for k, name in enumerate(told.channels)}
-    numbers = {}
     for name, text in channels.items():
         if not re.fullmatch(r"_?\d+", text) or int(text.strip("_")) >= len(told.channels):
             known = ", ".join(f"{k:04d} {channel}" for k, channel in enumerate(told.channels))
-            raise UserError(f"{where}.files.{name}: '{text}' is not the number of a channel ({known})")
-        numbers[name] = int(text.strip("_"))
-    return numbers
+            raise UserError(f"cohorts.{cohort}.files.{name}: '{text}' is not the number of a channel ({known})")
+    given = {name: int(text.strip("_")) for name, text in channels.items()}
+    return given or {name: k for k, name in enumerate(told.channels)}
 
 
 def _images(
-    folder: Path, name: str, told: Description, numbers: Mapping[str, int]
+    folder: Path, split: str, name: str, told: Description, numbers: Mapping[str, int]
 ) -> tuple[dict[str, tuple[Path, int | None]], list[str]]:
     """Return the file of each modality, and which volume of it, and what is missing."""
-    whole = folder / f"{name}{told.ending}"
-    if not (folder / f"{name}_0000{told.ending}").is_file() and whole.is_file():
+    if told.listed:
+        listed = told.listed[name][0]
+        faults = [f"no file for {m}" for m, k in numbers.items() if k >= len(listed)]
+        return {m: (folder / listed[k], None) for m, k in numbers.items() if k < len(listed)}, faults
+    stem = folder / f"images{split}" / name
+    whole = stem.with_name(f"{name}{told.ending}")
+    if not stem.with_name(f"{name}_0000{told.ending}").is_file() and whole.is_file():
         alone = len(told.channels) == 1
         return {m: (whole, None if alone else k) for m, k in numbers.items()}, []
-    files = {m: (folder / f"{name}_{k:04d}{told.ending}", None) for m, k in numbers.items()}
-    faults = [f"no file for {m} (looked for {path})" for m, (path, _) in files.items() if not path.is_file()]
-    return dict(files), faults
+    files = {m: stem.with_name(f"{name}_{k:04d}{told.ending}") for m, k in numbers.items()}
+    faults = [f"no file for {m} (looked for {path})" for m, path in files.items() if not path.is_file()]
+    return {m: (path, None) for m, path in files.items()}, faults

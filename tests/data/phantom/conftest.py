@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from multiseg.data.phantom.anatomy import Subject
-from multiseg.data.phantom.presets import PRESETS, PhantomCase, _draw, make_case
+from multiseg.data.phantom.presets import PhantomCase, draw_anatomy, make_case
 
 MM = 3.0
 ML = MM**3 / 1000
@@ -24,14 +24,14 @@ def case(preset: str, index: int = 0) -> PhantomCase:
 @functools.cache
 def anatomy(preset: str, index: int = 0) -> tuple[Subject, Mapping[str, np.ndarray]]:
     """What lies under `case`: the subject, and what images show of its pathology."""
-    subject, shown, _, _ = _draw(PRESETS[preset], preset, index, (MM,) * 3, 0)
+    subject, shown, _, _ = draw_anatomy(preset, index, (MM,) * 3)
     return subject, shown
 
 
 @functools.cache
 def drawn(preset: str, index: int = 0) -> Mapping[str, np.ndarray]:
     """What raters draw of the pathology of `case`, by label, before slices are averaged."""
-    return {label: amount > 0.5 for label, amount in _draw(PRESETS[preset], preset, index, (MM,) * 3, 0)[2].items()}
+    return {label: amount > 0.5 for label, amount in draw_anatomy(preset, index, (MM,) * 3)[2].items()}
 
 
 def small_subject(

@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 
 from multiseg.data.loading import ensure_files
-from multiseg.data.phantom.presets import CODES, PRESETS, make_case
+from multiseg.data.phantom.presets import PRESETS, make_case
+from multiseg.data.phantom.protocols import CODES
 from multiseg.data.phantom.source import phantom_cases
+from multiseg.settings.params import CohortParams
 
 SIZE = (4.0, 4.0, 4.0)
 ANATOMY = {1: "csf", 2: "gm", 3: "wm"}
@@ -33,7 +35,7 @@ def test_cohorts_are_those_of_the_thesis(
     assert list(preset.scanner.modalities) == modalities
     assert preset.codes == codes
     assert list(preset.absent) == absent
-    assert list(preset.annotates) == [label for label in codes.values() if label != "ignore"]
+    assert list(preset.protocol.annotates) == [label for label in codes.values() if label != "ignore"]
 
 
 def test_some_presets_are_not_of_the_thesis() -> None:
@@ -59,7 +61,7 @@ def test_cohorts_have_subjects_of_their_own() -> None:
 
 
 def test_files_are_written_when_needed(tmp_path: Path) -> None:
-    (case,) = phantom_cases("c", "mrbrains18", 1, 6.0, 0, tmp_path, "c")
+    (case,) = phantom_cases("c", CohortParams("phantom", "mrbrains18", cases=1, voxel_mm=6.0), tmp_path, "c")
     assert not any(tmp_path.iterdir()) and case.labels is not None and case.brain_mask is not None
     assert list(case.images) == ["T1", "IR", "FLAIR"]
     ensure_files(case)
@@ -78,7 +80,7 @@ def test_files_are_written_when_needed(tmp_path: Path) -> None:
 
 def test_other_arguments_make_other_folders(tmp_path: Path) -> None:
     def folder(preset: str = "mrbrains17", mm: float = 6.0, seed: int = 0) -> Path:
-        (case,) = phantom_cases("c", preset, 1, mm, seed, tmp_path, "c")
+        (case,) = phantom_cases("c", CohortParams("phantom", preset, 1, mm, seed), tmp_path, "c")
         assert case.labels is not None
         return case.labels.parent.parent
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from multiseg.data.phantom.anatomy import Subject
-from multiseg.data.phantom.presets import PRESETS, _averaged, _slices, make_case
+from multiseg.data.phantom.presets import PRESETS, averaged, in_slices, make_case
 from multiseg.data.phantom.protocols import CODES
 from multiseg.data.phantom.scanner import CONTRASTS, Contrast, Scanner, t1
 from tests.data.phantom.conftest import anatomy, case, small_subject
@@ -121,7 +121,7 @@ def thick(slice_mm: float) -> tuple[Subject, Subject, np.ndarray]:
         ventricle_distance_mm=np.broadcast_to(z, shape).astype(np.float32),
     )  # fmt: skip
     blob = np.broadcast_to(np.exp(-((z - 17.3) ** 2) / 2 / 4.0**2), shape).astype(np.float32)
-    return subject, _slices(subject, slice_mm), _averaged(blob, subject.spacing_mm, slice_mm)
+    return subject, in_slices(subject, slice_mm), averaged(blob, subject.spacing_mm, slice_mm)
 
 
 @pytest.mark.parametrize("slice_mm", [3.0, 2.5, 4.0])
@@ -147,8 +147,8 @@ def test_slices_are_thick_and_stay_where_they_were(slice_mm: float) -> None:
 
 def test_voxels_as_thick_as_the_slices_are_left_alone() -> None:
     subject, maps = anatomy("mrbrains17")
-    assert _slices(subject, 3.0) is subject and _slices(subject, 0.0) is subject
-    assert _averaged(maps["wmh"], subject.spacing_mm, 3.0) is maps["wmh"]
+    assert in_slices(subject, 3.0) is subject and in_slices(subject, 0.0) is subject
+    assert averaged(maps["wmh"], subject.spacing_mm, 3.0) is maps["wmh"]
 
 
 def test_cohorts_have_slices_of_their_own() -> None:
