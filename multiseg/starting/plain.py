@@ -14,8 +14,10 @@ from multiseg_core.errors import UserError
 from ..data.cohorts import FILE_ROLES
 from ..data.image_files import SUFFIXES, read_volume
 
-LABEL_WORDS = ("label", "labels", "seg", "segm", "segmentation", "truth", "gt", "annotation", "manual", "roi", "lesion",
-               "lesions", "dseg")  # fmt: skip
+LABEL_WORDS = (
+    "label", "labels", "seg", "segm", "segmentation", "dseg", "truth", "gt", "annotation", "manual", "roi", "lesion",
+    "lesions",
+)  # fmt: skip
 """Words in the name of a file that speak for labels."""
 
 MOST_CODES = 100
@@ -140,7 +142,8 @@ def _role_by_folder(folders: tuple[str, ...], stem: str) -> tuple[str, str]:
 
 def _modality(role: str) -> str:
     """Return what images of a role are called."""
-    known = {"t1w": "T1", "t2w": "T2", "t1ce": "T1c", "t1gd": "T1c", "": "image", "images": "image", "imgs": "image",
-             "img": "image", **{name.lower(): name for name in ("T1", "T2", "T1c", "FLAIR", "PD", "CT")}}  # fmt: skip
+    known = {name.lower(): name for name in ("T1", "T2", "T1c", "FLAIR", "PD", "CT")}
+    known |= {"t1w": "T1", "t2w": "T2", "t1ce": "T1c", "t1gd": "T1c"}
+    known |= dict.fromkeys(("", "images", "imgs", "img"), "image")
     first = re.split(r"[^a-z0-9]+", role.lower())[0]
     return known.get(role.lower(), known.get(first, role))

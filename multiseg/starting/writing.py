@@ -7,6 +7,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Sequence
+from importlib import resources
 from pathlib import Path
 
 import pandas as pd
@@ -19,44 +20,6 @@ from ..data.cohorts import FILE_ROLES
 from .looking import Seen
 
 TODO = "# TODO:"
-
-TEMPLATE = """\
-# Written by multiseg init. What it had to guess is marked TODO; delete the marks as you settle them.
-#   multiseg check {file}    finds everything wrong with the files before any training
-#   multiseg study {file}    runs the study
-title: {title}
-
-cohorts:
-{cohorts}
-preprocessing:
-  spacing_mm: auto      # that of the typical image, or coarser, so that a patch shows enough; multiseg check says which
-{preprocessing}
-network:
-  name: unet            # or any network of MONAI by name, such as monai.SegResNet
-  base_filters: 16      # 32 in nnU-Net and in the thesis; take more with a GPU
-  convolutions: 1       # per block
-  strides: auto         # follow the voxels, where slices are thick
-
-training:
-  steps: 2000
-  batch_size: 4
-  patch_size: auto      # by the images and patch_voxels; multiseg check says what was chosen
-  flip: auto            # mirror left to right only if the images look like their mirror images
-  learning_rate: 0.01
-  schedule: one_cycle
-  contrast: 0.3         # patches of varying contrast and shape, as between scanners and people; 0 turns either off
-  shape: 0.3
-  validation_every: 200
-  validation_patch_size: auto
-  patience: null
-{inference}
-replicates: 1           # other splits and training seeds; from 3 on, findings get a verdict
-
-scenarios:
-  all:
-    title: {title}
-{scenario}    models: [multi_unet, cross_entropy, selective_cross_entropy, selective_dice_ce]
-"""
 
 VIEWS = """
 inference:
@@ -85,7 +48,8 @@ def params_text(seen: Sequence[Seen], file: Path) -> str:
         *([f"{TODO} {remark}"] if remark else []),
         f"modalities: [{', '.join(map(_word, shared))}]",
     ]
-    return TEMPLATE.format(
+    template = resources.files(__package__).joinpath("params.txt").read_text(encoding="utf-8")
+    return template.format(
         file=_relative(file, Path()),
         title=title,
         cohorts="\n".join(_cohort(s, seen, file, renamed.get(s.name)) for s in seen),

@@ -82,11 +82,8 @@ def interpolate(volumes: FloatArray, at: FloatArray, beyond: str = "zeros") -> F
     scale = column(2 / (np.array(volumes.shape[1:]) - 1))
     # grid_sample wants positions in [-1, 1], last axis first
     normed = np.ascontiguousarray(np.moveaxis((at * scale - 1)[::-1], 0, -1), dtype=np.float32)
-    found = functional.grid_sample(
-        torch.from_numpy(np.ascontiguousarray(volumes, dtype=np.float32))[None], torch.from_numpy(normed)[None],
-        align_corners=True, padding_mode=beyond,
-    )  # fmt: skip
-    return found[0].numpy()
+    values, grid = (torch.from_numpy(a)[None] for a in (np.ascontiguousarray(volumes, dtype=np.float32), normed))
+    return functional.grid_sample(values, grid, align_corners=True, padding_mode=beyond)[0].numpy()
 
 
 def limit_above(score: FloatArray, ml: float, spacing_mm: tuple[float, ...]) -> float:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from scipy import ndimage
@@ -74,60 +75,44 @@ class Preset:
 
 
 _TISSUES = ("csf", "gm", "wm")
-_MRBRAINS = ("T1", "IR", "FLAIR")
+_TUMOUR = ("oedema", "tumour")
 _BRATS = ("T1", "T1c", "T2", "FLAIR")
 
 # The T1 of the seven cohorts (contrast, transfer, bias, noise, and how much they vary) was fitted to the divergences
 # that the thesis reports between the real ones (figure 16), within bounds that keep them plausible.
-PRESETS: Mapping[str, Preset] = {
-    "ibsr": Preset(
-        Scanner(("T1",), t1(0.10, 0.59), gamma=0.78, jitter=0.08, bias=0.11, noise=0.034, texture=0.05, slice_mm=1.5),
-        Protocol(_TISSUES, csf_reach_mm=2.0), cases=18,
-    ),
-    "mrbrains13": Preset(
-        Scanner(_MRBRAINS, t1(0.40, 0.63), gamma=0.68, jitter=0.01, bias=0.06, noise=0.03, texture=0.03, slice_mm=3),
-        Protocol(_TISSUES, weights=(1.4, 1, 1), hindbrain="background"), cases=5,
-    ),
-    "mrbrains17": Preset(
-        Scanner(
-            ("T1", "FLAIR"), t1(0.34, 0.62), gamma=0.76, jitter=0.075, bias=0.08, noise=0.043, texture=0.012, slice_mm=3
-        ),
-        Protocol(("wmh",)), cases=60, pathology="wmh",
-    ),
-    "mrbrains18": Preset(
-        Scanner(_MRBRAINS, t1(0.31, 0.62), gamma=0.74, jitter=0.043, bias=0.118, noise=0.023, texture=0.01, slice_mm=3),
-        Protocol((*_TISSUES, "wmh"), weights=(1.4, 1, 1), hindbrain="other"), cases=7, pathology="wmh",
-    ),
-    "brainweb": Preset(
-        Scanner(("T1",), t1(0.13, 0.54), gamma=1.36, jitter=0.005, bias=0.01, noise=0.04, texture=0.015),
-        Protocol(_TISSUES), cases=15,
-    ),
-    "brats12": Preset(
-        Scanner(_BRATS, t1(0.31, 0.66), gamma=0.94, jitter=0.028, bias=0.033, noise=0.024, texture=0.024),
-        Protocol(("oedema", "tumour")), cases=50, pathology="tumour",
-    ),
-    "tumorsim": Preset(
-        Scanner(_BRATS, t1(0.17, 0.60), gamma=1.15, jitter=0.04, bias=0.06, noise=0.011, texture=0.018),
-        Protocol((*_TISSUES, "oedema", "tumour")), cases=20, pathology="tumour",
-        subjects_of="brainweb", first_subject=15, subjects=5,
-    ),
-    "combined": Preset(
-        Scanner(("T1", "FLAIR"), t1(0.31, 0.63), gamma=0.85, jitter=0.04, bias=0.07, noise=0.03, texture=0.015),
-        Protocol((*_TISSUES, "wmh", "oedema", "tumour")), cases=20, pathology="wmh+tumour",
-    ),
-    "varied": Preset(
-        Scanner(("T1",), any_contrast=True),
-        Protocol(_TISSUES, thresholds=(0.6, 0.52)), cases=40,
-    ),
-    "varied_wmh": Preset(
-        Scanner(("T1", "FLAIR"), any_contrast=True),
-        Protocol(("wmh",)), cases=40, pathology="wmh",
-    ),
-    "varied_tumour": Preset(
-        Scanner(("T1c", "FLAIR"), any_contrast=True),
-        Protocol(("oedema", "tumour")), cases=40, pathology="tumour",
-    ),
+_LOOKS: Mapping[str, tuple[Any, ...]] = {
+    #             modalities               CSF   GM    gamma jitter bias   noise  texture slice (mm)
+    "ibsr":       (("T1",),                 0.10, 0.59, 0.78, 0.080, 0.110, 0.034, 0.050, 1.5),
+    "mrbrains13": (("T1", "IR", "FLAIR"),   0.40, 0.63, 0.68, 0.010, 0.060, 0.030, 0.030, 3.0),
+    "mrbrains17": (("T1", "FLAIR"),         0.34, 0.62, 0.76, 0.075, 0.080, 0.043, 0.012, 3.0),
+    "mrbrains18": (("T1", "IR", "FLAIR"),   0.31, 0.62, 0.74, 0.043, 0.118, 0.023, 0.010, 3.0),
+    "brainweb":   (("T1",),                 0.13, 0.54, 1.36, 0.005, 0.010, 0.040, 0.015, 0.0),
+    "brats12":    (_BRATS,                  0.31, 0.66, 0.94, 0.028, 0.033, 0.024, 0.024, 0.0),
+    "tumorsim":   (_BRATS,                  0.17, 0.60, 1.15, 0.040, 0.060, 0.011, 0.018, 0.0),
+    "combined":   (("T1", "FLAIR"),         0.31, 0.63, 0.85, 0.040, 0.070, 0.030, 0.015, 0.0),
 }  # fmt: skip
+
+
+def _scanner(name: str) -> Scanner:
+    modalities, csf, gm, gamma, jitter, bias, noise, texture, slice_mm = _LOOKS[name]
+    return Scanner(modalities, t1(csf, gm), jitter, gamma, bias, noise, texture, slice_mm=slice_mm)
+
+
+PRESETS: Mapping[str, Preset] = {
+    "ibsr": Preset(_scanner("ibsr"), Protocol(_TISSUES, csf_reach_mm=2.0), 18),
+    "mrbrains13": Preset(_scanner("mrbrains13"), Protocol(_TISSUES, (1.4, 1, 1), hindbrain="background"), 5),
+    "mrbrains17": Preset(_scanner("mrbrains17"), Protocol(("wmh",)), 60, "wmh"),
+    "mrbrains18": Preset(
+        _scanner("mrbrains18"), Protocol((*_TISSUES, "wmh"), (1.4, 1, 1), hindbrain="other"), 7, "wmh"
+    ),
+    "brainweb": Preset(_scanner("brainweb"), Protocol(_TISSUES), 15),
+    "brats12": Preset(_scanner("brats12"), Protocol(_TUMOUR), 50, "tumour"),
+    "tumorsim": Preset(_scanner("tumorsim"), Protocol((*_TISSUES, *_TUMOUR)), 20, "tumour", "brainweb", 15, 5),
+    "combined": Preset(_scanner("combined"), Protocol((*_TISSUES, "wmh", *_TUMOUR)), 20, "wmh+tumour"),
+    "varied": Preset(Scanner(("T1",), any_contrast=True), Protocol(_TISSUES, thresholds=(0.6, 0.52)), 40),
+    "varied_wmh": Preset(Scanner(("T1", "FLAIR"), any_contrast=True), Protocol(("wmh",)), 40, "wmh"),
+    "varied_tumour": Preset(Scanner(("T1c", "FLAIR"), any_contrast=True), Protocol(_TUMOUR), 40, "tumour"),
+}
 """The cohorts that can be imitated, by name. Some are none of the thesis's: ``combined``, with all labels in one head,
 and the ``varied`` ones, of every contrast that scanners produce, for transfer to real images; there tissues are
 labelled as programs that cluster intensities do."""

@@ -15,7 +15,7 @@ Range = tuple[float, float]
 
 
 @dataclass(frozen=True)
-class Contrast:
+class TissueContrast:
     """Mean signal of each tissue in one modality, relative to white matter; of pathology, from least to most.
 
     Attributes
@@ -33,15 +33,19 @@ class Contrast:
     ventricle_rim: float = 0.0
 
 
-def t1(csf: float, gm: float) -> Contrast:
+def t1(csf: float, gm: float) -> TissueContrast:
     """Return a T1 contrast: lesions are as dark as grey matter or a little brighter, tumours may be darker."""
-    return Contrast(csf, gm, wmh=(0.50, 0.75), oedema=(0.60, 0.85), core=(0.40, 0.80), rim=(0.50, 0.85))
+    return TissueContrast(csf, gm, wmh=(0.50, 0.75), oedema=(0.60, 0.85), core=(0.40, 0.80), rim=(0.50, 0.85))
 
 
-CONTRASTS: Mapping[str, Contrast] = {
-    "IR": Contrast(0.15, 0.50, wmh=(0.60, 0.80)),
-    "T2": Contrast(2.50, 1.45, wmh=(1.4, 1.9), oedema=(1.6, 2.3), core=(1.4, 2.4), rim=(1.3, 1.9)),
-    "FLAIR": Contrast(
+_ANY_FLAIR = TissueContrast(
+    0.3, 1.2, wmh=(1.3, 2.5), oedema=(1.3, 2.6), core=(0.6, 2.2), rim=(1.0, 1.9), ventricle_rim=0.3
+)
+
+CONTRASTS: Mapping[str, TissueContrast] = {
+    "IR": TissueContrast(0.15, 0.50, wmh=(0.60, 0.80)),
+    "T2": TissueContrast(2.50, 1.45, wmh=(1.4, 1.9), oedema=(1.6, 2.3), core=(1.4, 2.4), rim=(1.3, 1.9)),
+    "FLAIR": TissueContrast(
         0.35, 1.20, wmh=(1.35, 1.80), oedema=(1.30, 1.80), core=(0.7, 1.5), rim=(1.1, 1.5), ventricle_rim=0.2
     ),
 }
@@ -81,13 +85,13 @@ class Scanner:
     regions
         Relative variation of grey matter from region to region.
     contrast
-        Contrast of all modalities, in place of the usual ones.
+        TissueContrast of all modalities, in place of the usual ones.
     any_contrast
         Draw another scanner for every image, from all that there are.
     """
 
     modalities: tuple[str, ...]
-    t1: Contrast = t1(0.3, 0.65)  # noqa: RUF009
+    t1: TissueContrast = t1(0.3, 0.65)  # noqa: RUF009
     jitter: float = 0.04
     gamma: float = 1.0
     bias: float = 0.08
@@ -97,7 +101,7 @@ class Scanner:
     slice_mm: float = 0.0
     uneven: float = 0.3
     regions: float = 0.0
-    contrast: Contrast | None = None
+    contrast: TissueContrast | None = None
     any_contrast: bool = False
 
     def image(
@@ -114,7 +118,7 @@ class Scanner:
         subject
             The tissues.
         pathology
-            Soft maps by the names of `Contrast`, later ones on top. Its signal varies from place to place.
+            Soft maps by the names of `TissueContrast`, later ones on top. Its signal varies from place to place.
         modality
             ``T1``, ``T1c`` or a key of `CONTRASTS`.
         """
@@ -156,12 +160,8 @@ def _any_scanner(rng: np.random.Generator, modality: str) -> Scanner:
         gm = csf + (1 - csf) * rng.uniform(0.5, 0.72)
         contrast = replace(t1(csf, gm), wmh=(0.5, 0.95), oedema=(0.55, 0.95))
     else:
-        contrast = Contrast(
-            rng.uniform(0.05, 0.6), rng.uniform(1.0, 1.3), wmh=(1.3, 2.5), oedema=(1.3, 2.6), core=(0.6, 2.2),
-            rim=(1.0, 1.9), ventricle_rim=0.3,
-        )  # fmt: skip
-    return Scanner(
-        (modality,), contrast=contrast, jitter=0.0, gamma=float(np.exp(rng.normal(0, 0.2))),
-        bias=rng.uniform(0.03, 0.2), noise=rng.uniform(0.01, 0.05), texture=rng.uniform(0.01, 0.06),
-        blur_mm=rng.uniform(0.4, 1.0), regions=rng.uniform(0.0, 0.1),
-    )  # fmt: skip
+        contrast = replace(_ANY_FLAIR, csf=rng.uniform(0.05, 0.6), gm=rng.uniform(1.0, 1.3))
+    gamma = float(np.exp(rng.normal(0, 0.2)))
+    bias, noise, texture = rng.uniform([0.03, 0.01, 0.01], [0.2, 0.05, 0.06]).tolist()
+    blur_mm, regions = rng.uniform([0.4, 0.0], [1.0, 0.1]).tolist()
+    return Scanner((modality,), contrast, 0.0, gamma, bias, noise, texture, blur_mm, regions=regions, contrast=contrast)

@@ -6,7 +6,7 @@ import pytest
 from multiseg.data.phantom.anatomy import Subject
 from multiseg.data.phantom.presets import PRESETS, averaged, in_slices, make_case
 from multiseg.data.phantom.protocols import CODES
-from multiseg.data.phantom.scanner import CONTRASTS, Contrast, Scanner, t1
+from multiseg.data.phantom.scanner import CONTRASTS, Scanner, TissueContrast, t1
 from tests.data.phantom.conftest import anatomy, case, small_subject
 
 PERFECT = Scanner(("T1",), t1(0.2, 0.6), jitter=0, bias=0, noise=0, texture=0, blur_mm=0, uneven=0)
@@ -35,7 +35,7 @@ def test_signal_is_the_mean_of_the_tissues_by_their_shares() -> None:
 def test_pathology_covers_tissue_by_its_amount_later_ones_on_top() -> None:
     amount = np.zeros((5, 8, 8), np.float32)
     amount[2, :4], amount[2, 4:] = 0.5, 1
-    fixed = replace(PERFECT, contrast=Contrast(0.2, 0.6, oedema=(0.72, 0.72), core=(0.55, 0.55)))
+    fixed = replace(PERFECT, contrast=TissueContrast(0.2, 0.6, oedema=(0.72, 0.72), core=(0.55, 0.55)))
     image = fixed.image(np.random.default_rng(0), mixed(), {"oedema": amount, "core": amount**2}, "T1")
     relative = image[2] / image[1, 0, 0] * 0.6
     half = (1 + 0.72) / 2
@@ -57,7 +57,7 @@ def test_lesions_are_not_of_one_shade() -> None:
     wm[2] = 1
     subject, lesion = small_subject(wm), {"wmh": np.ones(wm.shape[1:], np.float32)}
     even, uneven = (
-        replace(PERFECT, contrast=Contrast(0.3, 1.1, wmh=(1.5, 1.5)), uneven=uneven).image(
+        replace(PERFECT, contrast=TissueContrast(0.3, 1.1, wmh=(1.5, 1.5)), uneven=uneven).image(
             np.random.default_rng(0), subject, lesion, "FLAIR"
         )
         for uneven in (0.0, 0.3)
@@ -78,14 +78,14 @@ def test_the_lining_of_the_ventricles_is_bright_on_flair_whether_there_are_lesio
 
 
 def test_noise_is_rician() -> None:
-    dark = Scanner(("T1",), Contrast(0, 0), jitter=0, bias=0, noise=0.05, texture=0, blur_mm=0)
+    dark = Scanner(("T1",), TissueContrast(0, 0), jitter=0, bias=0, noise=0.05, texture=0, blur_mm=0)
     subject = small_subject(np.stack([np.ones((30, 30, 30)), *np.zeros((2, 30, 30, 30))]))
     image = dark.image(np.random.default_rng(0), subject, {}, "T1")
     # without signal, Rayleigh: mean / standard deviation = sqrt(pi / 2) / sqrt(2 - pi / 2)
     assert image.min() >= 0
     assert image.mean() / image.std() == pytest.approx(np.sqrt(np.pi / 2) / np.sqrt(2 - np.pi / 2), rel=0.02)
     # far above it, Gaussian with the stated deviation
-    bright = replace(dark, t1=Contrast(1, 1)).image(np.random.default_rng(0), subject, {}, "T1")
+    bright = replace(dark, t1=TissueContrast(1, 1)).image(np.random.default_rng(0), subject, {}, "T1")
     assert bright.std() / bright.mean() == pytest.approx(0.05, rel=0.05)
 
 
