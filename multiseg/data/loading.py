@@ -48,7 +48,7 @@ def load_cohorts(
 ) -> tuple[dict[str, Cohort], tuple[str, ...]]:
     """Load all cohorts of a study. No image is read.
 
-    A table whose cases draw different labels becomes several cohorts, one for each set of labels, see `parts_of`.
+    A table whose cases draw different labels becomes several cohorts, one for each set of labels.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def load_cohorts(
         if label not in names:
             raise UserError(f"labels: '{label}' of a cohort's codes is not in the list{suggest(label, names)}")
     loaded = _for_each(params, lambda name, p: _cohort(name, p, found[name], codes[name], names))
-    parts = [part for name, cohort in loaded.items() for part in parts_of(cohort, params[name], names)]
+    parts = [part for name, cohort in loaded.items() for part in _parts_of(cohort, params[name], names)]
     cohorts = {part.name: part for part in parts}
     for part in parts:
         if cohorts[part.name] is not part:
@@ -91,18 +91,8 @@ def load_cohorts(
     return cohorts, names
 
 
-def parts_of(cohort: Cohort, params: CohortParams, labels: Sequence[str]) -> list[Cohort]:
-    """Return a cohort as several, if its cases draw different labels: one for each set of labels, in order of rows.
-
-    Parameters
-    ----------
-    cohort
-        As loaded.
-    params
-        Its params.
-    labels
-        All labels of the study.
-    """
+def _parts_of(cohort: Cohort, params: CohortParams, labels: Sequence[str]) -> list[Cohort]:
+    """Return a cohort as several, if its cases draw different labels: one for each set of labels, in order of rows."""
     groups: dict[tuple[str, ...], list[Case]] = {}
     for case in cohort.cases:
         drawn = cohort.code_map.annotates if case.annotates is None else case.annotates
@@ -133,14 +123,9 @@ def parts_of(cohort: Cohort, params: CohortParams, labels: Sequence[str]) -> lis
 def in_replicate(
     cohorts: Mapping[str, Cohort], params: Mapping[str, CohortParams], work: Path, replicate: int
 ) -> dict[str, Cohort]:
-    """Return the cohorts of a replicate: phantoms of other subjects; real cohorts are what they are.
+    """Return the cohorts of a replicate, from 1: phantoms of other subjects; real cohorts are what they are.
 
-    Parameters
-    ----------
-    cohorts, params, work
-        See `load_cohorts`, which gives the first replicate.
-    replicate
-        From 1. The cases of later ones have its number in their names.
+    `cohorts` are those of the first, see `load_cohorts`. The cases of later ones have its number in their names.
     """
     if replicate == 1:
         return dict(cohorts)

@@ -88,19 +88,9 @@ class Seen:
 
 
 def look(folder: Path, taken: Sequence[str] = ()) -> Seen:
-    """Look at a folder.
+    """Look at a folder of nnU-Net or the Decathlon, of BIDS, or any with images; other cohorts have the names `taken`.
 
-    Parameters
-    ----------
-    folder
-        A folder of nnU-Net or the Decathlon, of BIDS, or any with images.
-    taken
-        Names that other cohorts have.
-
-    Raises
-    ------
-    UserError
-        If there is no such folder or no image in it.
+    Raises `UserError` if there is no such folder or no image in it.
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: {'is a file, not a folder' if folder.exists() else 'no such folder'}")

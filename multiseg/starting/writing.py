@@ -28,15 +28,7 @@ inference:
 
 
 def params_text(seen: Sequence[Seen], file: Path) -> str:
-    """Return the text of a params file for what was seen in folders.
-
-    Parameters
-    ----------
-    seen
-        One or more.
-    file
-        Where it will lie: paths are written relative to it.
-    """
+    """Return the text of a params file for what was seen in folders; paths are relative to `file`, where it goes."""
     title = json.dumps(" and ".join(s.name.replace("_", " ") for s in seen).capitalize())
     shared, renamed, remark = _modalities(seen)
     # the voxels of labels in a case on average: large structures first

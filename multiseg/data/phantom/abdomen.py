@@ -101,23 +101,9 @@ ABDOMENS: Mapping[str, Abdomen] = {
 
 
 def make_case(preset_name: str, index: int, spacing_mm: Spacing, seed: int = 0) -> PhantomCase:
-    """Make case number `index` of a cohort; equal arguments give equal cases.
+    """Make a case of one of `ABDOMENS`, with the arguments of `presets.make_case`.
 
-    Parameters
-    ----------
-    preset_name
-        A key of `ABDOMENS`.
-    index
-        Case number from 0.
-    spacing_mm
-        Voxel size.
-    seed
-        Seed of the cohort.
-
-    Returns
-    -------
-    PhantomCase
-        The image is float32 in HU; labels, which are also the truth, are uint8; the mask is the body.
+    The image is float32 in HU; labels, which are also the truth, are uint8; the mask is the body.
     """
     preset = ABDOMENS[preset_name]
     rng = np.random.default_rng([seed, zlib.crc32(preset_name.encode()), index])

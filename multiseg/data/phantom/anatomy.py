@@ -125,19 +125,7 @@ def world_grid(geometry: Geometry, spacing_mm: Spacing) -> tuple[FloatArray, Flo
 
 
 def draw_subject(rng: np.random.Generator, atlas: Atlas, geometry: Geometry, spacing_mm: Spacing) -> Subject:
-    """Draw the tissues of a subject.
-
-    Parameters
-    ----------
-    rng
-        Source of all randomness that the geometry does not have.
-    atlas
-        See `load_atlas`.
-    geometry
-        See `draw_geometry`.
-    spacing_mm
-        Voxel size of the subject's grid.
-    """
+    """Draw the tissues of a subject on a grid of voxels of `spacing_mm`; `rng` is for all that its geometry is not."""
     world, affine = world_grid(geometry, spacing_mm)
     world = geometry.to_atlas(world)
     csf, gm, wm, distance = atlas.sample(world)

@@ -195,9 +195,7 @@ def draw_anatomy(
     mass = draw_mass(rng, atlas, geometry) if "tumour" in preset.pathology else None
     subject = draw_subject(body, atlas, replace(geometry, mass=mass), spacing_mm)
     if mass is not None:
-        tumour = draw_tumour(rng, subject, mass)
-        shown = {"oedema": tumour.oedema, "core": tumour.core, "rim": tumour.rim}
-        drawn = {"oedema": tumour.drawn_oedema, "tumour": tumour.drawn_core}
+        shown, drawn = draw_tumour(rng, subject, mass)
     if "wmh" in preset.pathology:  # below the tumour, which comes later
         wmh, drawn_wmh = draw_wmh(rng, subject, varied=preset.scanner.any_contrast)
         shown, drawn = {"wmh": wmh, **shown}, {"wmh": drawn_wmh, **drawn}

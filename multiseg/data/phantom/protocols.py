@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .anatomy import Subject
+from .fields import column
 
 CODES: Mapping[str, int] = {"csf": 1, "gm": 2, "wm": 3, "wmh": 4, "oedema": 5, "tumour": 6}
 """Native codes of the phantoms' label files; 0 is everything else."""
@@ -73,23 +74,10 @@ def complete_truth(
 ) -> np.ndarray:
     """Return what is there: the most abundant tissue of each voxel inside the brain, pathology on top.
 
-    Parameters
-    ----------
-    subject
-        The tissues.
-    pathology
-        Maps (X, Y, Z) of what a rater sees of it by label, drawn where they exceed 0.5, later ones on top.
-    weights
-        See `Protocol`.
-
-    Returns
-    -------
-    np.ndarray
-        (X, Y, Z) uint8 of `CODES`, 0 outside the brain.
+    `pathology` has maps (X, Y, Z) of what a rater sees of it by label, drawn where they exceed 0.5, later ones on top;
+    `weights` is that of `Protocol`. The result is (X, Y, Z) uint8 of `CODES`, 0 outside the brain.
     """
-    truth = np.array(_TISSUE_CODES, dtype=np.uint8)[
-        (subject.fractions * np.array(weights, dtype=np.float32).reshape(3, 1, 1, 1)).argmax(0)
-    ]
+    truth = np.array(_TISSUE_CODES, dtype=np.uint8)[(subject.fractions * column(weights)).argmax(0)]
     for label, amount in pathology.items():
         truth[amount > 0.5] = CODES[label]
     truth[subject.brain <= 0.5] = 0

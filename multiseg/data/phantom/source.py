@@ -38,16 +38,9 @@ def find(cohort: str, params: CohortParams, work: Path) -> Found:
 
 
 def phantom_cases(cohort: str, params: CohortParams, work: Path, prefix: str) -> tuple[Case, ...]:
-    """List the cases of a phantom cohort, whose files `ensure_files` makes.
+    """List the cases of a phantom cohort, whose files `ensure_files` makes below `work`.
 
-    Parameters
-    ----------
-    cohort, params
-        Name of the cohort in the study, and its params.
-    work
-        Folder under which the files are kept.
-    prefix
-        What the names of the cases begin with, before their numbers.
+    Names of cases are `prefix` and a number.
     """
     preset, seed = params.preset or cohort, params.seed
     made_by = {

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from scipy import ndimage, special
 
@@ -21,29 +19,6 @@ RATER = 0.8
 """How far raters stray from the middle of an edge, in units of its width."""
 
 
-@dataclass(frozen=True)
-class Tumour:
-    """Soft maps on a subject's grid, (X, Y, Z) float32 in [0, 1].
-
-    Attributes
-    ----------
-    core
-        The tumour.
-    rim
-        The part of the core that enhances on T1c.
-    oedema
-        Swelling around the core.
-    drawn_core, drawn_oedema
-        (X, Y, Z) bool: tumour and, outside it, oedema as a rater draws them.
-    """
-
-    core: FloatArray
-    rim: FloatArray
-    oedema: FloatArray
-    drawn_core: np.ndarray
-    drawn_oedema: np.ndarray
-
-
 def draw_mass(rng: np.random.Generator, atlas: Atlas, geometry: Geometry) -> MassEffect:
     """Choose where a tumour starts, in deep white matter off the midline, and how far it pushes.
 
@@ -59,8 +34,14 @@ def draw_mass(rng: np.random.Generator, atlas: Atlas, geometry: Geometry) -> Mas
     return MassEffect((float(centre[0]), float(centre[1]), float(centre[2])), 1.3 * radius_mm, rng.uniform(0.3, 0.6))
 
 
-def draw_tumour(rng: np.random.Generator, subject: Subject, mass: MassEffect) -> Tumour:
+def draw_tumour(
+    rng: np.random.Generator, subject: Subject, mass: MassEffect
+) -> tuple[dict[str, FloatArray], dict[str, np.ndarray]]:
     """Grow a tumour from its seed in a subject whose tissue has been pushed away already.
+
+    Returns soft maps (X, Y, Z) float32 in [0, 1] of what images show: the ``oedema`` around the ``core``, and the
+    ``rim`` of that, which enhances on T1c; and maps (X, Y, Z) bool of ``tumour`` and, outside it, ``oedema`` as a rater
+    draws them.
 
     Cell density u follows du/dt = div(D grad u) + rho u (1 - u), with a diffusion D that depends on the tissue
     (`SPREAD`), so that tumours follow white matter (Swanson et al. 2000). Growth stops when the core, u > 0.5, has its
@@ -97,8 +78,8 @@ def draw_tumour(rng: np.random.Generator, subject: Subject, mass: MassEffect) ->
     rim = core * special.expit((rng.uniform(3, 6) - depth_mm + noise) / 0.7)
     # parts of the rim do not enhance: there the tumour looks like its bed
     rim *= special.expit((1.0 + noise_of(8.0)) / 0.3)
-    oedema = np.maximum(oedema - core, 0)
-    return Tumour(core, rim.astype(np.float32), oedema, drawn_core, drawn_whole & ~drawn_core)
+    shown = {"oedema": np.maximum(oedema - core, 0), "core": core, "rim": rim.astype(np.float32)}
+    return shown, {"oedema": drawn_whole & ~drawn_core, "tumour": drawn_core}
 
 
 def _grow(subject: Subject, mass: MassEffect, core_ml: float) -> FloatArray:

@@ -38,19 +38,9 @@ DRAWN: Mapping[str, str] = {"labels": "*_dseg", "brain_mask": "*_desc-brain_mask
 def find(cohort: str, params: CohortParams, folder: Path) -> Found:
     """Find the cases of a folder with ``sub-*`` and ``derivatives``; no voxel is read.
 
-    Parameters
-    ----------
-    cohort, params
-        Name of the cohort, and its params: `variant` is the folder of ``derivatives`` that holds the labels; `files`
-        has patterns of names by modality, ``labels`` and ``brain_mask``, in place of the usual ones. Cases without
-        labels are left out, unless `codes` is empty.
-    folder
-        Where it lies.
-
-    Raises
-    ------
-    UserError
-        Naming the file or key at fault. What single cases lack is returned.
+    `variant` of the params is the folder of ``derivatives`` that holds the labels; `files` has patterns of names by
+    modality, ``labels`` and ``brain_mask``, in place of the usual ones. Cases without labels are left out, unless
+    `codes` is empty. Raises `UserError` naming the file or key at fault; what single cases lack is returned.
     """
     places = _places(folder)
     if not places:

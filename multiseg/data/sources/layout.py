@@ -130,22 +130,12 @@ LAYOUTS: Mapping[str, Layout] = _built_in()
 
 
 def find(cohort: str, params: CohortParams, folder: Path) -> Found:
-    """Find the cases of a layout and their files.
+    """Find the cases of a layout, the `source` of the params, in a folder as it is or as a download adds some on top.
 
-    Parameters
-    ----------
-    cohort, params
-        Name of the cohort, and its params: `source` names the layout; `variant` a key of the layout's variants, the
-        default, or what is found, if None; `files` has patterns by role, relative to the case's folder and suffix
-        included, in place of the layout's own.
-    folder
-        Where it lies, with or without the folders that a download adds on top.
-
-    Raises
-    ------
-    UserError
-        If the folder holds no case or cases of two variants, or if `exclude` or `files` name what is not there. What
-        single cases lack is returned.
+    `variant` of the params is a key of the layout's variants, the default, or what is found, if None; `files` has
+    patterns by role, relative to the case's folder and suffix included, in place of the layout's own. Raises
+    `UserError` naming the key at fault, as for a folder that holds cases of two variants; what single cases lack is
+    returned.
     """
     layout = LAYOUTS[params.source]
     variant, root, places = _variant(cohort, layout, params.variant, folder)

@@ -116,22 +116,10 @@ def _codes(path: Path, labels: Any) -> tuple[dict[int, str], tuple[str, ...]]:
 
 
 def find(cohort: str, params: CohortParams, folder: Path, work: Path) -> Found:
-    """Find the cases of a folder; no voxel is read, but `write_parts` must write the parts that are returned.
+    """Find the cases of a folder with ``dataset.json``, and the `Part`s that have to be written below `work`.
 
-    Parameters
-    ----------
-    cohort, params
-        Name of the cohort, and its params: `files` has numbers of channels by modality, in place of the names in
-        ``dataset.json``.
-    folder
-        The folder with ``dataset.json``.
-    work
-        Where copies go of volumes that are not files of their own, see `Part`.
-
-    Raises
-    ------
-    UserError
-        Naming the file or key at fault. What single cases lack is returned.
+    `files` of the params has numbers of channels by modality, in place of the names in ``dataset.json``. No voxel is
+    read. Raises `UserError` naming the file or key at fault; what single cases lack is returned.
     """
     told = describe(folder)
     numbers = _numbers(cohort, told, params.files or {})

@@ -19,29 +19,19 @@ from ..cohorts import Case
 
 
 def stacked(cases: Sequence[Case], problems: Mapping[str, Sequence[str]], work: Path) -> tuple[Case, ...]:
-    """Put the slices of each subject together, in the order of the cases, unless that was done before.
+    """Put the slices of each subject, a case each, together in their order, unless that was done before.
 
-    Parameters
-    ----------
-    cases
-        One per slice, with its subject.
-    problems
-        Name of a case -> what is wrong with its files: it is left alone, and the other slices of its subject left out.
-    work
-        Folder for the volumes.
-
-    Raises
-    ------
-    UserError
-        For a file that is no slice, for slices of one subject that differ in size, and for a subject with one slice.
+    Cases with problems are left alone, and the other slices of their subjects left out. Volumes are written below
+    `work`. Raises `UserError` for a file that is no slice, for slices of one subject that differ in size, and for a
+    subject with one slice.
     """
-    ill = {case.subject for case in cases if case.name in problems}
+    faulty = [case for case in cases if case.name in problems]
+    left_out = {case.subject for case in faulty}
     subjects: dict[str, list[Case]] = {}
     for case in cases:
-        if case.subject not in ill:
+        if case.subject not in left_out:
             subjects.setdefault(case.subject, []).append(case)
-    whole = [_volume(name, slices, work) for name, slices in subjects.items()]
-    return (*whole, *(case for case in cases if case.name in problems))
+    return (*(_volume(name, slices, work) for name, slices in subjects.items()), *faulty)
 
 
 def _volume(subject: str, slices: Sequence[Case], work: Path) -> Case:

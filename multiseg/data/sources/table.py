@@ -76,9 +76,8 @@ def read_manifest(
     Raises
     ------
     UserError
-        If the manifest is missing, lacks a column or a value, names a case twice or an unknown split, or has no
-        case; a line for each line of the manifest that is wrong. Whether the images exist is checked later, for all
-        cohorts alike.
+        If the manifest is missing, lacks a column or has no case; a line for each of its lines that is wrong. Whether
+        images exist is checked later.
     """
     try:
         lines = read_lines(manifest)

@@ -42,7 +42,7 @@ def test_core_has_the_volume_that_was_asked_for(radius_mm: float) -> None:
     centre = (33.0, 36.0, 39.0)
     rng = np.random.default_rng(0)
     mass = replace(draw_mass(rng, load_atlas(), draw_geometry(rng, load_atlas())), centre_mm=centre)
-    core = draw_tumour(rng, subject, replace(mass, radius_mm=1.3 * radius_mm)).core > 0.5
+    core = draw_tumour(rng, subject, replace(mass, radius_mm=1.3 * radius_mm))[0]["core"] > 0.5
     assert core.sum() * MM**3 == pytest.approx(4 / 3 * np.pi * radius_mm**3, rel=0.02)
     assert np.argwhere(core).mean(0) * MM == pytest.approx(centre, abs=2)
     spread = np.linalg.norm(np.argwhere(core) * MM - centre, axis=1)
