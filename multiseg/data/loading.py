@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from multiseg_core.errors import UserError, suggest
-from multiseg_core.labels import BACKGROUND, IGNORE, CodeMap, Codes
+from multiseg_core.labels import BACKGROUND, CodeMap, Codes
 
 from ..base.files import located
 from ..settings.param_values import NAME
@@ -106,9 +106,7 @@ def _parts_of(cohort: Cohort, params: CohortParams, labels: Sequence[str]) -> li
             name += "." + ("+".join(drawn) or "undrawn")
             name = name if NAME.fullmatch(name) else f"{cohort.name}.{number}"
         codes = {
-            code: value
-            if value in (BACKGROUND, IGNORE) or set([value] if isinstance(value, str) else value) <= set(drawn)
-            else BACKGROUND
+            code: value if set(drawn_labels({code: value})) <= set(drawn) else BACKGROUND
             for code, value in (params.codes or {}).items()
         }
         own = tuple(replace(case, cohort=name, manifest_of=cohort.name) for case in cases)
