@@ -37,19 +37,15 @@ def smooth_noise(
     coarse = ndimage.gaussian_filter(coarse, sigma, mode="wrap")
     coarse /= coarse.std()
     for axis, (n, step) in enumerate(zip(shape, steps, strict=True)):
-        if step > 1:
-            coarse = _interpolate_axis(coarse, np.arange(n) / step + 2, axis)
-        else:
-            coarse = np.take(coarse, np.arange(n) + 2, axis=axis)
+        coarse = interpolate_axis(coarse, np.arange(n) / step + 2, axis)
     return coarse
 
 
-def _interpolate_axis(values: FloatArray, positions: FloatArray, axis: int) -> FloatArray:
-    """Linear interpolation along one axis at fractional positions."""
+def interpolate_axis(values: FloatArray, positions: FloatArray, axis: int) -> FloatArray:
+    """Linear interpolation along one axis at fractional positions; beyond its end, the last value."""
     low = np.floor(positions).astype(int)
-    weight = (positions - low).astype(np.float32)
-    weight = weight.reshape([-1 if a == axis else 1 for a in range(values.ndim)])
-    return np.take(values, low, axis) * (1 - weight) + np.take(values, low + 1, axis) * weight
+    weight = np.expand_dims((positions - low).astype(np.float32), tuple(range(1, values.ndim - axis)))
+    return np.take(values, low, axis) * (1 - weight) + np.take(values, low + 1, axis, mode="clip") * weight
 
 
 def random_displacement(

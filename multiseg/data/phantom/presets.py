@@ -16,7 +16,7 @@ from scipy import ndimage
 
 from .anatomy import Subject, draw_geometry, draw_subject
 from .atlas import load_atlas
-from .fields import FloatArray, Spacing
+from .fields import FloatArray, Spacing, interpolate_axis
 from .lesions import draw_wmh
 from .protocols import CODES, OTHER, Protocol, complete_truth
 from .scanner import Scanner, t1
@@ -209,11 +209,8 @@ def averaged(volume: FloatArray, spacing_mm: Spacing, slice_mm: float) -> FloatA
         return volume
     n_slices = int(volume.shape[-1] * height / slice_mm)
     centres = ((np.arange(n_slices) + 0.5) * slice_mm) / height - 0.5
-    low = np.floor(centres).astype(int)
-    weight = np.float32(centres - low)
     smooth = ndimage.gaussian_filter1d(volume, 0.3 * slice_mm / height, axis=-1)
-    high = np.minimum(low + 1, volume.shape[-1] - 1)
-    return smooth[..., low] * (1 - weight) + smooth[..., high] * weight
+    return interpolate_axis(smooth, centres, volume.ndim - 1)
 
 
 def in_slices(subject: Subject, slice_mm: float) -> Subject:
