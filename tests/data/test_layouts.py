@@ -274,6 +274,15 @@ def test_a_folder_of_slices(tmp_path: Path) -> None:
     assert load(tmp_path, "slices", codes={1: "wmh"}).cases[1].images["image"].stat().st_mtime_ns == before
 
 
+def test_masks_of_slices_become_the_mask_of_the_volume(tmp_path: Path) -> None:
+    for kind in ("images", "masks", "brains"):
+        for n in (1, 2):
+            picture(tmp_path / "data" / kind / f"h_{n}.png", np.full((3, 4), n, np.uint8))
+    (case,) = load(tmp_path, "slices", codes={1: "wmh"}, files={"brain_mask": "../brains/{case}.png"}).cases
+    assert list(case.images) == ["image"] and case.brain_mask is not None
+    assert read_volume(case.brain_mask)[0, 0].tolist() == [1, 2]
+
+
 def test_slices_that_do_not_fit(tmp_path: Path) -> None:
     data, pixels = tmp_path / "data", np.zeros((3, 4), np.uint8)
     for kind in ("images", "masks"):

@@ -85,7 +85,7 @@ class Scanner:
     regions
         Relative variation of grey matter from region to region.
     contrast
-        TissueContrast of all modalities, in place of the usual ones.
+        Contrast of all modalities, in place of the usual ones.
     any_contrast
         Draw another scanner for every image, from all that there are.
     """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -35,21 +34,21 @@ def stacked(cases: Sequence[Case], problems: Mapping[str, Sequence[str]], work: 
 
 
 def _volume(subject: str, slices: Sequence[Case], work: Path) -> Case:
-    files = {role: [case.files[role] for case in slices] for role in slices[0].files}
+    first = slices[0]
+    files = {role: [case.files[role] for case in slices] for role in first.files}
     if len(slices) < 2:
         raise UserError(
-            f"cohorts.{slices[0].cohort}: subject {subject} has one slice; call the slices of a subject alike but for "
-            "the number at their end"
+            f"cohorts.{first.cohort}: subject {subject} has one slice; call the slices of a subject alike but for the "
+            "number at their end"
         )
     states = [[str(path), path.stat().st_size, path.stat().st_mtime_ns] for paths in files.values() for path in paths]
-    folder = work / f"{slices[0].cohort}-slices" / f"{subject}-{fingerprint(states)}"
+    folder = work / f"{first.cohort}-slices" / f"{subject}-{fingerprint(states)}"
     if not folder.exists():
         with atomic_folder(folder) as part:
             for role, paths in files.items():
                 nib.save(_stack(paths), part / f"{role}.nii.gz")
     whole = {role: folder / f"{role}.nii.gz" for role in files}
-    labels = whole.pop("labels")
-    return replace(slices[0], name=subject, images=whole, labels=labels)
+    return Case.of(first.cohort, subject, whole, subject=subject, labels_on_own_grid=first.labels_on_own_grid)
 
 
 def _stack(paths: Sequence[Path]) -> nib.Nifti1Image:
