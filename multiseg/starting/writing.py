@@ -44,7 +44,7 @@ def params_text(seen: Sequence[Seen], file: Path) -> str:
     return template.format(
         file=_relative(file, Path()),
         title=title,
-        cohorts="\n".join(_cohort(s, seen, file, renamed.get(s.name)) for s in seen),
+        cohorts="\n".join(_cohort(s, seen, file, shared[0] if s.name in renamed else None) for s in seen),
         preprocessing="".join(f"  {line}\n" for line in _preprocessing(seen)),
         inference=VIEWS if any(s.shows == "other" for s in seen) else "",
         scenario="".join(f"    {line}\n" for line in scenario),
@@ -67,16 +67,15 @@ def write(seen: Sequence[Seen], file: Path) -> list[Path]:
     return [*beside, file]
 
 
-def _cohort(s: Seen, seen: Sequence[Seen], file: Path, channels: dict[str, int] | None) -> str:
-    """Return the lines of a cohort."""
+def _cohort(s: Seen, seen: Sequence[Seen], file: Path, channel: str | None) -> str:
+    """Return the lines of a cohort, with another name for its channel, if it has but one."""
     lines = [f"  {s.name}:", f"    source: {s.kind}"]
     if s.kind == "table":
         lines.append(f"    manifest: {file.stem}_{s.name}.csv")
     else:
         lines.append(f"    folder: {json.dumps(_relative(s.folder, file.parent))}")
-    if channels is not None:
-        mapped = ", ".join(f'{_word(name)}: "{number:04d}"' for name, number in channels.items())
-        lines.append(f"    files: {{{mapped}}}")
+    if channel is not None:
+        lines.append(f'    files: {{{_word(channel)}: "0000"}}')
     counted = ", ".join(f"{code} {s.voxels.get(code, 0):,}" for code in sorted(s.codes)) or "none"
     lines.append(f"    # {len(s.cases)} cases; voxels of each code in {s.read} of them: {counted}")
     lines += [f"    {TODO} {text}" for text in s.remarks]
@@ -117,20 +116,20 @@ def _preprocessing(seen: Sequence[Seen]) -> list[str]:
     return lines
 
 
-def _modalities(seen: Sequence[Seen]) -> tuple[list[str], dict[str, dict[str, int]], str]:
-    """Return the modalities that all share, channels to rename by cohort, and what is to be settled."""
+def _modalities(seen: Sequence[Seen]) -> tuple[list[str], list[str], str]:
+    """Return the modalities that all share, the cohorts whose channel gets that name, and what is to be settled."""
     first = seen[0]
     shared = [m for m in first.modalities if all(m in s.modalities for s in seen)]
     if shared:
         left = sorted({m for s in seen for m in s.modalities if m not in shared})
-        return shared, {}, f"only some cohorts have {', '.join(left)}; the networks do without" if left else ""
+        return shared, [], f"only some cohorts have {', '.join(left)}; the networks do without" if left else ""
     if all(len(s.modalities) == 1 and s.kind == "nnunet" for s in seen):
         name = first.modalities[0]
-        renamed = {s.name: {name: 0} for s in seen if s.modalities[0] != name}
+        renamed = [s.name for s in seen if s.modalities[0] != name]
         listed = ", ".join(f"{s.modalities[0]} of {s.name}" for s in seen)
         return [name], renamed, f"{listed} are taken for the same kind of image; are they?"
     listed = "; ".join(f"{s.name} has {', '.join(s.modalities)}" for s in seen)
-    return list(first.modalities[:1]), {}, f"no modality has the same name in all cohorts: {listed}"
+    return list(first.modalities[:1]), [], f"no modality has the same name in all cohorts: {listed}"
 
 
 def _relative(path: Path, folder: Path) -> str:
