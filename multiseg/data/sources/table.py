@@ -76,8 +76,7 @@ def read_manifest(
     Raises
     ------
     UserError
-        If the manifest is missing, lacks a column or has no case; a line for each of its lines that is wrong. Whether
-        images exist is checked later.
+        If the manifest is missing, lacks a column or has no case; a line for each of its lines that is wrong.
     """
     try:
         lines = read_lines(manifest)
