@@ -16,53 +16,29 @@ from typing import TYPE_CHECKING, Any
 from multiseg_core.errors import UserError, one_line, suggest
 
 from ..base.errors import is_full_disk
-from . import export, init, predict, studies, train
+from . import compare, export, init, predict, studies, train
 
 if TYPE_CHECKING:
     from ..report.notebooks import Plan
     from ..study.study import Study
 
-COMPARE_HELP = """
-
-The file has a header and at least the columns model, case and dice; scenario, replicate, seed, cohort, subject and
-label may be added. An empty value is a missing one: a pair of models is compared on what both have. With the columns
-volume_true_ml and volume_pred_ml, an empty Dice counts as 1 where both are 0: the model rightly found nothing. Other
-columns are ignored.
-
-  model,case,dice
-  ours,sub01,0.81
-  ours,sub02,0.74
-  nnunet,sub01,0.79
-  nnunet,sub02,0.75
-
-The subject is the unit (without that column, the case): labels, seeds and cases of a subject are averaged first.
-Shown are the means of models; the difference of every pair, with 95 % intervals that hold together for all pairs (at
-least six subjects), effect size d_z and Wilcoxon's p; how often each model takes each rank when subjects are drawn
-again; and how many subjects would show each difference with a power of 0.8. Name the pairs that you care about
-beforehand with --contrast: their intervals are narrower.
-
-examples: multiseg compare reports/quick/metrics.csv --value jaccard --out comparison
-          multiseg compare results.csv --contrast ours,nnunet --margin 0.02"""
+NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
+FIRST_REPORT = "first_replicate"
+"""Name of the page that is the report until there is the whole one."""
 
 # The heavy modules (torch, nilearn, nbconvert) are imported by the commands that need them, so that --help is quick.
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line. Return the exit status: 0 on success only, 1 for bad input, 130 when interrupted."""
-    parser = build_parser()
-    options = parser.parse_args(arguments)
+    options = build_parser().parse_args(arguments)
     try:
         options.command(options)
-    except UserError as error:
-        if options.debug:
-            raise
-        for line in str(error).splitlines():
-            print(f"multiseg: error: {line}", file=sys.stderr)
-        if is_full_disk(error):
-            print(f"multiseg: error: {FULL_DISK}", file=sys.stderr)
-        return 1
     except KeyboardInterrupt:
-        print(f"multiseg: interrupted; finished work is kept. To go on: {_this_command(options)}", file=sys.stderr)
+        again = shlex.join(["multiseg", *sys.argv[1:]])
+        if options.command is study_command and not options.notebooks:
+            again = f"make study PARAMS={shlex.quote(str(options.params))}"
+        print(f"multiseg: interrupted; finished work is kept. To go on: {again}", file=sys.stderr)
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -70,20 +46,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if options.debug:
             raise
-        what = f"{type(error).__name__}: {one_line(error)} (--debug shows where)"
-        print(f"multiseg: error: {FULL_DISK if is_full_disk(error) else what}", file=sys.stderr)
+        lines = [f"{type(error).__name__}: {one_line(error)} (--debug shows where)"]
+        if isinstance(error, UserError):
+            lines = str(error).splitlines()
+        if is_full_disk(error):
+            full = "No space left on the disk; free some and run the command again: finished work is kept"
+            lines = [*lines, full] if isinstance(error, UserError) else [full]
+        for line in lines:
+            print(f"multiseg: error: {line}", file=sys.stderr)
         return 1
     return 0
-
-
-def _this_command(options: argparse.Namespace) -> str:
-    """Return what to type to run a command again."""
-    if options.command is study_command and not options.notebooks:
-        return f"make study PARAMS={shlex.quote(str(options.params))}"
-    return shlex.join(["multiseg", *sys.argv[1:]])
-
-
-FULL_DISK = "No space left on the disk; free some and run the command again: finished work is kept"
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -94,7 +66,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"multiseg {importlib.metadata.version('multiseg')}")
     shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    studies.add_flags(shared, {"--debug": "show the traceback of an error"})
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
     def add(name: str, command: object, text: str, more: str = "") -> argparse.ArgumentParser:
@@ -108,9 +80,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     studies.add_params(sub)
     sub.add_argument("--notebooks", type=Path, help="folder of the notebooks (default: the project's)")
-    sub.add_argument(
-        "--report", action="store_true", help="only what comes after training: collect, notebooks, and the index"
-    )
+    studies.add_flags(sub, {"--report": "only what comes after training: collect, notebooks, and the index"})
     sub = add("check", check_command, "Look for everything wrong with a study's input, before any training.")
     studies.add_params(sub)
     sub = add(
@@ -120,52 +90,23 @@ def build_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     studies.add_params(sub)
     sub.add_argument("--cohort", metavar="NAME", help="only the cases of one cohort (in parts: COHORT.LABELS)")
-    train.add_to(add)
-    predict.add_to(add)
-    export.add_to(add)
-    sub = add(
-        "compare", compare_command, "Compare models by a table of results: which is better, and is it more than luck?",
-        COMPARE_HELP,
-    )  # fmt: skip
-    sub.formatter_class = argparse.RawDescriptionHelpFormatter
-    sub.add_argument("file", type=Path, metavar="FILE.csv", help="the results, one row per model and case (or more)")
-    sub.add_argument("--value", default="dice", metavar="COLUMN", help="the column to compare (default: dice)")
-    better = sub.add_mutually_exclusive_group()
-    better.add_argument(
-        "--lower-is-better", dest="higher", action="store_false", default=None,
-        help="rank the smallest mean first, as for distances; known for the usual measures",
-    )  # fmt: skip
-    better.add_argument(
-        "--higher-is-better", dest="higher", action="store_true", default=None,
-        help="rank the largest mean first, as for Dice; known for the usual measures",
-    )  # fmt: skip
-    sub.add_argument(
-        "--contrast", action="append", metavar="A,B", help="compare these two models only; may be given several times"
-    )
-    sub.add_argument(
-        "--margin", type=studies.positive, metavar="VALUE",
-        help="say of each pair whether the first is not worse than the second by more than this",
-    )  # fmt: skip
-    sub.add_argument("--out", type=Path, metavar="FOLDER", help="also write tables (CSV, LaTeX), a page and a figure")
+    for command in (train, predict, export, compare):
+        command.add_to(add)
     return parser
-
-
-def _notebooks_folder(options: argparse.Namespace) -> Path:
-    return getattr(options, "notebooks", None) or Path(__file__).resolve().parents[2] / "notebooks"
 
 
 # -- commands ------------------------------------------------------------------------------------------------------
 
 
 def check_command(options: argparse.Namespace) -> None:
-    """``multiseg check``: print a table of the cohorts, warnings and errors."""
+    """Print a table of the cohorts, what the study does with them, warnings and errors."""
     from ..report.notebooks import planned_notebooks
     from ..study.check import check_study, put_stamp
 
     study = studies.load(options)
     findings = check_study(study)
     try:
-        planned_notebooks(study, _notebooks_folder(options))
+        planned_notebooks(study, NOTEBOOKS)
     except UserError as error:
         findings.error(str(error))
     print(findings.cohorts.to_string(index=False))
@@ -181,8 +122,7 @@ def check_command(options: argparse.Namespace) -> None:
             f"{s.test_name}; {len(s.models)} models x {len(study.params.seeds)} seeds"
             + (f" x {len(study.replicates)} replicates" if len(study.replicates) > 1 else "")
         )
-    for line in findings.warnings:
-        print(f"warning: {line}", file=sys.stderr)
+    studies.warn(findings.warnings)
     if findings.errors:
         raise UserError("\n".join(findings.errors))
     put_stamp(study, findings)
@@ -190,18 +130,14 @@ def check_command(options: argparse.Namespace) -> None:
 
 
 def prepare_command(options: argparse.Namespace) -> None:
-    """``multiseg prepare``: build the store."""
+    """Build the store, or one cohort's part of it."""
     from ..study.runs import prepare
 
-    if options.cohort is None:
-        study = studies.checked(options, to_write=True)
-        cases = study.needed_cases()
-    else:
-        study = studies.stamped(options)
-        if options.cohort not in study.cohorts:
-            known = suggest(options.cohort, study.cohorts)
-            raise UserError(f"{study.params_file}: no cohort '{options.cohort}'{known}")
-        cases = study.prepared_cases(options.cohort)
+    study = studies.checked(options) if options.cohort is None else studies.stamped(options)
+    if options.cohort is not None and options.cohort not in study.cohorts:
+        known = suggest(options.cohort, study.cohorts)
+        raise UserError(f"{study.params_file}: no cohort '{options.cohort}'{known}")
+    cases = study.needed_cases() if options.cohort is None else study.prepared_cases(options.cohort)
     folders = [study.store.path(case, study.cohorts[case.cohort]) for case in cases]
     missing = [folder for folder in folders if not folder.exists()]
     started = time.monotonic()
@@ -214,7 +150,7 @@ def prepare_command(options: argparse.Namespace) -> None:
 
 
 def study_command(options: argparse.Namespace) -> None:
-    """``multiseg study``: everything, from the params file to the report."""
+    """Do everything, from the params file to the report."""
     from ..base.cores import default_workers
     from ..report import notebooks, pages, progress, summary
     from ..study import finished_runs, runs
@@ -222,9 +158,9 @@ def study_command(options: argparse.Namespace) -> None:
 
     started = time.monotonic()
     study = studies.load(options)
-    plan = notebooks.planned_notebooks(study, _notebooks_folder(options))
+    plan = notebooks.planned_notebooks(study, options.notebooks or NOTEBOOKS)
     _say(f"study {study.name}: {len(study.params.scenarios)} scenarios, {len(plan)} notebooks")
-    study = studies.stamped(options) if options.report else studies.checked(options, to_write=True)
+    study = studies.stamped(options) if options.report else studies.checked(options)
     n_workers = default_workers(study.params.workers, study.params.threads)
     missing = [run.name for run in study.runs if not finished_runs.is_finished(run)]
     if options.report and missing:
@@ -238,8 +174,7 @@ def study_command(options: argparse.Namespace) -> None:
         failed = pages.make_pages(study, plan, n_workers)
     index = pages.write_index(study, [output for _, output, _ in plan if output not in failed])
     (study.folder / f"{FIRST_REPORT}.html").unlink(missing_ok=True)
-    for line in summary.warnings(study):
-        print(f"warning: {line}", file=sys.stderr)
+    studies.warn(summary.warnings(study))
     print()
     print(summary.results_table(study).round(3).to_string(index=False, na_rep="-"))
     print()
@@ -250,10 +185,6 @@ def study_command(options: argparse.Namespace) -> None:
     failed |= {line.partition(":")[0]: line for line in failed_networks(study.planned_runs)}
     if failed:
         raise UserError("\n".join(failed.values()))
-
-
-FIRST_REPORT = "first_replicate"
-"""Name of the page that is the report until there is the whole one."""
 
 
 def _first_report(options: argparse.Namespace, study: Study, plan: Plan, n_workers: int) -> None:
@@ -274,38 +205,12 @@ def _first_report(options: argparse.Namespace, study: Study, plan: Plan, n_worke
     except OSError:  # such as a full disk
         raise
     except Exception as error:  # a fault of the report must not stop the training
-        _say(f"warning: no report of the first replicate: {one_line(error)}")
+        studies.warn([f"no report of the first replicate: {one_line(error)}"])
         return
     finally:
         del os.environ[FIRST_REPLICATE]
-    for line in failed.values():
-        _say(f"warning: {line}")
+    studies.warn(failed.values())
     _say(f"report of the first replicate: {studies.relative(index)}")
-
-
-def compare_command(options: argparse.Namespace) -> None:
-    """``multiseg compare``: the statistics of anybody's results."""
-    from ..report import comparison
-    from ..results import results_csv
-
-    metrics = results_csv.read_results(options.file, options.value)
-    higher = results_csv.higher_is_better(options.value) if options.higher is None else options.higher
-    if higher is None:
-        raise UserError(
-            f"--value {options.value}: is more of it better, or less? Say --higher-is-better or --lower-is-better"
-        )
-    contrasts = None
-    if options.contrast:
-        contrasts = [(a, b) for a, comma, b in (text.partition(",") for text in options.contrast)]
-        for text, pair in zip(options.contrast, contrasts, strict=True):
-            if not all(pair) or "," in pair[1]:
-                raise UserError(f"--contrast {text}: expected two models, as in --contrast ours,nnunet")
-    found = comparison.compare(metrics, options.value, higher, contrasts, options.margin)
-    for line in found.warnings:
-        print(f"warning: {line}", file=sys.stderr)
-    print(comparison.as_text(found), end="")
-    if options.out:
-        print(f"\nwritten: {studies.relative(comparison.write(found, options.out))}")
 
 
 def _say(text: str) -> None:

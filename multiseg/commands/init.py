@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from . import studies
 
 if TYPE_CHECKING:
     from ..starting.looking import Seen
 
-Add = Callable[..., argparse.ArgumentParser]
 
-
-def add_to(add: Add) -> None:
+def add_to(add: studies.Add) -> None:
     """Add the command to a parser."""
     sub = add(
         "init", init_command, "Look at folders of images and labels, and write a params file for a study of them.",
@@ -43,7 +42,6 @@ def init_command(options: argparse.Namespace) -> None:
 
 
 def _print(s: Seen) -> None:
-    """Print what a folder holds."""
     kinds = {"nnunet": "nnU-Net or Decathlon", "bids": "BIDS", "table": "plain"}
     shape, size = ("x".join(f"{n:g}" for n in values) for values in (s.shape, s.size_mm))
     shows = {"brain": "a brain", "head": "a head", "other": "neither a brain nor a head"}[s.shows]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,15 +19,12 @@ from ..base.files import located
 from . import studies
 
 if TYPE_CHECKING:
-    import nibabel as nib
-
-    from ..data.cohorts import Case
     from ..study.prediction import Model, Prediction
 
 ENDINGS = (".nii", ".nii.gz")
 
 
-def add_to(add: Callable[..., argparse.ArgumentParser]) -> None:
+def add_to(add: studies.Add) -> None:
     """Add the command to a parser."""
     sub = add(
         "predict", predict_command, "Segment cases with a finished run; results are on the grid of their images.",
@@ -45,54 +43,38 @@ def add_to(add: Callable[..., argparse.ArgumentParser]) -> None:
         "as FOLDER/CASE.nii.gz",
     )  # fmt: skip
     sub.add_argument(
-        "--brain-mask",
-        type=Path,
+        "--brain-mask", type=Path,
         help="for normalisation; without it, the brain of images that are not brain-extracted is found with ROBEX "
         "(a minute)",
-    )
+    )  # fmt: skip
     sub.add_argument(
         "--out", "-o", type=Path, required=True, help="the segmentation to write, .nii or .nii.gz; of --cases, a folder"
     )
     sub.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
     sub.add_argument("--precision", help="auto, float32 or bf16 (default: that of the run's params file)")
-    sub.add_argument(
-        "--codes", action="store_true",
-        help="write the codes of the cohorts' label files, if these agree, rather than 1, 2, 3 in the order of labels",
-    )  # fmt: skip
-    sub.add_argument(
-        "--each-label", action="store_true",
-        help="also write a file of 0 and 1 per label, such as OUT_wmh.nii.gz; those of sigmoid heads may overlap",
-    )  # fmt: skip
+    flags = {
+        "--codes": "write the codes of the cohorts' label files, if these agree, rather than 1, 2, 3 in the order of "
+        "labels",
+        "--each-label": "also write a file of 0 and 1 per label, such as OUT_wmh.nii.gz; those of sigmoid heads may "
+        "overlap",
+        "--probabilities": "also write OUT_probabilities.nii.gz, 4-D: the probability of each label, in their order",
+        "--sidecars": "also write what the numbers mean, for ITK-SNAP (OUT_labels.txt), 3D Slicer (OUT.ctbl), BIDS "
+        "(OUT.json)",
+    }
+    studies.add_flags(sub, flags)
     sub.add_argument(
         "--uncertainty", type=Path, metavar="FILE",
         help="also write how uncertain the result is in each voxel: the entropy of its probabilities, 0 to 1",
     )  # fmt: skip
     sub.add_argument(
-        "--probabilities", action="store_true",
-        help="also write OUT_probabilities.nii.gz, 4-D: the probability of each label, in their order",
+        "--workers", type=partial(studies.positive, kind=int, what="a whole number"), metavar="N",
+        help="cases at a time (default: as many as there are cores)",
     )  # fmt: skip
     sub.add_argument(
-        "--sidecars", action="store_true",
-        help="also write what the numbers mean, for ITK-SNAP (OUT_labels.txt), 3D Slicer (OUT.ctbl), BIDS (OUT.json)",
+        "--memory", type=partial(studies.positive, what="a number of GiB"), metavar="GIB",
+        default=InferenceParams.memory_gib, help="memory that one prediction may take; a volume that needs more is cut "
+        f"into tiles (default: {InferenceParams.memory_gib:g})",
     )  # fmt: skip
-    sub.add_argument(
-        "--workers", type=_count, metavar="N", help="cases at a time (default: as many as there are cores)"
-    )
-    sub.add_argument(
-        "--memory", type=_gib, default=InferenceParams.memory_gib, metavar="GIB",
-        help="memory that one prediction may take; a volume that needs more is cut into tiles "
-        f"(default: {InferenceParams.memory_gib:g})",
-    )  # fmt: skip
-
-
-def _gib(text: str) -> float:
-    return studies.positive(text, "a number of GiB")
-
-
-def _count(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number above 0")
-    return int(text)
 
 
 def predict_command(options: argparse.Namespace) -> None:
@@ -101,30 +83,57 @@ def predict_command(options: argparse.Namespace) -> None:
         _predict_cases(options)
         return
     images = _parse_images(options.image)
-    inputs = [*images.values(), *([options.brain_mask] if options.brain_mask else [])]
     for out in (options.out, options.uncertainty):
         if out is not None and not out.name.endswith(ENDINGS):
             raise UserError(f"{out}: the output must end in .nii or .nii.gz")
-        if out is not None and out.resolve() in {path.resolve() for path in inputs}:
-            raise UserError(f"{out}: the output would overwrite an input")
+        if out is not None:
+            _require_other_files(out, [*images.values(), *([options.brain_mask] if options.brain_mask else [])])
     model = _load(options)
     model.require_inputs(list(images), "--image ")
-    finds_brain = options.brain_mask is None and model.segmenter.filling.has_outside
-    if finds_brain and model.segmenter.brain_from not in ("", *images):
-        print(
-            f"warning: the run found brains on {model.segmenter.brain_from}, which is not given; with "
-            f"--image {model.segmenter.brain_from}=FILE or --brain-mask the result is closer to the run's own",
-            file=sys.stderr,
-        )
-    found = model.predict(images, options.brain_mask)
-    for path, text in _write(found, options.out, options, images):
+    brain_from = model.segmenter.brain_from
+    if options.brain_mask is None and model.segmenter.filling.has_outside and brain_from not in ("", *images):
+        studies.warn([
+            f"the run found brains on {brain_from}, which is not given; with --image {brain_from}=FILE or --brain-mask "
+            "the result is closer to the run's own"
+        ])  # fmt: skip
+    for path, text in _write(model.predict(images, options.brain_mask), options.out, options, images):
         print(f"{path}: {text}")
+
+
+def _predict_cases(options: argparse.Namespace) -> None:
+    """Segment the cases of a manifest, several at a time; those that fail are told at the end."""
+    from ..data.cohorts import Case
+    from ..data.sources.table import read_manifest
+    from ..study.prediction import for_each_case
+
+    for option, way in (("brain_mask", "a column of the manifest"), ("uncertainty", "for one case")):
+        if getattr(options, option) is not None:
+            raise UserError(f"--{option.replace('_', '-')}: with --cases, it is {way}")
+    if options.out.name.endswith(ENDINGS) or options.out.is_file():
+        raise UserError(f"{options.out}: with --cases, -o names a folder")
+    cases, _, _ = read_manifest("of --cases", options.cases)
+    outputs = {case.name: options.out / f"{case.name}.nii.gz" for case in cases}
+    for case in cases:
+        _require_other_files(outputs[case.name], case.files.values())
+    model = _load(options)
+
+    def predict(case: Case) -> None:
+        known = (*model.modalities, model.segmenter.brain_from)
+        images = {m: path for m, path in case.images.items() if m in known}
+        _write(model.predict(images, case.brain_mask), outputs[case.name], options, images)
+
+    started = time.monotonic()
+    done, errors = for_each_case(model, cases, predict, "predicting", options.workers)
+    minutes = (time.monotonic() - started) / 60
+    legend = "; ".join(f"{code} {label}" for code, label in model.names(options.codes).items())
+    print(f"{options.out}: {len(done)} cases, {legend}")
+    print(f"{minutes:.2f} min, {len(done) / max(minutes, 1e-9):.1f} cases/min")
+    if errors:
+        raise UserError("\n".join(errors))
 
 
 def _load(options: argparse.Namespace) -> Model:
     """Load the run, and see that it can do what is asked for."""
-    from dataclasses import replace
-
     from ..study.prediction import load_model
 
     model = load_model(options.run_folder, device=options.device, precision=options.precision)
@@ -133,82 +142,36 @@ def _load(options: argparse.Namespace) -> Model:
     return replace(model, memory_gib=options.memory)
 
 
-def _predict_cases(options: argparse.Namespace) -> None:
-    """Segment the cases of a manifest, several at a time; those that fail are told at the end."""
-    from ..data.sources.table import read_manifest
-    from ..study.prediction import for_each_case
-
-    for option in ("brain_mask", "uncertainty"):
-        if getattr(options, option) is not None:
-            way = "a column of the manifest" if option == "brain_mask" else "for one case"
-            raise UserError(f"--{option.replace('_', '-')}: with --cases, it is {way}")
-    if options.out.name.endswith(ENDINGS) or options.out.is_file():
-        raise UserError(f"{options.out}: with --cases, -o names a folder")
-    cases, _, _ = read_manifest("of --cases", options.cases)
-    for case in cases:
-        if options.out.resolve() in {
-            path.parent.resolve() for path in case.files.values() if _out_name(case) == path.name
-        }:
-            raise UserError(f"{options.out / _out_name(case)}: the output would overwrite an input")
-    model = _load(options)
-    started = time.monotonic()
-    done, errors = for_each_case(
-        model, cases, lambda case: _predict_one(model, case, options), "predicting", options.workers
-    )
-    minutes = (time.monotonic() - started) / 60
-    legend = "; ".join(f"{code} {label}" for code, label in _names(model, options).items())
-    print(f"{options.out}: {len(done)} cases, {legend}")
-    print(f"{minutes:.2f} min, {len(done) / max(minutes, 1e-9):.1f} cases/min")
-    if errors:
-        raise UserError("\n".join(errors))
-
-
-def _known(model: Model) -> tuple[str, ...]:
-    return (*model.modalities, model.segmenter.brain_from)
-
-
-def _names(model: Model, options: argparse.Namespace) -> dict[int, str]:
-    codes = {code: label for label, code in model.codes.items()}
-    return dict(sorted(codes.items())) if options.codes else dict(enumerate(model.labels, start=1))
-
-
-def _out_name(case: Case) -> str:
-    return f"{case.name}.nii.gz"
-
-
-def _predict_one(model: Model, case: Case, options: argparse.Namespace) -> None:
-    images = {m: path for m, path in case.images.items() if m in _known(model)}
-    _write(model.predict(images, case.brain_mask), options.out / _out_name(case), options, images)
+def _require_other_files(out: Path, inputs: Iterable[Path]) -> None:
+    if out.resolve() in {path.resolve() for path in inputs}:
+        raise UserError(f"{out}: the output would overwrite an input")
 
 
 def _write(
     found: Prediction, out: Path, options: argparse.Namespace, images: dict[str, Path]
 ) -> list[tuple[Path, str]]:
     """Write a segmentation and what else is asked for; return the files and what they hold."""
-    written = [_save(found.segmentation(options.codes), out)]
+    import nibabel as nib
+
+    files = {out: found.segmentation(options.codes)}
     if options.each_label:
         masks = found.masks()
-        files = file_per_label(out, list(masks))
-        written += [_save(image, path) for image, path in zip(masks.values(), files, strict=True)]
+        files |= zip(file_per_label(out, list(masks)), masks.values(), strict=True)
     if options.uncertainty:
-        written.append(_save(found.uncertainty(), options.uncertainty))
+        files[options.uncertainty] = found.uncertainty()
     if options.probabilities:
-        written.append(_save(found.probabilities(), file_per_label(out, ["probabilities"])[0]))
+        files[file_per_label(out, ["probabilities"])[0]] = found.probabilities()
+    for path, image in files.items():
+        with atomic_path(path) as part:
+            nib.save(image, part)
+    written = [(path, image.header["descrip"].item().decode()) for path, image in files.items()]
     if options.sidecars:
         from ..handover.sidecars import write_sidecars
 
         runs = ", ".join(folder.name for folder in options.run_folder)
-        files = write_sidecars(out, found.names(options.codes), images, f"run {runs}")
-        written += [(path, "what the numbers mean") for path in files]
+        explained = write_sidecars(out, found.model.names(options.codes), images, f"run {runs}")
+        written += [(path, "what the numbers mean") for path in explained]
     return written
-
-
-def _save(image: nib.Nifti1Image, path: Path) -> tuple[Path, str]:
-    import nibabel as nib
-
-    with atomic_path(path) as part:
-        nib.save(image, part)
-    return path, image.header["descrip"].item().decode()
 
 
 def file_per_label(out: Path, labels: Sequence[str]) -> list[Path]:

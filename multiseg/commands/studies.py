@@ -1,15 +1,19 @@
-"""What several commands do: read a study, check it, shorten paths."""
+"""What several commands do: declare arguments, read a study and check it, warn, shorten paths."""
 
 from __future__ import annotations
 
 import argparse
 import math
 import sys
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ..study.study import Study
+
+Add = Callable[..., argparse.ArgumentParser]
+"""Called as ``add(name, function, help, further help)``: adds a command to the parser and returns its own parser."""
 
 
 def add_params(parser: argparse.ArgumentParser) -> None:
@@ -17,12 +21,18 @@ def add_params(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("params", type=Path, metavar="PARAMS", help="a params file, such as params/quick.yaml")
 
 
-def positive(text: str, what: str = "a number") -> float:
+def add_flags(parser: argparse.ArgumentParser, flags: Mapping[str, str]) -> None:
+    """Add options without a value: name -> help."""
+    for name, text in flags.items():
+        parser.add_argument(name, action="store_true", help=text)
+
+
+def positive(text: str, kind: type[float] = float, what: str = "a number") -> float:
     """Read a number above 0 from the command line; `what` says in errors of which kind."""
     try:
-        value = float(text)
+        value = kind(text)
     except ValueError:
-        value = 0.0
+        value = 0
     if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"'{text}' is not {what} above 0")
     return value
@@ -35,15 +45,13 @@ def load(options: argparse.Namespace) -> Study:
     return Study(options.params)
 
 
-def checked(options: argparse.Namespace, to_write: bool) -> Study:
-    """Load a study and check it, and that its folder can be written to if need be; print its warnings."""
+def checked(options: argparse.Namespace) -> Study:
+    """Load a study, check it and that its folder can be written to; print its warnings."""
     from ..study.check import require_sound
 
     study = load(options)
-    if to_write:
-        study.require_writable()
-    for line in require_sound(study).warnings:
-        print(f"warning: {line}", file=sys.stderr)
+    study.require_writable()
+    warn(require_sound(study).warnings)
     return study
 
 
@@ -54,10 +62,16 @@ def stamped(options: argparse.Namespace) -> Study:
 
     study = load(options)
     if not is_stamped(study):
-        return checked(options, to_write=True)
+        return checked(options)
     study.require_writable()
     allow_open_files()  # a check does this as well
     return study
+
+
+def warn(lines: Iterable[str]) -> None:
+    """Print warnings, one a line."""
+    for line in lines:
+        print(f"warning: {line}", file=sys.stderr, flush=True)
 
 
 def relative(path: Path) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from multiseg_core.errors import UserError
@@ -15,10 +15,8 @@ if TYPE_CHECKING:
     from ..study.plan import NetworkPlan
     from ..study.study import Study
 
-Add = Callable[..., argparse.ArgumentParser]
 
-
-def add_to(add: Add) -> None:
+def add_to(add: studies.Add) -> None:
     """Add the command to a parser."""
     sub = add(
         "train", train_command, "Make one network or run of a study, as a cluster's scheduler would start it.",
@@ -28,38 +26,33 @@ def add_to(add: Add) -> None:
     studies.add_params(sub)
     which = sub.add_mutually_exclusive_group(required=True)
     which.add_argument(
-        "--run",
-        nargs="+",
-        metavar="KEY",
+        "--run", nargs="+", metavar="KEY",
         help="scenario/model/seed (of a later replicate, scenario/model/replicate/seed), or the run's key: train what "
         "it still lacks, evaluate it, and collect; of several, one after the other",
-    )
+    )  # fmt: skip
     which.add_argument("--network", metavar="KEY", help="train one network; those that it learns from must be trained")
     which.add_argument("--collect", action="store_true", help="gather the metrics of all finished runs in metrics.csv")
     which.add_argument("--list", action="store_true", help="list the runs with their keys and states")
-    sub.add_argument(
-        "--json", action="store_true",
-        help="with --list: networks and runs with their order, files, and expected memory and minutes",
-    )  # fmt: skip
-    sub.add_argument(
-        "--later", action="store_true", help="with --run: leave metrics.csv to a --collect that comes when all are done"
-    )
+    flags = {
+        "--json": "with --list: networks and runs with their order, files, and expected memory and minutes",
+        "--later": "with --run: leave metrics.csv to a --collect that comes when all are done",
+    }
+    studies.add_flags(sub, flags)
 
 
 def train_command(options: argparse.Namespace) -> None:
     """Do what ``multiseg train`` is asked for. Raises `UserError`."""
-    if options.json and not options.list:
-        raise UserError("--json: only together with --list")
-    if options.later and not options.run:
-        raise UserError("--later: only together with --run")
+    for option, other in (("json", "list"), ("later", "run")):
+        if getattr(options, option) and not getattr(options, other):
+            raise UserError(f"--{option}: only together with --{other}")
     if options.list:
         _list(studies.load(options), options.json)
     elif options.collect:
         _collect(studies.load(options))
     elif options.network:
-        _network(studies.stamped(options), options.network)
+        _train_network(studies.stamped(options), options.network)
     else:
-        _runs(studies.stamped(options), options.run, options.later)
+        _make_runs(studies.stamped(options), options.run, options.later)
 
 
 def _list(study: Study, as_json: bool) -> None:
@@ -82,7 +75,7 @@ def _collect(study: Study) -> None:
     print(f"{finished} of {len(study.runs)} runs: {studies.relative(study.folder / 'metrics.csv')}")
 
 
-def _network(study: Study, key: str) -> None:
+def _train_network(study: Study, key: str) -> None:
     from multiseg_core.training import is_trained
 
     from ..study import runs
@@ -96,7 +89,7 @@ def _network(study: Study, key: str) -> None:
     print(f"trained {network.name}: {studies.relative(network.folder)}")
 
 
-def _runs(study: Study, names: Sequence[str], later: bool) -> None:
+def _make_runs(study: Study, names: Sequence[str], later: bool) -> None:
     from ..study import evaluation, runs
     from ..study.plan import cases_of
 

@@ -34,12 +34,6 @@ class Source:
     outputs: tuple[str, ...] | None = None
     inputs: tuple[str, ...] | None = None
 
-    @classmethod
-    def of(cls, folder: Path, outputs: Sequence[str], inputs: Sequence[str]) -> Source:
-        """Read a trained network of a study, whose classes and modalities are known."""
-        weights = torch.load(folder / "model.pt", map_location="cpu", weights_only=True)
-        return cls(_bare(weights), tuple(outputs), tuple(inputs))
-
 
 def read_weights(path: Path) -> Source:
     """Read a run's folder or ``model.pt``, or a file that torch can load with tensors by name.
@@ -56,24 +50,21 @@ def read_weights(path: Path) -> Source:
         content = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # a foreign or damaged file fails in many ways
         raise UserError(f"{file}: not a file of tensors ({type(error).__name__})") from None
+    outputs = inputs = None
     if isinstance(content, dict) and "members" in content:
         different = {m["spec"].get("name", "") + str(m["labels"]) + str(m["modalities"]) for m in content["members"]}
         if len(different) > 1:
             raise UserError(f"{file}: a run of {len(content['members'])} networks; give one with a single network")
         member = content["members"][0]
         first = () if member["spec"].get("head") == "sigmoid" else (BACKGROUND,)
-        return Source(_bare(member["weights"]), (*first, *member["labels"]), tuple(member["modalities"]))
+        content, outputs, inputs = member["weights"], (*first, *member["labels"]), tuple(member["modalities"])
     for key in NESTED:
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
     tensors = {k: v for k, v in content.items() if isinstance(v, Tensor)} if isinstance(content, dict) else {}
     if not tensors:
         raise UserError(f"{file}: holds no tensors by name")
-    return Source(_bare(tensors))
-
-
-def _bare(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {bare_name(name): tensor for name, tensor in weights.items()}
+    return Source({bare_name(name): tensor for name, tensor in tensors.items()}, outputs, inputs)
 
 
 def start_from(
@@ -108,41 +99,38 @@ def start_from(
     """
     own = network.state_dict()
     outputs = (*(() if sigmoid else (BACKGROUND,)), *labels)
-    floating = [name for name, tensor in own.items() if tensor.is_floating_point() and tensor.ndim]
-    with_axes = [name for name in floating if own[name].ndim > 1]
+    with_axes = [name for name, tensor in own.items() if tensor.is_floating_point() and tensor.ndim > 1]
     last = with_axes[-1].rpartition(".")[0] if with_axes else ""
-    matched: list[str] = []
-    partly: list[str] = []
-    new: list[str] = []
+    found: dict[str, list[str]] = {"matched": [], "partly": [], "new": []}
     for name, tensor in own.items():
-        theirs = source.weights.get(bare_name(name))
-        if theirs is None or theirs.ndim != tensor.ndim:
-            new.append(name)
-            continue
-        places = [(list(range(n)), list(range(n))) for n in tensor.shape]  # along each axis, here and there
-        sizes = list(tensor.shape)  # that theirs must have
+        known: dict[int, tuple[Sequence[str], Sequence[str]]] = {}  # axis -> what it stands for, here and there
         if name.rpartition(".")[0] == last and source.outputs is not None:
-            places[0], sizes[0] = _common(outputs, source.outputs), len(source.outputs)
+            known[0] = outputs, source.outputs
         if name in with_axes[:1] and source.inputs is not None:
-            places[1], sizes[1] = _common(modalities, source.inputs), len(source.inputs)
-        if list(theirs.shape) != sizes or not all(here for here, _ in places):
-            new.append(name)
-            continue
-        for axis, (_, there) in enumerate(places):
-            theirs = theirs.index_select(axis, torch.tensor(there))
-        if tensor.ndim:
-            here = torch.meshgrid(*(torch.tensor(at) for at, _ in places), indexing="ij")
-            tensor[here] = theirs.to(tensor.dtype)
-        else:
-            tensor.copy_(theirs)
-        whole = all(len(at) == n for (at, _), n in zip(places, tensor.shape, strict=True))
-        (matched if whole else partly).append(name)
-    if not set(with_axes) & {*matched, *partly}:
+            known[1] = modalities, source.inputs
+        found[_fill(tensor, source.weights.get(bare_name(name)), known)].append(name)
+    if not set(with_axes) & {*found["matched"], *found["partly"]}:
         raise UserError("no layer of the network has the name and shape of one in the file")
-    return {"matched": len(matched), "of": len(own), "partly": partly, "new": new}
+    return {**found, "matched": len(found["matched"]), "of": len(own)}
 
 
-def _common(own: Sequence[str], theirs: Sequence[str]) -> tuple[list[int], list[int]]:
-    """Return the places, in two lists of names, of what both have."""
-    both = [name for name in own if name in theirs]
-    return [list(own).index(name) for name in both], [list(theirs).index(name) for name in both]
+def _fill(tensor: Tensor, theirs: Tensor | None, known: Mapping[int, tuple[Sequence[str], Sequence[str]]]) -> str:
+    """Copy what fits of another tensor into one; return whether it is "matched", "partly" so, or all "new"."""
+    if theirs is None or theirs.ndim != tensor.ndim:
+        return "new"
+    if not tensor.ndim:
+        tensor.copy_(theirs)
+        return "matched"
+    names = [known.get(axis, (range(n), range(n))) for axis, n in enumerate(tensor.shape)]
+    common = [[name for name in here if name in there] for here, there in names]
+    if list(theirs.shape) != [len(there) for _, there in names] or not all(common):
+        return "new"
+    here, there = (
+        [torch.tensor([list(of[side]).index(name) for name in both]) for of, both in zip(names, common, strict=True)]
+        for side in (0, 1)
+    )
+    for axis, index in enumerate(there):
+        theirs = theirs.index_select(axis, index)
+    tensor[torch.meshgrid(*here, indexing="ij")] = theirs.to(tensor.dtype)
+    whole = all(len(both) == n for both, n in zip(common, tensor.shape, strict=True))
+    return "matched" if whole else "partly"

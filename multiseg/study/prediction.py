@@ -15,7 +15,6 @@ import torch
 
 from multiseg_core.compute import Compute
 from multiseg_core.errors import UserError
-from multiseg_core.grids import Grid
 from multiseg_core.inference import Segmenter, combined, uncertainty_on_grid
 from multiseg_core.resampling import reached, resample
 from multiseg_core.settings import InferenceParams
@@ -51,7 +50,7 @@ def load_model(run: str | Path | Sequence[str | Path], *, device: str = "auto", 
 
     Examples
     --------
-    >>> from multiseg_core import load_model
+    >>> from multiseg import load_model
     >>> model = load_model("reports/quick/runs/RUN")  # doctest: +SKIP
     >>> image = model.segment({"T1": "t1.nii.gz", "FLAIR": "flair.nii.gz"})  # doctest: +SKIP
     >>> image.to_filename("segmentation.nii.gz")  # doctest: +SKIP
@@ -146,13 +145,15 @@ class Model:
         prepared = prepare(images, how, brain_mask=brain_mask)
         seen = list(images)
         found = self.segmenter.probabilities(prepared.images, seen, self.compute, self.memory_gib, prepared.mask)
-        return Prediction(self.segmenter, prepared, tuple(found), images[brain_modality(images)])
+        return Prediction(self, prepared, tuple(found), images[brain_modality(images)])
 
-    def warm_up(self) -> None:
-        """Make its networks ready, so that several threads may use them."""
-        for member in self.segmenter.members:
-            for one in (member, *member.twins):
-                self.compute.place_network(one.ready).eval()
+    def names(self, codes: bool = False) -> dict[int, str]:
+        """Return what numbers mean in a segmentation, from 1. Raises `UserError` if there are no codes."""
+        if not codes:
+            return dict(enumerate(self.labels, start=1))
+        if not self.codes:
+            raise UserError("the cohorts of the run number their labels differently: there are no codes to write")
+        return dict(sorted((code, label) for label, code in self.codes.items()))
 
 
 @dataclass(frozen=True)
@@ -161,17 +162,17 @@ class Prediction:
 
     Attributes
     ----------
-    segmenter
-        The networks.
+    model
+        Says it.
     prepared
-        The case as they saw it.
+        The case as its networks saw it.
     found
         What each network says of its own classes, (C, X, Y, Z) float32 each, on the grid of `prepared`.
     like
         The file whose header is taken.
     """
 
-    segmenter: Segmenter
+    model: Model
     prepared: Prepared
     found: tuple[np.ndarray, ...]
     like: Path
@@ -179,28 +180,19 @@ class Prediction:
     @functools.cached_property
     def numbers(self) -> np.ndarray:
         """(X, Y, Z) uint8: 0 for background, k for label k."""
-        return self.segmenter.on_grid(self.found, self.prepared.grid, self.prepared.native_grid)
-
-    def names(self, codes: bool = False) -> dict[int, str]:
-        """Return what numbers mean in a segmentation, from 1. Raises `UserError` if there are no codes."""
-        if not codes:
-            return dict(enumerate(self.segmenter.labels, start=1))
-        if not self.segmenter.codes:
-            raise UserError("the cohorts of the run number their labels differently: there are no codes to write")
-        return dict(sorted((self.segmenter.codes[label], label) for label in self.segmenter.labels))
+        return self.model.segmenter.on_grid(self.found, self.prepared.grid, self.prepared.native_grid)
 
     def segmentation(self, codes: bool = False) -> nib.Nifti1Image:
-        """Return the segmentation, in whole numbers that `names` explains."""
+        """Return the segmentation, in whole numbers that `Model.names` explains."""
+        names = self.model.names(codes)
         volume = self.numbers
         if codes:
-            of_label = {label: code for code, label in self.names(True).items()}
-            volume = np.array([0, *(of_label[label] for label in self.segmenter.labels)])[volume]
-        legend = "; ".join(f"{code} {label}" for code, label in self.names(codes).items())
-        return self._image(volume, legend)
+            volume = np.array([0, *(self.model.codes[label] for label in self.model.labels)])[volume]
+        return self._image(volume, "; ".join(f"{code} {label}" for code, label in names.items()))
 
     def masks(self) -> dict[str, nib.Nifti1Image]:
         """Return label -> image of 0 and 1; those of sigmoid heads may overlap."""
-        found = self.segmenter.masks_on_grid(self.found, self.prepared.grid, self.prepared.native_grid)
+        found = self.model.segmenter.masks_on_grid(self.found, self.prepared.grid, self.prepared.native_grid)
         return {label: self._image(mask.astype(np.uint8), f"1 {label}") for label, mask in found.items()}
 
     def uncertainty(self) -> nib.Nifti1Image:
@@ -214,24 +206,22 @@ class Prediction:
         Of several networks, that counts which wins where they disagree. Interpolated linearly; 0 where nothing was
         predicted. Of sigmoid heads, the probability of the label against the background alone.
         """
-        x, y, z = self.prepared.images.shape[1:]
-        source = Grid((x, y, z), self.prepared.affine)
-        native = Grid(self.prepared.native_shape, self.prepared.native_affine)
+        source, native, labels = self.prepared.grid, self.prepared.native_grid, self.model.labels
         window = reached(source, native)
-        volumes = np.zeros((*native.shape, len(self.segmenter.labels)), dtype=np.float32)
-        for k, label in enumerate(self.segmenter.labels):
-            if (p := self._of_label(label)) is not None and all(part.stop > part.start for part in window):
-                of_label = volumes[..., k]  # a view
-                of_label[window] = resample(p, source, native.cropped(window)).clip(0, 1)
-        return self._image(volumes, "probability of " + "; ".join(self.segmenter.labels))
+        volumes = np.zeros((*native.shape, len(labels)), dtype=np.float32)
+        for k, label in enumerate(labels):
+            p = self._of_label(label)
+            if p is not None and all(part.stop > part.start for part in window):
+                volumes[(*window, k)] = resample(p, source, native.cropped(window)).clip(0, 1)
+        return self._image(volumes, "probability of " + "; ".join(labels))
 
     def _of_label(self, label: str) -> np.ndarray | None:
         """Return the probability of a label, (X, Y, Z) on the grid of `prepared`; None if no network paints it."""
-        for member, p in reversed(list(zip(self.segmenter.members, self.found, strict=True))):
+        for member, p in reversed(list(zip(self.model.segmenter.members, self.found, strict=True))):
             if label in (member.labels if member.paints is None else member.paints):
-                k = 1 + member.labels.index(label)
-                of_label: np.ndarray = p[k]
-                return of_label / np.maximum(p[0] + p[k], 1e-12) if member.spec.get("head") == "sigmoid" else of_label
+                of_label: np.ndarray = p[1 + member.labels.index(label)]
+                is_binary = member.spec.get("head") == "sigmoid"
+                return of_label / np.maximum(p[0] + of_label, 1e-12) if is_binary else of_label
         return None
 
     def _image(self, volume: np.ndarray, text: str) -> nib.Nifti1Image:
@@ -266,26 +256,25 @@ def for_each_case(
     done, errors
         Cases with what `do` returned, in order; and a line for each case that raised a `UserError`.
     """
-    model.warm_up()
+    for member in (one for m in model.segmenter.members for one in (m, *m.twins)):
+        model.compute.place_network(member.ready).eval()  # before several threads use it
     n = min(workers or available_cores(), len(cases)) or 1
     before = torch.get_num_threads()
     if model.compute.device.type == "cpu":
         torch.set_num_threads(max(available_cores() // n, 1))
-    done, errors = {}, {}
     try:
         with ThreadPoolExecutor(n) as pool, progress_bar(title, len(cases)) as bar:
-            jobs = {pool.submit(do, case): k for k, case in enumerate(cases)}
+            jobs = [pool.submit(do, case) for case in cases]
             try:
                 for job in as_completed(jobs):
-                    k = jobs[job]
-                    try:
-                        done[k] = job.result()
-                    except UserError as error:
-                        errors[k] = f"case {cases[k].name}: {error}"
+                    if not isinstance(job.exception(), UserError):
+                        job.result()  # raises what else went wrong
                     bar.update(1)
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
     finally:
         torch.set_num_threads(before)
-    return [(cases[k], done[k]) for k in sorted(done)], [errors[k] for k in sorted(errors)]
+    of_cases = list(zip(cases, jobs, strict=True))
+    done = [(case, job.result()) for case, job in of_cases if job.exception() is None]
+    return done, [f"case {case.name}: {error}" for case, job in of_cases if (error := job.exception()) is not None]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import graphlib
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +43,7 @@ from .evaluation import evaluate_run
 from .events import Events
 from .failures import FAILED, failed_networks, failure
 from .finished_runs import is_finished
-from .initial import Source, read_weights, start_from
+from .initial import read_weights, start_from
 from .network_shapes import try_volumes
 from .plan import NetworkPlan, PlannedCohort, Run, cases_of, networks_of
 from .pseudo_labels import complete_case, completed_folder
@@ -171,7 +172,9 @@ def mirroring(asked: object, cohorts: Sequence[SamplingCohort]) -> dict[str, Any
 def initial_weights(network: NetworkPlan, built: torch.nn.Module) -> dict[str, Any]:
     """Give a fresh network the weights that it starts from, if any; return what is to be told of it."""
     if network.start is not None:
-        source = Source.of(network.start.folder, network.start.outputs, network.start.modalities)
+        source = replace(
+            read_weights(network.start.folder), outputs=network.start.outputs, inputs=network.start.modalities
+        )
         name = network.start.name
     elif network.model.initial is not None:
         source, name = read_weights(Path(network.model.initial)), Path(network.model.initial).name
