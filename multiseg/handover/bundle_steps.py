@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -55,22 +56,16 @@ class Networks(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the probabilities."""
-        names = self.modalities
+        given = {name: x[:, k] for k, name in enumerate(self.modalities)}
         found = []
         for m, network in zip(self.members, self.networks, strict=True):
-            inputs = torch.stack([self._channel(x, names, m, name) for name in m["modalities"]], dim=1)
-            if isinstance(network, Conditioned):
-                logits = network(inputs, torch.full((len(x),), m["task"] or 0, device=x.device))
-            else:
-                logits = network(inputs)
+            seen = m["modalities"] if m["sees"] is None else m["sees"]
+            absent = torch.full_like(x[:, 0], torch.nan)
+            channels = [given[name] if name in seen else absent for name in m["modalities"]]
+            task = [torch.full((len(x),), m["task"] or 0, device=x.device)] if isinstance(network, Conditioned) else []
+            logits = network(torch.stack(channels, dim=1), *task)
             found.append(torch.softmax(logits.float(), dim=1))
         return torch.cat(found, dim=1)
-
-    @staticmethod
-    def _channel(x: Tensor, names: Sequence[str], member: Mapping[str, Any], name: str) -> Tensor:
-        channel = x[:, names.index(name)]
-        hidden = member["sees"] is not None and name not in member["sees"]
-        return torch.full_like(channel, torch.nan) if hidden else channel
 
     def segmenter(self, labels: Sequence[str], preprocessing: Mapping[str, Any]) -> Segmenter:
         """Return the networks as a `Segmenter`; clipping to the brain is left to `ToNative`."""
@@ -83,10 +78,14 @@ def describe(segmenter: Segmenter) -> list[dict[str, Any]]:
     return [m.described() for m in segmenter.members]
 
 
+@dataclass
 class Prepare:
     """Preprocessing: from files to what networks see.
 
-    Parameters
+    ``image`` may be one file, which of several modalities is 4-D; or a list of files in the order of the modalities,
+    with null for those that are not there.
+
+    Attributes
     ----------
     modalities
         Names of the channels.
@@ -94,24 +93,19 @@ class Prepare:
         See `PreprocessingParams`.
     needs_all
         Whether every modality must be there.
-
-    Notes
-    -----
-    ``image`` may be one file, which of several modalities is 4-D; or a list of files in the order of the modalities,
-    with null for those that are not there.
     """
 
-    def __init__(self, modalities: Sequence[str], preprocessing: Mapping[str, Any], needs_all: bool) -> None:
-        self.modalities = tuple(modalities)
-        self.params = PreprocessingParams(**preprocessing)
-        self.needs_all = needs_all
+    modalities: Sequence[str]
+    preprocessing: Mapping[str, Any]
+    needs_all: bool
 
     def __call__(self, data: Mapping[str, Any]) -> dict[str, Any]:
         """Replace ``image`` by (M, X, Y, Z) float32, NaN where a modality is absent; keep what leads back."""
         with tempfile.TemporaryDirectory() as scratch:
             files = self._files(data["image"], Path(scratch))
             mask = data.get("brain_mask")
-            prepared = prepare(files, self.params, brain_mask=Path(mask) if mask else None)
+            how = PreprocessingParams(**self.preprocessing)
+            prepared = prepare(files, how, brain_mask=Path(mask) if mask else None)
             like = files[brain_modality(files)]
             header = like_input(np.zeros(prepared.native_shape, np.uint8), prepared.native_affine, like)
         images = np.full((len(self.modalities), *prepared.images.shape[1:]), np.nan, dtype=np.float32)
@@ -119,8 +113,9 @@ class Prepare:
         affine = prepared.native_affine
         meta = {"affine": affine, "original_affine": affine, "spatial_shape": prepared.native_shape}
         meta["filename_or_obj"] = str(like)
-        known = {"image": torch.from_numpy(images), "image_meta_dict": meta, "prepared": prepared, "like": header}
-        return {**data, **known}
+        return {
+            **data, "image": torch.from_numpy(images), "image_meta_dict": meta, "prepared": prepared, "like": header
+        }  # fmt: skip
 
     def _files(self, given: Any, scratch: Path) -> dict[str, Path]:
         if isinstance(given, str | Path):
@@ -144,10 +139,11 @@ def _volumes(path: Path, n: int, scratch: Path) -> list[Path]:
     return files
 
 
+@dataclass
 class WholeVolume:
     """Inferer: a whole volume in one pass, or in tiles that give the same numbers.
 
-    Parameters
+    Attributes
     ----------
     preprocessing
         See `PreprocessingParams`.
@@ -157,10 +153,9 @@ class WholeVolume:
         Memory that it may take.
     """
 
-    def __init__(self, preprocessing: Mapping[str, Any], precision: str, memory_gib: float) -> None:
-        self.preprocessing = preprocessing
-        self.precision = precision
-        self.memory_gib = memory_gib
+    preprocessing: Mapping[str, Any]
+    precision: str
+    memory_gib: float
 
     def __call__(self, inputs: Tensor, network: Networks, *_: Any, **__: Any) -> Tensor:
         """Return the probabilities of a batch, see `Networks`; on the CPU."""
@@ -176,10 +171,11 @@ class WholeVolume:
         return torch.stack(found)
 
 
+@dataclass
 class ToNative:
     """Postprocessing: from probabilities to a segmentation on the grid of the files.
 
-    Parameters
+    Attributes
     ----------
     labels
         Foreground labels: label k is number k + 1.
@@ -191,34 +187,30 @@ class ToNative:
         Nothing is predicted outside the brain.
     """
 
-    def __init__(
-        self,
-        labels: Sequence[str],
-        members: Sequence[Mapping[str, Any]],
-        preprocessing: Mapping[str, Any],
-        clip_to_brain: bool,
-    ) -> None:
-        with torch.device("meta"):  # only how the networks go together is asked
-            self.segmenter = Networks(members).segmenter(labels, preprocessing)
-        self.clip_to_brain = clip_to_brain
+    labels: Sequence[str]
+    members: Sequence[Mapping[str, Any]]
+    preprocessing: Mapping[str, Any]
+    clip_to_brain: bool
 
     def __call__(self, data: Mapping[str, Any]) -> dict[str, Any]:
         """Replace ``pred`` by (1, X, Y, Z) uint8 on the grid of the files."""
+        with torch.device("meta"):  # only how the networks go together is asked
+            segmenter = Networks(self.members).segmenter(self.labels, self.preprocessing)
         prepared: Prepared = data["prepared"]
         volume = np.asarray(data["pred"].cpu(), dtype=np.float32)
-        sizes = [1 + len(m.labels) for m in self.segmenter.members]
-        parts = np.split(volume, np.cumsum(sizes)[:-1])
+        parts = np.split(volume, np.cumsum([1 + len(m.labels) for m in segmenter.members])[:-1])
         if self.clip_to_brain:
             for p in parts:
                 p[:, ~prepared.mask] = np.eye(len(p), 1, dtype=p.dtype)  # background for certain
-        numbers = self.segmenter.on_grid(parts, prepared.grid, prepared.native_grid)
+        numbers = segmenter.on_grid(parts, prepared.grid, prepared.native_grid)
         return {**data, "pred": torch.from_numpy(numbers)[None]}
 
 
+@dataclass(kw_only=True)
 class Evaluator:
     """Runs the steps over some cases and writes the segmentations.
 
-    Parameters
+    Attributes
     ----------
     dataset
         What `cases` returns.
@@ -232,20 +224,21 @@ class Evaluator:
         Folder of results, named after the images; or the one file.
     """
 
-    def __init__(
-        self, *, dataset: Sequence[Mapping[str, Any]], preprocessing: Any, network: Networks, inferer: WholeVolume,
-        postprocessing: Any, device: torch.device, checkpoint: str, output_dir: str, output: str | None,
-    ) -> None:  # fmt: skip
-        self.dataset, self.preprocessing, self.network = dataset, preprocessing, network
-        self.inferer, self.postprocessing, self.device = inferer, postprocessing, device
-        self.checkpoint, self.output_dir, self.output = checkpoint, Path(output_dir), output
+    dataset: Sequence[Mapping[str, Any]]
+    preprocessing: Any
+    network: Networks
+    inferer: WholeVolume
+    postprocessing: Any
+    device: torch.device
+    checkpoint: str
+    output_dir: str
+    output: str | None
 
     def run(self) -> list[Path]:
         """Segment all cases; return the files."""
         if self.output and len(self.dataset) != 1:
             raise UserError(f"output: names one file, but there are {len(self.dataset)} cases")
-        weights = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
-        self.network.load_state_dict(weights)
+        self.network.load_state_dict(torch.load(self.checkpoint, map_location="cpu", weights_only=True))
         self.network.to(self.device)
         written = []
         for case in self.dataset:
@@ -254,7 +247,7 @@ class Evaluator:
             data = self.postprocessing(data)
             numbers = np.asarray(data["pred"][0], dtype=np.uint8)
             name = Path(data["image_meta_dict"]["filename_or_obj"]).name.removesuffix(".gz").removesuffix(".nii")
-            path = Path(self.output) if self.output else self.output_dir / f"{name}_seg.nii.gz"
+            path = Path(self.output or Path(self.output_dir) / f"{name}_seg.nii.gz")
             with atomic_path(path) as part:
                 nib.save(type(data["like"])(numbers, None, data["like"].header), part)
             print(path)

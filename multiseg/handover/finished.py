@@ -17,6 +17,7 @@ from multiseg_core.inference import Segmenter
 from multiseg_core.tiling import Filling
 
 from ..data.brain_masks import brain_modality
+from ..study.finished_runs import read_metrics
 from .bundle_steps import Networks, describe
 
 
@@ -62,6 +63,11 @@ class Finished:
         return f"{self.facts.get('scenario', '')} {self.facts.get('model', '')}".strip().replace("_", " ")
 
     @property
+    def needs_all(self) -> bool:
+        """Whether some network cannot do without some modality."""
+        return not all(member.reads_any for member in self.segmenter.members)
+
+    @property
     def n_channels(self) -> int:
         """Channels of the output of `networks`."""
         return sum(1 + len(m.labels) for m in self.segmenter.members)
@@ -92,8 +98,7 @@ class Finished:
         file = self.folder / "metrics.csv"
         if not file.is_file():
             return pd.DataFrame(columns=["cohort", "label", "cases", "dice"])
-        table = pd.read_csv(file, dtype={"case": str, "cohort": str, "label": str}).dropna(subset="dice")
-        groups = table.groupby(["cohort", "label"], sort=False)
+        groups = read_metrics(file).dropna(subset="dice").groupby(["cohort", "label"], sort=False)
         return groups.agg(cases=("case", "nunique"), dice=("dice", "mean")).reset_index()
 
 

@@ -2,58 +2,31 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from pathlib import Path
+
+import jinja2
 import yaml
 
 from ..settings.preprocessing import PreprocessingParams
 from .finished import Finished, version
 
-CARD = """\
----
-{front}
----
-
-# {title}
-
-Segments {labels} in images of {modalities}.{codes} {several}
-Trained with the model `{model}` in the scenario `{scenario}`, replicate {replicate}, seed {seed}; run `{key}`.
-
-## Use
-
-{use}
-
-## Input
-
-Images are turned to the axes nearest to RAS (`orientation: {orientation}`), brought to voxels of {spacing},
-standardised inside the brain (`z_score: {z_score}`) and set to {outside:g} outside. {brain} The result is returned to
-the grid of the image.
-
-## How good it is
-
-{table}
-
-Dice of 1 is perfect. Test cases come from the cohorts named; scanners, protocols and diseases that they lack were
-not tried. Where a scenario tests on its validation cases, these numbers are a little too good.
-
-## Limits
-
-For research; not a medical device. How it does on groups of people that its cohorts lack is not known. TODO: say
-where the training images come from, on which terms, and under which licence you pass on the weights.
-
-Made with multiseg {version}, torch {torch}.
-"""
+TEMPLATES = Path(__file__).with_name("templates")
 
 
-def model_card(run: Finished, how_to_use: str) -> str:
+def model_card(run: Finished, use: str, **facts: object) -> str:
     """Return the text of a model card.
 
     Parameters
     ----------
     run
         The run.
-    how_to_use
-        What to do with the files beside the card, in Markdown.
+    use
+        Name of the template in `TEMPLATES` that says what to do with the files beside the card, in Markdown.
+    facts
+        What that template asks for beside `run` and its segmenter `s`.
     """
-    s, facts = run.segmenter, run.facts
+    s = run.segmenter
     front = {
         "license": "other",
         "library_name": "monai",
@@ -62,38 +35,20 @@ def model_card(run: Finished, how_to_use: str) -> str:
         "model_name": run.title,
     }
     how = PreprocessingParams(**s.preprocessing)
-    rows = [f"| {r.cohort} | {r.label} | {r.cases} | {r.dice:.3f} |" for r in run.results().itertuples()]
-    packages = facts.get("provenance", {}).get("packages", {})
-    codes = _listed({code: label for label, code in s.codes.items()})
-    return CARD.format(
-        front=yaml.safe_dump(front, sort_keys=False, allow_unicode=True).strip(),
-        title=run.title,
-        labels=_listed(dict(enumerate(s.labels, start=1))),
-        modalities=", ".join(s.modalities),
-        codes=f" The label files of its cohorts call them {codes}." if codes else "",
-        several=(
-            f"{len(s.members)} networks, each for some of the labels; later ones paint over earlier ones."
-            if len(s.members) > 1
-            else "One network."
-        ),
-        **{key: facts.get(key, "unknown") for key in ("model", "scenario", "replicate", "seed", "key")},
-        use=how_to_use.strip(),
-        orientation=how.orientation,
-        spacing="each image's own" if how.spacing_mm is None else f"{_numbers(how.spacing_mm)} mm",
-        z_score=str(how.z_score).lower(),
-        outside=how.outside_value,
-        brain=f"Brains are found on {run.shows_brain}." if run.shows_brain else "The whole image counts as inside.",
-        table="\n".join(["| test cohort | label | cases | mean Dice |", "|---|---|---|---|", *rows])
-        if rows
-        else "No test cases were evaluated.",
-        version=packages.get("multiseg", version("multiseg")),
-        torch=packages.get("torch", "unknown"),
+    sizes = how.spacing_mm if isinstance(how.spacing_mm, list | tuple) else (how.spacing_mm,)
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES), undefined=jinja2.StrictUndefined, trim_blocks=True
     )
-
-
-def _numbers(value: object) -> str:
-    return " x ".join(f"{v:g}" for v in value) if isinstance(value, list | tuple) else f"{value:g}"
-
-
-def _listed(names: dict[int, str]) -> str:
-    return ", ".join(f"{label} ({number})" for number, label in names.items())
+    text = environment.get_template("model_card.md.j2").render(
+        run=run, s=s, use=use, how=how,
+        front=yaml.safe_dump(front, sort_keys=False, allow_unicode=True).strip(),
+        labels=dict(enumerate(s.labels, start=1)),
+        codes={code: label for label, code in s.codes.items()},
+        of=defaultdict(lambda: "unknown", run.facts),
+        spacing="each image's own" if how.spacing_mm is None else " x ".join(f"{mm:g}" for mm in sizes) + " mm",
+        results=list(run.results().itertuples()),
+        packages={"multiseg": version("multiseg"), "torch": "unknown"}
+        | run.facts.get("provenance", {}).get("packages", {}),
+        **facts,
+    )  # fmt: skip
+    return text + "\n"

@@ -20,12 +20,6 @@ from .model_card import model_card
 TOLERANCE = 1e-4
 """Probabilities of the exported networks differ by less from those of the run."""
 
-USE = """\
-`{name}` takes a tensor `image` (N, {n}, X, Y, Z), float32, of the preprocessed modalities {modalities}, whose sizes are
-{sizes}{absent}, and returns probabilities (N, {channels}, X, Y, Z): {classes}.
-`preprocessing.json` says what must be done before and after. `multiseg export RUN --to bundle` does that for you.
-"""
-
 
 def write_network(run: Finished, folder: Path, kind: str) -> None:
     """Write ``model.ts`` or ``model.onnx``, ``preprocessing.json`` and a model card into a folder that does not exist.
@@ -43,16 +37,7 @@ def write_network(run: Finished, folder: Path, kind: str) -> None:
     with atomic_folder(folder) as part:
         (_torchscript if kind == "torchscript" else _onnx)(run, part / name)
         write_json(part / "preprocessing.json", facts(run))
-        s = run.segmenter
-        classes = "; then ".join(", ".join(["background", *m.labels]) for m in s.members)
-        absent = ", NaN for modalities that are absent" if all(m.reads_any for m in s.members) else ""
-        multiple = " x ".join(map(str, run.multiple))
-        sizes = f"multiples of {multiple}" if max(run.multiple) > 1 else "as you like"
-        use = USE.format(
-            name=name, n=len(s.modalities), modalities=", ".join(s.modalities), absent=absent,
-            sizes=sizes, channels=run.n_channels, classes=classes,
-        )  # fmt: skip
-        (part / "README.md").write_text(model_card(run, use), encoding="utf-8")
+        (part / "README.md").write_text(model_card(run, "use_network.md.j2", name=name), encoding="utf-8")
 
 
 def facts(run: Finished) -> dict[str, object]:
@@ -123,8 +108,7 @@ def _torchscript(run: Finished, path: Path) -> None:
 
 def _onnx(run: Finished, path: Path) -> None:
     small, _ = _examples(run)
-    dynamic = {"x": {0: "n", 2: "x", 3: "y", 4: "z"}}
-    axes = {"image": dynamic["x"], "probabilities": dynamic["x"]}
+    axes = {name: {0: "n", 2: "x", 3: "y", 4: "z"} for name in ("image", "probabilities")}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the exporter's own parts
         try:

@@ -27,7 +27,7 @@ from .finished import Finished
 
 
 @dataclass(frozen=True)
-class Filling:
+class Completion:
     """How drawn labels and a prediction become one label file.
 
     Attributes
@@ -41,40 +41,33 @@ class Filling:
     table: np.ndarray
     drawn: np.ndarray
 
+    @classmethod
+    def of(cls, sets: Sequence[LabelSet], labels: Sequence[str]) -> Completion:
+        """Return how the labels of a cohort are completed.
 
-def filling(sets: Sequence[LabelSet], labels: Sequence[str]) -> Filling:
-    """Return how the labels of a cohort are completed.
+        What was drawn as one label stays. Where several are possible, the predicted one counts if it is among them. If
+        it is not, it is background where that is possible, and else left out by nnU-Net's ignore label, code L + 1. So
+        is what the cohort leaves out itself.
 
-    What was drawn as one label stays. Where several are possible, the predicted one counts if it is among them. If it
-    is not, it is background where that is possible, and else left out by nnU-Net's ignore label, code L + 1. So is
-    what the cohort leaves out itself.
-
-    Parameters
-    ----------
-    sets
-        Of the cohort; position 0 is background's.
-    labels
-        Of the run; label k has code k + 1.
-    """
-    space = LabelSpace(tuple(labels))
-    ignored = len(labels) + 1
-    table = np.zeros((len(sets), 1 + len(labels)), dtype=np.uint8)
-    drawn = np.zeros(len(sets), dtype=bool)
-    for at, members in enumerate(sets):
-        possible = space.restricted(members)
-        drawn[at] = len(possible) == 1 and at > 0
-        left_out = at > 0 and len(possible) == space.n_classes
-        for number, name in enumerate(space.classes):
-            if left_out:
-                code = ignored
-            elif len(possible) == 1:
-                code = space.classes.index(next(iter(possible)))
-            elif name in possible:
-                code = number
+        Parameters
+        ----------
+        sets
+            Of the cohort; position 0 is background's.
+        labels
+            Of the run; label k has code k + 1.
+        """
+        space, ignored = LabelSpace(tuple(labels)), len(labels) + 1
+        possible = [space.restricted(members) for members in sets]
+        table = np.zeros((len(sets), 1 + len(labels)), dtype=np.uint8)
+        for at, names in enumerate(possible):
+            if at > 0 and len(names) == space.n_classes:
+                table[at] = ignored
+            elif len(names) == 1:
+                table[at] = space.classes.index(next(iter(names)))
             else:
-                code = 0 if BACKGROUND in possible else ignored
-            table[at, number] = code
-    return Filling(table, drawn)
+                other = 0 if BACKGROUND in names else ignored
+                table[at] = [code if name in names else other for code, name in enumerate(space.classes)]
+        return cls(table, np.array([at > 0 and len(names) == 1 for at, names in enumerate(possible)], dtype=bool))
 
 
 def write_nnunet(run: Finished, study: Study, folder: Path) -> list[str]:
@@ -105,31 +98,30 @@ def write_nnunet(run: Finished, study: Study, folder: Path) -> list[str]:
     planned = study.find_run(str(run.facts.get("key", "")))
     scenario = study.replicates[planned.replicate - 1][planned.scenario]
     model = Model(run.segmenter, Compute.resolve(study.params.device, study.params.precision))
-    parts = {"train": 0, "val": 1}
     split_of = {
-        (case.cohort, case.name): name
-        for name, k in parts.items()
-        for of_cohort in scenario.parts.values()
-        for case in of_cohort[k]
+        (case.cohort, case.name): split
+        for trained, validated in scenario.parts.values()
+        for split, cases in (("train", trained), ("val", validated))
+        for case in cases
     }
     cases = [case for c in scenario.train for case in c.cases if (case.cohort, case.name) in split_of]
-    fillings = {c.name: filling(c.code_map.sets, run.segmenter.labels) for c in scenario.train}
+    completions = {c.name: Completion.of(c.code_map.sets, run.segmenter.labels) for c in scenario.train}
     with atomic_folder(folder) as part:
         (part / "imagesTr").mkdir()
         (part / "labelsTr").mkdir()
 
         def write(case: Case) -> tuple[str, pd.DataFrame]:
-            return _write_case(model, case, scenario.cohorts[case.cohort], fillings[case.cohort], part)
+            return _write_case(model, case, scenario.cohorts[case.cohort], completions[case.cohort], part)
 
         done, errors = for_each_case(model, cases, write, "completing")
         if not done:
             raise UserError("\n".join(["no case can be written", *errors]))
-        written = {split_of[case.cohort, case.name]: [] for case in cases}  # type: dict[str, list[str]]
+        splits: dict[str, list[str]] = {"train": [], "val": []}
         for case, (name, _) in done:
-            written[split_of[case.cohort, case.name]].append(name)
+            splits[split_of[case.cohort, case.name]].append(name)
         table = pd.concat([t.assign(split=split_of[case.cohort, case.name]) for case, (_, t) in done])
         write_table(part / "completed.csv", table)
-        write_json(part / "splits_final.json", [{name: sorted(written.get(name, [])) for name in parts}])
+        write_json(part / "splits_final.json", [{split: sorted(names) for split, names in splits.items()}])
         write_json(part / "dataset.json", _description(run, len(done)))
     return [f"{len(done)} cases of {', '.join(scenario.parts)}", *(f"left out: {line}" for line in errors)]
 
@@ -147,7 +139,7 @@ def _description(run: Finished, n: int) -> Mapping[str, object]:
     }
 
 
-def _write_case(model: Model, case: Case, cohort: Cohort, how: Filling, folder: Path) -> tuple[str, pd.DataFrame]:
+def _write_case(model: Model, case: Case, cohort: Cohort, how: Completion, folder: Path) -> tuple[str, pd.DataFrame]:
     """Write a case; return its name, and ml drawn and filled in by label. Raises `UserError` if that cannot be."""
     lacking = [m for m in model.modalities if m not in case.images]
     if lacking:
@@ -169,13 +161,9 @@ def _write_case(model: Model, case: Case, cohort: Cohort, how: Filling, folder: 
                 nib.save(nib.Nifti1Image(read_volume(path), read_image(path).affine), part)
     with atomic_path(folder / "labelsTr" / f"{name}.nii.gz") as part:
         nib.save(like_input(codes, found.prepared.native_affine, next(iter(images.values()))), part)
-    ml = voxel_ml(found.prepared.native_affine)
-    was_drawn = how.drawn[positions]
+    ml, drawn = voxel_ml(found.prepared.native_affine), how.drawn[positions]
     rows = [
-        {
-            "case": name, "label": label, "drawn_ml": float((was_drawn & (codes == k)).sum() * ml),
-            "filled_ml": float((~was_drawn & (codes == k)).sum() * ml),
-        }
+        (name, label, float((drawn & (codes == k)).sum() * ml), float((~drawn & (codes == k)).sum() * ml))
         for k, label in enumerate(model.labels, start=1)
-    ]  # fmt: skip
-    return name, pd.DataFrame(rows)
+    ]
+    return name, pd.DataFrame(rows, columns=["case", "label", "drawn_ml", "filled_ml"])

@@ -16,10 +16,10 @@ def stem(path: Path) -> str:
     return path.name.removesuffix(".gz").removesuffix(".nii")
 
 
-def colours(labels: Sequence[str]) -> list[tuple[int, int, int]]:
+def colours(labels: Sequence[str]) -> list[tuple[int, ...]]:
     """Return red, green and blue, 0 to 255, of each label: the colours of the figures, all different."""
-    texts = label_colours(labels)
-    return [tuple(int(texts[label][at : at + 2], 16) for at in (1, 3, 5)) for label in labels]  # type: ignore[misc]
+    shades = label_colours(labels)
+    return [tuple(bytes.fromhex(shades[label].lstrip("#"))) for label in labels]
 
 
 def itk_snap(names: Mapping[int, str]) -> str:
@@ -65,14 +65,12 @@ def write_sidecars(out: Path, names: Mapping[int, str], sources: Mapping[str, Pa
         For ITK-SNAP ``OUT_labels.txt``, for 3D Slicer ``OUT.ctbl``, and as BIDS has it ``OUT.json`` and ``OUT.tsv``.
     """
     name = stem(out)
+    shades = label_colours([*names.values()])
+    rows = [("index", "name", "color"), *((code, label, shades[label]) for code, label in names.items())]
     texts = {
         out.with_name(f"{name}_labels.txt"): itk_snap(names),
         out.with_name(f"{name}.ctbl"): slicer_table(names),
-        out.with_name(f"{name}.tsv"): "index\tname\tcolor\n"
-        + "".join(
-            f"{code}\t{label}\t{shade}\n"
-            for (code, label), shade in zip(names.items(), label_colours([*names.values()]).values(), strict=True)
-        ),
+        out.with_name(f"{name}.tsv"): "".join("\t".join(map(str, row)) + "\n" for row in rows),
     }
     for path, text in texts.items():
         with atomic_path(path) as part:

@@ -212,7 +212,7 @@ class Prediction:
         for k, label in enumerate(labels):
             p = self._of_label(label)
             if p is not None and all(part.stop > part.start for part in window):
-                volumes[(*window, k)] = resample(p, source, native.cropped(window)).clip(0, 1)
+                volumes[..., k][window] = resample(p, source, native.cropped(window)).clip(0, 1)
         return self._image(volumes, "probability of " + "; ".join(labels))
 
     def _of_label(self, label: str) -> np.ndarray | None:

@@ -18,7 +18,7 @@ from multiseg.commands import cli
 from multiseg.handover import bundle, network_files
 from multiseg.handover.bundle_steps import Evaluator, Networks, Prepare, ToNative, WholeVolume, cases, describe
 from multiseg.handover.finished import Finished
-from multiseg.handover.nnunet_folder import filling
+from multiseg.handover.nnunet_folder import Completion
 from multiseg.study.study import Study
 from multiseg_core.errors import UserError
 from multiseg_core.labels import CodeMap
@@ -223,21 +223,21 @@ def test_what_cannot_be_exported(toy_runs: Study, tmp_path: Path, monkeypatch: p
 # -- nnU-Net ---------------------------------------------------------------------------------------------------------
 
 
-def test_filling_by_hand() -> None:
+def test_completion_by_hand() -> None:
     labels = ["csf", "gm", "wmh"]
     codes = {1: "wmh", 2: "ignore", 3: ["csf", "gm"]}
     code_map = CodeMap.build([*labels, "other"], codes)
-    how = filling(code_map.sets, labels)
+    how = Completion.of(code_map.sets, labels)
     rows = {code: how.table[at].tolist() for code, at in code_map.code_to_set.items()}
     # by prediction: background, csf, gm, wmh
     assert rows[0] == [0, 0, 0, 0]  # csf and gm are drawn in this cohort, if not one by one
     assert rows[1] == [3, 3, 3, 3] and rows[2] == [4, 4, 4, 4] and rows[3] == [4, 1, 2, 4]
     assert [bool(how.drawn[at]) for at in code_map.code_to_set.values()] == [False, True, False, False]
-    hidden = filling(CodeMap.build(labels, {1: "wmh"}).sets, labels)
+    hidden = Completion.of(CodeMap.build(labels, {1: "wmh"}).sets, labels)
     assert hidden.table[0].tolist() == [0, 1, 2, 0]
-    controls = filling(CodeMap.build(labels, {}, ["wmh"]).sets, labels)
+    controls = Completion.of(CodeMap.build(labels, {}, ["wmh"]).sets, labels)
     assert controls.table[0].tolist() == [0, 1, 2, 0]
-    nothing = filling(CodeMap.build(labels, {}).sets, labels)
+    nothing = Completion.of(CodeMap.build(labels, {}).sets, labels)
     assert nothing.table[0].tolist() == [0, 1, 2, 3]
 
 
