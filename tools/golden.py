@@ -16,13 +16,13 @@ import json
 import os
 import platform
 import re
+import shutil
 import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -40,7 +40,7 @@ from multiseg.study.study import Study
 FIXED = {"device": "cpu", "precision": "float32", "threads": 1, "workers": 1}
 ROOT = Path(__file__).resolve().parents[1]
 TABLE = "golden_table.yaml"
-"""Stands for a study of files, which the tool writes itself: a table cohort and one of slices."""
+"""A study of files, which the tool writes itself."""
 
 NOT_NUMBERS = frozenset({"seconds", "minutes", "ms", "key", "commit", "version", "memory", "MB", "GiB", "date", "time"})
 """Columns, and rows of facts, whose names hold one of these words differ from run to run."""
@@ -66,11 +66,12 @@ def table_digest(path: Path) -> str:
 
 
 def write_table_study(folder: Path) -> Path:
-    """Write a few images with a manifest, slices of others, and a params file of both; return that file."""
+    """Write a few images of two cohorts, their manifests, and the params file `TABLE` beside them; return that."""
     rng = np.random.default_rng(3)
-    rows = []
     for kind in ("anatomy", "lesion"):
-        for case in range(4):
+        rows = ["case,T1,labels"]
+        affine = np.diag([2.0, 2.0, 2.5 if kind == "lesion" else 2.0, 1.0])
+        for name in (f"{kind}{case}" for case in range(4)):
             grid = np.stack(np.meshgrid(*[np.linspace(-1, 1, n) for n in (20, 22, 18)], indexing="ij"))
             distance = np.linalg.norm(grid * rng.uniform(0.9, 1.1, (3, 1, 1, 1)), axis=0)
             spot = np.linalg.norm(grid - rng.uniform(-0.3, 0.3, (3, 1, 1, 1)), axis=0) < 0.25
@@ -78,35 +79,11 @@ def write_table_study(folder: Path) -> Path:
             labels = np.where(brain, np.where(distance < 0.5, 2, 1), 0)
             image = brain * (100 + 30 * labels + 60 * spot) + brain * rng.normal(0, 5, brain.shape)
             drawn = labels if kind == "anatomy" else spot * 3
-            for name, volume in (("image", image.astype(np.float32)), ("labels", drawn.astype(np.uint8))):
-                affine = np.diag([2.0, 2.0, 2.5 if kind == "lesion" else 2.0, 1.0])
-                nib.save(nib.Nifti1Image(volume, affine), folder / f"{kind}{case}_{name}.nii.gz")
-            rows.append((kind, f"{kind}{case}", f"{kind}{case}_image.nii.gz", f"{kind}{case}_labels.nii.gz"))
-    for kind in ("anatomy", "lesion"):
-        lines = ["case,T1,labels", *(",".join(row[1:]) for row in rows if row[0] == kind)]
-        (folder / f"{kind}.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    small = {"steps": 8, "batch_size": 2, "patch_size": [8, 8, 8], "validation_every": 4, "validation_patches": 2,
-             "validation_patch_size": [16, 16, 16], "patience": None, "validation_fraction": 0.5}  # fmt: skip
-    study = {
-        "cohorts": {
-            "anatomy": {"source": "table", "manifest": "anatomy.csv", "codes": {1: "gm", 2: "wm"}},
-            "lesion": {"source": "table", "manifest": "lesion.csv", "codes": {3: "wmh"}},
-        },
-        "preprocessing": {"spacing_mm": 2, "brain_extraction": "none"},
-        "network": {"name": "unet", "base_filters": 2, "levels": 2},
-        "training": small,
-        "inference": {"views": 2},
-        "folds": 2,
-        "scenarios": {
-            "both": {
-                "train": ["anatomy", "lesion"], "test": ["anatomy", "lesion"], "modalities": ["T1"],
-                "models": ["selective_dice_ce", "multi_unet"],
-            }
-        },
-    }  # fmt: skip
-    file = folder / TABLE
-    file.write_text(yaml.safe_dump(study), encoding="utf-8")
-    return file
+            nib.save(nib.Nifti1Image(image.astype(np.float32), affine), folder / f"{name}_image.nii.gz")
+            nib.save(nib.Nifti1Image(drawn.astype(np.uint8), affine), folder / f"{name}_labels.nii.gz")
+            rows.append(f"{name},{name}_image.nii.gz,{name}_labels.nii.gz")
+        (folder / f"{kind}.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return Path(shutil.copy(Path(__file__).with_name(TABLE), folder))
 
 
 def facts(params: Path, with_pages: bool) -> dict[str, str]:
@@ -162,7 +139,7 @@ def main() -> int:
     parser.add_argument("--pages", action="store_true", help="run the notebooks too, for tables and figures")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    where: dict[str, Any] = {name: version(name) for name in ("torch", "numpy", "scipy", "monai", "pandas")}
+    where = {name: version(name) for name in ("torch", "numpy", "scipy", "monai", "pandas")}
     where |= {"cpu": str(provenance()["cpu"]), "capability": torch.backends.cpu.get_cpu_capability()}
     where |= {"python": platform.python_version()}
     known = json.loads(options.file.read_text(encoding="utf-8")) if options.what == "check" else {}
@@ -177,16 +154,16 @@ def main() -> int:
         return 0
     equal: Counter[str] = Counter()
     differ: Counter[str] = Counter()
-    for study, facts_now in found.items():
+    for study, now in found.items():
         before = known["found"].get(study, {})
-        for name in sorted(before.keys() | facts_now.keys()):
-            if not options.pages and name.startswith(("tables/", "figures/")):
+        for name in sorted(before.keys() | now.keys()):
+            kind = name.partition("/")[0]
+            if kind in ("tables", "figures") and not options.pages:
                 continue
-            same = before.get(name) == facts_now.get(name)
-            (equal if same else differ)[name.partition("/")[0]] += 1
-            if not same:
-                kind = "is missing" if name not in facts_now else "is new" if name not in before else "differs"
-                print(f"{study}: {name} {kind}")
+            (equal if before.get(name) == now.get(name) else differ)[kind] += 1
+            if before.get(name) != now.get(name):
+                change = "is missing" if name not in now else "is new" if name not in before else "differs"
+                print(f"{study}: {name} {change}")
     for kind in sorted(equal | differ):
         print(f"{kind:12} {equal[kind]:5} equal {differ[kind]:5} not")
     return 1 if differ else 0

@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -72,22 +72,15 @@ def _kinds(about: Mapping[str, Any]) -> Iterator[str]:
 
 def _commands() -> str:
     parser = build_parser()
-    actions = [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]
+    (commands,) = (a for a in parser._actions if isinstance(a, argparse._SubParsersAction))
     parts = ["# Commands\n\nMade from `multiseg --help`. `multiseg` is in `.venv/bin`.\n", _help(parser)]
-    parts += [f"## multiseg {name}\n\n{_help(sub)}" for name, sub in actions[0].choices.items()]
+    parts += [f"## multiseg {name}\n\n{_help(sub)}" for name, sub in commands.choices.items()]
     return "\n".join(parts)
 
 
 def _help(parser: argparse.ArgumentParser) -> str:
-    before = os.environ.get("COLUMNS")
-    os.environ["COLUMNS"] = "100"  # argparse asks for the width of the terminal
-    try:
-        return f"```text\n{parser.format_help().rstrip()}\n```\n"
-    finally:
-        if before is None:
-            del os.environ["COLUMNS"]
-        else:
-            os.environ["COLUMNS"] = before
+    parser.formatter_class = partial(parser.formatter_class, width=98)  # type: ignore[call-arg]
+    return f"```text\n{parser.format_help().rstrip()}\n```\n"
 
 
 def _models() -> str:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
+import math
 import os
 import shlex
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import yaml
 
 from multiseg_core.errors import UserError, one_line, suggest
 
@@ -59,40 +63,57 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of the command line."""
+    """Return the parser of the command line, which ``commands.yaml`` describes."""
+    functions = {
+        "init": init.init_command, "study": study_command, "check": check_command, "prepare": prepare_command,
+        "train": train.train_command, "predict": predict.predict_command, "export": export.export_command,
+        "compare": compare.compare_command,
+    }  # fmt: skip
     parser = argparse.ArgumentParser(
         prog="multiseg",
         description="Train one segmentation network from several datasets, each labelled for another task.",
     )
     parser.add_argument("--version", action="version", version=f"multiseg {importlib.metadata.version('multiseg')}")
-    shared = argparse.ArgumentParser(add_help=False)
-    studies.add_flags(shared, {"--debug": "show the traceback of an error"})
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-
-    def add(name: str, command: object, text: str, more: str = "") -> argparse.ArgumentParser:
-        sub = commands.add_parser(name, help=text, description=f"{text} {more}".strip(), parents=[shared])
-        sub.set_defaults(command=command)
-        return sub
-
-    init.add_to(add)
-    sub = add(
-        "study", study_command, "Run a whole study: check, prepare, train, execute the notebooks, render the report."
-    )
-    studies.add_params(sub)
-    sub.add_argument("--notebooks", type=Path, help="folder of the notebooks (default: the project's)")
-    studies.add_flags(sub, {"--report": "only what comes after training: collect, notebooks, and the index"})
-    sub = add("check", check_command, "Look for everything wrong with a study's input, before any training.")
-    studies.add_params(sub)
-    sub = add(
-        "prepare", prepare_command, "Preprocess the cases of a study into its store, ahead of training.",
-        "Cases are prepared in parallel; each is stored whole or not at all, so that the command can be stopped at any "
-        "time and goes on where it was when it is called again.",
-    )  # fmt: skip
-    studies.add_params(sub)
-    sub.add_argument("--cohort", metavar="NAME", help="only the cases of one cohort (in parts: COHORT.LABELS)")
-    for command in (train, predict, export, compare):
-        command.add_to(add)
+    for name, about in yaml.safe_load(Path(__file__).with_name("commands.yaml").read_text(encoding="utf-8")).items():
+        text = f"{about['help']} {about.get('more', '')}".strip()
+        sub = commands.add_parser(name, help=about["help"], description=text)
+        if "\n" in text:  # it has lines of its own
+            sub.formatter_class = argparse.RawDescriptionHelpFormatter
+        sub.set_defaults(command=functions[name])
+        _add_arguments(sub, {"--debug": "show the traceback of an error", **about["arguments"]})
     return parser
+
+
+def _add_arguments(parser: argparse._ActionsContainer, arguments: Mapping[str, Any]) -> None:
+    for names, about in arguments.items():
+        if names in ("one of", "at most one of"):
+            _add_arguments(parser.add_mutually_exclusive_group(required=names == "one of"), about)
+        elif isinstance(about, str):
+            parser.add_argument(names, action="store_true", help=about)
+        else:
+            kind = {"type": TYPES[about["type"]]} if "type" in about else {}
+            parser.add_argument(*names.split(), **{**about, **kind})
+
+
+def positive(text: str, kind: type[float] = float, what: str = "a number") -> float:
+    """Read a number above 0 from the command line; `what` says in errors of which kind."""
+    try:
+        value = kind(text)
+    except ValueError:
+        value = 0
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"'{text}' is not {what} above 0")
+    return value
+
+
+TYPES = {
+    "path": Path,
+    "number": positive,
+    "whole": partial(positive, kind=int, what="a whole number"),
+    "gib": partial(positive, what="a number of GiB"),
+}
+"""Types of arguments by their names in ``commands.yaml``."""
 
 
 # -- commands ------------------------------------------------------------------------------------------------------

@@ -3,27 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
-
-from . import studies
 
 if TYPE_CHECKING:
     from ..starting.looking import Seen
-
-
-def add_to(add: studies.Add) -> None:
-    """Add the command to a parser."""
-    sub = add(
-        "init", init_command, "Look at folders of images and labels, and write a params file for a study of them.",
-        "Known are folders of nnU-Net and the Medical Segmentation Decathlon (dataset.json), of BIDS (sub-*), and any "
-        "folder whose file names tell cases, images and labels apart. What had to be guessed is marked TODO.",
-    )  # fmt: skip
-    sub.add_argument("folder", type=Path, nargs="+", metavar="FOLDER", help="a folder per data set")
-    sub.add_argument(
-        "--out", "-o", type=Path, default=Path("params/mine.yaml"), metavar="FILE",
-        help="the params file to write; its name is that of the study (default: params/mine.yaml)",
-    )  # fmt: skip
 
 
 def init_command(options: argparse.Namespace) -> None:

@@ -7,13 +7,11 @@ import re
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from multiseg_core.errors import UserError
 from multiseg_core.files import atomic_path
-from multiseg_core.settings import InferenceParams
 
 from ..base.files import located
 from . import studies
@@ -22,59 +20,6 @@ if TYPE_CHECKING:
     from ..study.prediction import Model, Prediction
 
 ENDINGS = (".nii", ".nii.gz")
-
-
-def add_to(add: studies.Add) -> None:
-    """Add the command to a parser."""
-    sub = add(
-        "predict", predict_command, "Segment cases with a finished run; results are on the grid of their images.",
-        "Either one case, by --image, into the file -o; or many, by --cases, into the folder -o.",
-    )  # fmt: skip
-    sub.add_argument(
-        "run_folder", type=Path, nargs="+", metavar="RUN",
-        help="folder of a finished run, in reports/NAME/runs; of several, such as replicates of one model, the mean "
-        "probabilities decide",
-    )  # fmt: skip
-    given = sub.add_mutually_exclusive_group(required=True)
-    given.add_argument("--image", action="append", metavar="MODALITY=FILE", help="one image per modality of the run")
-    given.add_argument(
-        "--cases", type=Path, metavar="MANIFEST",
-        help="a CSV file with a row per case: case, a column per modality and, optionally, brain_mask; each is written "
-        "as FOLDER/CASE.nii.gz",
-    )  # fmt: skip
-    sub.add_argument(
-        "--brain-mask", type=Path,
-        help="for normalisation; without it, the brain of images that are not brain-extracted is found with ROBEX "
-        "(a minute)",
-    )  # fmt: skip
-    sub.add_argument(
-        "--out", "-o", type=Path, required=True, help="the segmentation to write, .nii or .nii.gz; of --cases, a folder"
-    )
-    sub.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
-    sub.add_argument("--precision", help="auto, float32 or bf16 (default: that of the run's params file)")
-    flags = {
-        "--codes": "write the codes of the cohorts' label files, if these agree, rather than 1, 2, 3 in the order of "
-        "labels",
-        "--each-label": "also write a file of 0 and 1 per label, such as OUT_wmh.nii.gz; those of sigmoid heads may "
-        "overlap",
-        "--probabilities": "also write OUT_probabilities.nii.gz, 4-D: the probability of each label, in their order",
-        "--sidecars": "also write what the numbers mean, for ITK-SNAP (OUT_labels.txt), 3D Slicer (OUT.ctbl), BIDS "
-        "(OUT.json)",
-    }
-    studies.add_flags(sub, flags)
-    sub.add_argument(
-        "--uncertainty", type=Path, metavar="FILE",
-        help="also write how uncertain the result is in each voxel: the entropy of its probabilities, 0 to 1",
-    )  # fmt: skip
-    sub.add_argument(
-        "--workers", type=partial(studies.positive, kind=int, what="a whole number"), metavar="N",
-        help="cases at a time (default: as many as there are cores)",
-    )  # fmt: skip
-    sub.add_argument(
-        "--memory", type=partial(studies.positive, what="a number of GiB"), metavar="GIB",
-        default=InferenceParams.memory_gib, help="memory that one prediction may take; a volume that needs more is cut "
-        f"into tiles (default: {InferenceParams.memory_gib:g})",
-    )  # fmt: skip
 
 
 def predict_command(options: argparse.Namespace) -> None:
@@ -139,7 +84,7 @@ def _load(options: argparse.Namespace) -> Model:
     model = load_model(options.run_folder, device=options.device, precision=options.precision)
     if options.codes and not model.codes:
         raise UserError(f"--codes: the cohorts of {options.run_folder[0]} number their labels differently")
-    return replace(model, memory_gib=options.memory)
+    return model if options.memory is None else replace(model, memory_gib=options.memory)
 
 
 def _require_other_files(out: Path, inputs: Iterable[Path]) -> None:

@@ -1,41 +1,15 @@
-"""What several commands do: declare arguments, read a study and check it, warn, shorten paths."""
+"""What several commands do: read a study, check it, warn, shorten paths."""
 
 from __future__ import annotations
 
 import argparse
-import math
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ..study.study import Study
-
-Add = Callable[..., argparse.ArgumentParser]
-"""Called as ``add(name, function, help, further help)``: adds a command to the parser and returns its own parser."""
-
-
-def add_params(parser: argparse.ArgumentParser) -> None:
-    """Add the argument PARAMS."""
-    parser.add_argument("params", type=Path, metavar="PARAMS", help="a params file, such as params/quick.yaml")
-
-
-def add_flags(parser: argparse.ArgumentParser, flags: Mapping[str, str]) -> None:
-    """Add options without a value: name -> help."""
-    for name, text in flags.items():
-        parser.add_argument(name, action="store_true", help=text)
-
-
-def positive(text: str, kind: type[float] = float, what: str = "a number") -> float:
-    """Read a number above 0 from the command line; `what` says in errors of which kind."""
-    try:
-        value = kind(text)
-    except ValueError:
-        value = 0
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"'{text}' is not {what} above 0")
-    return value
 
 
 def load(options: argparse.Namespace) -> Study:

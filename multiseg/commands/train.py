@@ -16,30 +16,6 @@ if TYPE_CHECKING:
     from ..study.study import Study
 
 
-def add_to(add: studies.Add) -> None:
-    """Add the command to a parser."""
-    sub = add(
-        "train", train_command, "Make one network or run of a study, as a cluster's scheduler would start it.",
-        "Runs share networks: a scheduler trains each network in a job of its own, those first that others learn from, "
-        "then evaluates runs with --later, and collects once. A study that was checked is not checked again.",
-    )  # fmt: skip
-    studies.add_params(sub)
-    which = sub.add_mutually_exclusive_group(required=True)
-    which.add_argument(
-        "--run", nargs="+", metavar="KEY",
-        help="scenario/model/seed (of a later replicate, scenario/model/replicate/seed), or the run's key: train what "
-        "it still lacks, evaluate it, and collect; of several, one after the other",
-    )  # fmt: skip
-    which.add_argument("--network", metavar="KEY", help="train one network; those that it learns from must be trained")
-    which.add_argument("--collect", action="store_true", help="gather the metrics of all finished runs in metrics.csv")
-    which.add_argument("--list", action="store_true", help="list the runs with their keys and states")
-    flags = {
-        "--json": "with --list: networks and runs with their order, files, and expected memory and minutes",
-        "--later": "with --run: leave metrics.csv to a --collect that comes when all are done",
-    }
-    studies.add_flags(sub, flags)
-
-
 def train_command(options: argparse.Namespace) -> None:
     """Do what ``multiseg train`` is asked for. Raises `UserError`."""
     for option, other in (("json", "list"), ("later", "run")):
