@@ -50,13 +50,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if options.debug:
             raise
-        lines = [f"{type(error).__name__}: {one_line(error)} (--debug shows where)"]
-        if isinstance(error, UserError):
-            lines = str(error).splitlines()
+        lines = str(error).splitlines() if isinstance(error, UserError) else []
         if is_full_disk(error):
-            full = "No space left on the disk; free some and run the command again: finished work is kept"
-            lines = [*lines, full] if isinstance(error, UserError) else [full]
-        for line in lines:
+            lines.append("No space left on the disk; free some and run the command again: finished work is kept")
+        for line in lines or [f"{type(error).__name__}: {one_line(error)} (--debug shows where)"]:
             print(f"multiseg: error: {line}", file=sys.stderr)
         return 1
     return 0

@@ -21,23 +21,11 @@ from .bundle_steps import describe
 from .finished import Finished, version
 from .model_card import TEMPLATES, model_card
 
-LICENCE = """\
-The code in scripts/ is part of multiseg and under the MIT licence:
-
-{text}
-TODO: say under which licence you pass on the weights in models/.
-"""
-
 
 def write_bundle(run: Finished, folder: Path) -> None:
     """Write a bundle: ``configs/``, ``models/model.pt``, ``scripts/``, ``docs/README.md`` and ``LICENSE``.
 
-    Parameters
-    ----------
-    run
-        The run.
-    folder
-        Where to; it does not exist.
+    The folder does not exist yet.
     """
     with atomic_folder(folder) as part:
         for name in ("configs", "models", "docs"):
@@ -50,7 +38,9 @@ def write_bundle(run: Finished, folder: Path) -> None:
         (part / "docs" / "README.md").write_text(card, encoding="utf-8")
         licence = ROOT / "LICENSE"
         text = licence.read_text(encoding="utf-8") if licence.is_file() else "MIT\n"
-        (part / "LICENSE").write_text(LICENCE.format(text=text), encoding="utf-8")
+        text = f"The code in scripts/ is part of multiseg and under the MIT licence:\n\n{text}\n"
+        text += "TODO: say under which licence you pass on the weights in models/.\n"
+        (part / "LICENSE").write_text(text, encoding="utf-8")
 
 
 def inference_config(run: Finished) -> dict[str, Any]:

@@ -31,15 +31,10 @@ from ..settings.preprocessing import PreprocessingParams
 
 
 class Networks(nn.Module):
-    """The networks of a run as one.
+    """The networks of a run as one, made of what `describe` returns.
 
     Input (N, M, X, Y, Z) of preprocessed modalities, sizes multiples of `size_divisor`; output the probabilities of
     each network's classes, one after the other, (N, sum of C, X, Y, Z).
-
-    Parameters
-    ----------
-    members
-        What `describe` returns.
     """
 
     def __init__(self, members: Sequence[Mapping[str, Any]]) -> None:
@@ -80,19 +75,10 @@ def describe(segmenter: Segmenter) -> list[dict[str, Any]]:
 
 @dataclass
 class Prepare:
-    """Preprocessing: from files to what networks see.
+    """Preprocessing as `PreprocessingParams` have it: from files to what networks see, a channel per modality.
 
     ``image`` may be one file, which of several modalities is 4-D; or a list of files in the order of the modalities,
-    with null for those that are not there.
-
-    Attributes
-    ----------
-    modalities
-        Names of the channels.
-    preprocessing
-        See `PreprocessingParams`.
-    needs_all
-        Whether every modality must be there.
+    with null for those that are not there, unless `needs_all`.
     """
 
     modalities: Sequence[str]
@@ -113,9 +99,8 @@ class Prepare:
         affine = prepared.native_affine
         meta = {"affine": affine, "original_affine": affine, "spatial_shape": prepared.native_shape}
         meta["filename_or_obj"] = str(like)
-        return {
-            **data, "image": torch.from_numpy(images), "image_meta_dict": meta, "prepared": prepared, "like": header
-        }  # fmt: skip
+        known = {"image": torch.from_numpy(images), "image_meta_dict": meta, "prepared": prepared, "like": header}
+        return {**data, **known}
 
     def _files(self, given: Any, scratch: Path) -> dict[str, Path]:
         if isinstance(given, str | Path):
@@ -141,17 +126,7 @@ def _volumes(path: Path, n: int, scratch: Path) -> list[Path]:
 
 @dataclass
 class WholeVolume:
-    """Inferer: a whole volume in one pass, or in tiles that give the same numbers.
-
-    Attributes
-    ----------
-    preprocessing
-        See `PreprocessingParams`.
-    precision
-        ``auto``, ``float32`` or ``bf16``.
-    memory_gib
-        Memory that it may take.
-    """
+    """Inferer: a whole volume in one pass, or in tiles that give the same numbers and take `memory_gib` at most."""
 
     preprocessing: Mapping[str, Any]
     precision: str
@@ -173,18 +148,9 @@ class WholeVolume:
 
 @dataclass
 class ToNative:
-    """Postprocessing: from probabilities to a segmentation on the grid of the files.
+    """Postprocessing: from the probabilities of `Networks` of some members to a segmentation on the grid of the files.
 
-    Attributes
-    ----------
-    labels
-        Foreground labels: label k is number k + 1.
-    members
-        As of `Networks`.
-    preprocessing
-        See `PreprocessingParams`.
-    clip_to_brain
-        Nothing is predicted outside the brain.
+    Label k of `labels` is number k + 1. With `clip_to_brain`, nothing is predicted outside the brain.
     """
 
     labels: Sequence[str]
@@ -208,20 +174,10 @@ class ToNative:
 
 @dataclass(kw_only=True)
 class Evaluator:
-    """Runs the steps over some cases and writes the segmentations.
+    """Runs the steps over the `cases` of a dataset and writes the segmentations.
 
-    Attributes
-    ----------
-    dataset
-        What `cases` returns.
-    preprocessing, network, inferer, postprocessing
-        The steps.
-    device
-        Where the network computes.
-    checkpoint
-        File of its weights.
-    output_dir, output
-        Folder of results, named after the images; or the one file.
+    `checkpoint` is the file of the network's weights. Results go to the folder `output_dir`, named after the images, or
+    of a single case to the file `output`.
     """
 
     dataset: Sequence[Mapping[str, Any]]

@@ -23,17 +23,7 @@ from .bundle_steps import Networks, describe
 
 @dataclass(frozen=True)
 class Finished:
-    """A finished run.
-
-    Attributes
-    ----------
-    folder
-        Where it lies.
-    segmenter
-        Its networks.
-    facts
-        Content of ``run.json``.
-    """
+    """A finished run: its folder, its networks and the content of its ``run.json``."""
 
     folder: Path
     segmenter: Segmenter

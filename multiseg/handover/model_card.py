@@ -17,14 +17,8 @@ TEMPLATES = Path(__file__).with_name("templates")
 def model_card(run: Finished, use: str, **facts: object) -> str:
     """Return the text of a model card.
 
-    Parameters
-    ----------
-    run
-        The run.
-    use
-        Name of the template in `TEMPLATES` that says what to do with the files beside the card, in Markdown.
-    facts
-        What that template asks for beside `run` and its segmenter `s`.
+    The template `use`, a name in `TEMPLATES`, says what to do with the files beside the card. It is told `run`, its
+    segmenter `s`, and `facts`.
     """
     s = run.segmenter
     front = {

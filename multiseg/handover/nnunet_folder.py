@@ -47,14 +47,7 @@ class Completion:
 
         What was drawn as one label stays. Where several are possible, the predicted one counts if it is among them. If
         it is not, it is background where that is possible, and else left out by nnU-Net's ignore label, code L + 1. So
-        is what the cohort leaves out itself.
-
-        Parameters
-        ----------
-        sets
-            Of the cohort; position 0 is background's.
-        labels
-            Of the run; label k has code k + 1.
+        is what the cohort leaves out itself. Position 0 of `sets` is background's; label k of `labels` has code k + 1.
         """
         space, ignored = LabelSpace(tuple(labels)), len(labels) + 1
         possible = [space.restricted(members) for members in sets]
@@ -71,24 +64,11 @@ class Completion:
 
 
 def write_nnunet(run: Finished, study: Study, folder: Path) -> list[str]:
-    """Write the training and validation cases of a run's scenario as an nnU-Net folder.
+    """Write the training and validation cases of a run's scenario as an nnU-Net folder, which does not exist yet.
 
-    Beside ``imagesTr``, ``labelsTr`` and ``dataset.json``, ``splits_final.json`` holds the study's own split, for those
-    who copy it to where nnU-Net looks for it, and ``completed.csv`` what was drawn and what was filled in, in ml.
-
-    Parameters
-    ----------
-    run
-        Fills in what was not drawn.
-    study
-        That it belongs to.
-    folder
-        Where to; it does not exist.
-
-    Returns
-    -------
-    list of str
-        What is worth saying: the number of cases, and those that are left out.
+    The run fills in what was not drawn. Beside ``imagesTr``, ``labelsTr`` and ``dataset.json``, ``splits_final.json``
+    holds the study's own split, for those who copy it to where nnU-Net looks for it, and ``completed.csv`` what was
+    drawn and what was filled in, in ml. Returns what is worth saying: the number of cases, and those that are left out.
 
     Raises
     ------

@@ -11,11 +11,6 @@ from multiseg_core.files import atomic_path, write_json
 from ..report.figures.style import label_colours
 
 
-def stem(path: Path) -> str:
-    """Return the name of an image without ``.nii`` or ``.nii.gz``."""
-    return path.name.removesuffix(".gz").removesuffix(".nii")
-
-
 def colours(labels: Sequence[str]) -> list[tuple[int, ...]]:
     """Return red, green and blue, 0 to 255, of each label: the colours of the figures, all different."""
     shades = label_colours(labels)
@@ -48,23 +43,10 @@ def slicer_table(names: Mapping[int, str]) -> str:
 def write_sidecars(out: Path, names: Mapping[int, str], sources: Mapping[str, Path], generated_by: str) -> list[Path]:
     """Write what explains a segmentation beside it; return the files.
 
-    Parameters
-    ----------
-    out
-        The segmentation.
-    names
-        Number -> label.
-    sources
-        Modality -> file that it was made from.
-    generated_by
-        Which run made it.
-
-    Returns
-    -------
-    list of Path
-        For ITK-SNAP ``OUT_labels.txt``, for 3D Slicer ``OUT.ctbl``, and as BIDS has it ``OUT.json`` and ``OUT.tsv``.
+    For ITK-SNAP ``OUT_labels.txt``, for 3D Slicer ``OUT.ctbl``, and as BIDS has it ``OUT.json`` and ``OUT.tsv``.
+    `names` are number -> label, `sources` modality -> file that it was made from.
     """
-    name = stem(out)
+    name = out.name.removesuffix(".gz").removesuffix(".nii")
     shades = label_colours([*names.values()])
     rows = [("index", "name", "color"), *((code, label, shades[label]) for code, label in names.items())]
     texts = {
@@ -75,6 +57,7 @@ def write_sidecars(out: Path, names: Mapping[int, str], sources: Mapping[str, Pa
     for path, text in texts.items():
         with atomic_path(path) as part:
             part.write_text(text, encoding="utf-8")
+    sidecar = out.with_name(f"{name}.json")
     facts = {
         "Manual": False,
         "SpatialReference": "orig",
@@ -82,6 +65,5 @@ def write_sidecars(out: Path, names: Mapping[int, str], sources: Mapping[str, Pa
         "GeneratedBy": [{"Name": "multiseg", "Description": generated_by}],
         "LabelMap": {str(code): label for code, label in names.items()},
     }
-    sidecar = out.with_name(f"{name}.json")
     write_json(sidecar, facts)
     return [*texts, sidecar]

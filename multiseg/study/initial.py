@@ -20,14 +20,9 @@ NESTED = ("state_dict", "network_weights", "model_state_dict", "model", "net")
 
 @dataclass(frozen=True)
 class Source:
-    """Weights of a file.
+    """Weights of a file: tensors by name, without wrappers.
 
-    Attributes
-    ----------
-    weights
-        Tensors by name, without wrappers.
-    outputs, inputs
-        What its last and first layer stand for: classes and modalities; None if the file does not say.
+    `outputs` and `inputs` are what its last and first layer stand for, classes and modalities; None if it does not say.
     """
 
     weights: Mapping[str, Tensor]

@@ -64,16 +64,9 @@ def load_model(run: str | Path | Sequence[str | Path], *, device: str = "auto", 
 
 @dataclass(frozen=True)
 class Model:
-    """A finished run, ready to segment.
+    """A finished run, ready to segment: its networks, where they compute, and the memory that a prediction may take.
 
-    Attributes
-    ----------
-    segmenter
-        Its networks.
-    compute
-        Where it computes.
-    memory_gib
-        Memory that a prediction may take; a volume that needs more is cut into tiles.
+    A volume that needs more is cut into tiles.
     """
 
     segmenter: Segmenter
@@ -158,18 +151,9 @@ class Model:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model says of a case; images lie on the grid of the files and have the header of the first.
+    """What a model says of a case; images lie on the grid of the files and have the header of the file `like`.
 
-    Attributes
-    ----------
-    model
-        Says it.
-    prepared
-        The case as its networks saw it.
-    found
-        What each network says of its own classes, (C, X, Y, Z) float32 each, on the grid of `prepared`.
-    like
-        The file whose header is taken.
+    `found` is what each network says of its own classes, (C, X, Y, Z) float32 each, on the grid of `prepared`.
     """
 
     model: Model
@@ -235,21 +219,8 @@ def for_each_case(
 ) -> tuple[list[tuple[Case, _Result]], list[str]]:
     """Do something with a model and every case, several at a time, in threads that share the model.
 
-    A thread per core, each for a case of its own, keeps the cores busier than all of them on one case, of which reading
-    and resampling use one.
-
-    Parameters
-    ----------
-    model
-        Made ready for threads here.
-    cases
-        The cases.
-    do
-        What to do with each.
-    title
-        Of the progress bar.
-    workers
-        Threads; as many as there are cores by default.
+    A thread per core (or `workers`), each for a case of its own, keeps the cores busier than all of them on one case,
+    of which reading and resampling use one.
 
     Returns
     -------
