@@ -6,14 +6,13 @@ import argparse
 
 from multiseg_core.errors import UserError
 
+from ..report import comparison
+from ..results import results_csv
 from . import studies
 
 
-def compare_command(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> None:
     """Do what ``multiseg compare`` is asked for. Raises `UserError` naming the option or file at fault."""
-    from ..report import comparison
-    from ..results import results_csv
-
     metrics = results_csv.read_results(options.file, options.value)
     higher = results_csv.higher_is_better(options.value)
     if options.lower_is_better or options.higher_is_better:

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from ..starting.looking import Seen
+from ..starting.looking import Seen, look
+from ..starting.writing import TODO, write
 
 
-def init_command(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> None:
     """Do what ``multiseg init`` is asked for. Raises `UserError` naming the folder at fault."""
-    from ..starting.looking import look
-    from ..starting.writing import TODO, write
-
     seen: list[Seen] = []
     for folder in options.folder:
         seen.append(look(folder, [s.name for s in seen]))

@@ -8,21 +8,22 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import nibabel as nib
 
 from multiseg_core.errors import UserError
 from multiseg_core.files import atomic_path
 
 from ..base.files import located
+from ..data.cohorts import Case
+from ..data.sources.table import read_manifest
+from ..study.prediction import Model, Prediction, for_each_case, load_model
 from . import studies
-
-if TYPE_CHECKING:
-    from ..study.prediction import Model, Prediction
 
 ENDINGS = (".nii", ".nii.gz")
 
 
-def predict_command(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> None:
     """Do what ``multiseg predict`` is asked for. Raises `UserError` naming the option or file at fault."""
     if options.cases is not None:
         _predict_cases(options)
@@ -47,10 +48,6 @@ def predict_command(options: argparse.Namespace) -> None:
 
 def _predict_cases(options: argparse.Namespace) -> None:
     """Segment the cases of a manifest, several at a time; those that fail are told at the end."""
-    from ..data.cohorts import Case
-    from ..data.sources.table import read_manifest
-    from ..study.prediction import for_each_case
-
     for option, way in (("brain_mask", "a column of the manifest"), ("uncertainty", "for one case")):
         if getattr(options, option) is not None:
             raise UserError(f"--{option.replace('_', '-')}: with --cases, it is {way}")
@@ -79,8 +76,6 @@ def _predict_cases(options: argparse.Namespace) -> None:
 
 def _load(options: argparse.Namespace) -> Model:
     """Load the run, and see that it can do what is asked for."""
-    from ..study.prediction import load_model
-
     model = load_model(options.run_folder, device=options.device, precision=options.precision)
     if options.codes and not model.codes:
         raise UserError(f"--codes: the cohorts of {options.run_folder[0]} number their labels differently")
@@ -96,8 +91,6 @@ def _write(
     found: Prediction, out: Path, options: argparse.Namespace, images: dict[str, Path]
 ) -> list[tuple[Path, str]]:
     """Write a segmentation and what else is asked for; return the files and what they hold."""
-    import nibabel as nib
-
     files = {out: found.segmentation(options.codes)}
     if options.each_label:
         masks = found.masks()
@@ -111,7 +104,7 @@ def _write(
             nib.save(image, part)
     written = [(path, image.header["descrip"].item().decode()) for path, image in files.items()]
     if options.sidecars:
-        from ..handover.sidecars import write_sidecars
+        from ..handover.sidecars import write_sidecars  # and matplotlib
 
         runs = ", ".join(folder.name for folder in options.run_folder)
         explained = write_sidecars(out, found.model.names(options.codes), images, f"run {runs}")

@@ -6,23 +6,21 @@ import argparse
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from ..study.study import Study
+from ..base.workers import allow_open_files
+from ..study.check import is_stamped, require_sound
+from ..study.study import Study
+
+NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 
 
 def load(options: argparse.Namespace) -> Study:
     """Read the study that a command was asked for. Raises `UserError`."""
-    from ..study.study import Study
-
     return Study(options.params)
 
 
 def checked(options: argparse.Namespace) -> Study:
     """Load a study, check it and that its folder can be written to; print its warnings."""
-    from ..study.check import require_sound
-
     study = load(options)
     study.require_writable()
     warn(require_sound(study).warnings)
@@ -31,9 +29,6 @@ def checked(options: argparse.Namespace) -> Study:
 
 def stamped(options: argparse.Namespace) -> Study:
     """Load a study to write to, and check it unless that was done: one job of many need not do it again."""
-    from ..base.workers import allow_open_files
-    from ..study.check import is_stamped
-
     study = load(options)
     if not is_stamped(study):
         return checked(options)

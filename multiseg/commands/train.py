@@ -5,18 +5,19 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from multiseg_core.errors import UserError
+from multiseg_core.training import is_trained
 
+from ..base.files import remove_leftovers
+from ..base.workers import progress_bar
+from ..study import evaluation, finished_runs, listing, runs
+from ..study.plan import NetworkPlan, cases_of
+from ..study.study import Study
 from . import studies
 
-if TYPE_CHECKING:
-    from ..study.plan import NetworkPlan
-    from ..study.study import Study
 
-
-def train_command(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> None:
     """Do what ``multiseg train`` is asked for. Raises `UserError`."""
     for option, other in (("json", "list"), ("later", "run")):
         if getattr(options, option) and not getattr(options, other):
@@ -32,8 +33,6 @@ def train_command(options: argparse.Namespace) -> None:
 
 
 def _list(study: Study, as_json: bool) -> None:
-    from ..study import finished_runs, listing
-
     if as_json:
         print(json.dumps(listing.listing(study), indent=1))
         return
@@ -42,9 +41,6 @@ def _list(study: Study, as_json: bool) -> None:
 
 
 def _collect(study: Study) -> None:
-    from ..base.files import remove_leftovers
-    from ..study import finished_runs, runs
-
     remove_leftovers(study.folder)
     runs.write_metrics(study)
     finished = sum(finished_runs.is_finished(run) for run in study.runs)
@@ -52,10 +48,6 @@ def _collect(study: Study) -> None:
 
 
 def _train_network(study: Study, key: str) -> None:
-    from multiseg_core.training import is_trained
-
-    from ..study import runs
-
     network = study.find_network(key)
     for earlier in network.before:
         if not is_trained(earlier.folder):
@@ -66,9 +58,6 @@ def _train_network(study: Study, key: str) -> None:
 
 
 def _make_runs(study: Study, names: Sequence[str], later: bool) -> None:
-    from ..study import evaluation, runs
-    from ..study.plan import cases_of
-
     wanted = [study.find_run(name) for name in names]
     runs.prepare(study, cases_of(wanted))
     runs.check_volumes(wanted, study.store, study.params)
@@ -83,9 +72,6 @@ def _make_runs(study: Study, names: Sequence[str], later: bool) -> None:
 
 def _train(study: Study, network: NetworkPlan) -> None:
     """Train a network in this process, with a progress bar."""
-    from ..base.workers import progress_bar
-    from ..study import runs
-
     with progress_bar(f"training {network.name}", 1.0) as bar:
 
         def report(fraction: float, text: str) -> None:

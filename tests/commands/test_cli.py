@@ -1,4 +1,5 @@
 import dataclasses
+import importlib
 import re
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from multiseg.base import files
 from multiseg.commands import cli, studies
@@ -17,6 +19,7 @@ from multiseg.data.target_sets import native_codes
 from multiseg.study import finished_runs, runs
 from multiseg.study.study import Study
 from multiseg_core.inference import Segmenter
+from multiseg_core.settings import InferenceParams
 from tests.conftest import ROOT, RobexStandIn, ball, save
 
 
@@ -32,6 +35,17 @@ def test_the_version_is_that_of_the_project(capsys: pytest.CaptureFixture[str]) 
         cli.main(["--version"])
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert capsys.readouterr().out == f"multiseg {project['version']}\n"
+
+
+def test_help_says_how_much_memory_a_prediction_may_take(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        cli.main(["predict", "--help"])
+    assert f"cut into tiles (default: {InferenceParams.memory_gib:g})" in " ".join(capsys.readouterr().out.split())
+
+
+def test_every_command_has_a_module() -> None:
+    for name in yaml.safe_load((ROOT / "multiseg" / "commands" / "commands.yaml").read_text()):
+        assert callable(importlib.import_module(f"multiseg.commands.{name}").run)
 
 
 def test_help_does_not_wait_for_torch() -> None:
@@ -290,7 +304,7 @@ def test_an_interrupt_that_python_drops_comes_again(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text("""
 import signal, sys, time, weakref
-from multiseg.commands import cli
+from multiseg.commands import check, cli
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 
@@ -306,7 +320,7 @@ def work(options):
     time.sleep(20)
     print("went on")
 
-cli.check_command = work
+check.run = work
 sys.argv = ["multiseg", "check", "x.yaml"]
 cli.entry()
 """)
