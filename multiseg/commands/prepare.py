@@ -13,7 +13,7 @@ from . import studies
 
 def run(options: argparse.Namespace) -> None:
     """Build the store, or one cohort's part of it."""
-    study = studies.checked(options) if options.cohort is None else studies.stamped(options)
+    study = studies.checked(options, unless_stamped=options.cohort is not None)
     if options.cohort is not None and options.cohort not in study.cohorts:
         known = suggest(options.cohort, study.cohorts)
         raise UserError(f"{study.params_file}: no cohort '{options.cohort}'{known}")

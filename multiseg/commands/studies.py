@@ -19,21 +19,17 @@ def load(options: argparse.Namespace) -> Study:
     return Study(options.params)
 
 
-def checked(options: argparse.Namespace) -> Study:
-    """Load a study, check it and that its folder can be written to; print its warnings."""
+def checked(options: argparse.Namespace, unless_stamped: bool = False) -> Study:
+    """Load a study, check it and that its folder can be written to; print its warnings.
+
+    With `unless_stamped`, one that was checked is not checked again: one job of many need not do it.
+    """
     study = load(options)
     study.require_writable()
-    warn(require_sound(study).warnings)
-    return study
-
-
-def stamped(options: argparse.Namespace) -> Study:
-    """Load a study to write to, and check it unless that was done: one job of many need not do it again."""
-    study = load(options)
-    if not is_stamped(study):
-        return checked(options)
-    study.require_writable()
-    allow_open_files()  # a check does this as well
+    if unless_stamped and is_stamped(study):
+        allow_open_files()  # a check does this as well
+    else:
+        warn(require_sound(study).warnings)
     return study
 
 

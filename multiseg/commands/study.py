@@ -27,7 +27,7 @@ def run(options: argparse.Namespace) -> None:
     study = studies.load(options)
     plan = notebooks.planned_notebooks(study, options.notebooks or studies.NOTEBOOKS)
     _say(f"study {study.name}: {len(study.params.scenarios)} scenarios, {len(plan)} notebooks")
-    study = studies.stamped(options) if options.report else studies.checked(options)
+    study = studies.checked(options, unless_stamped=options.report)
     n_workers = default_workers(study.params.workers, study.params.threads)
     missing = [run.name for run in study.runs if not finished_runs.is_finished(run)]
     if options.report and missing:

@@ -27,9 +27,9 @@ def run(options: argparse.Namespace) -> None:
     elif options.collect:
         _collect(studies.load(options))
     elif options.network:
-        _train_network(studies.stamped(options), options.network)
+        _train_network(studies.checked(options, unless_stamped=True), options.network)
     else:
-        _make_runs(studies.stamped(options), options.run, options.later)
+        _make_runs(studies.checked(options, unless_stamped=True), options.run, options.later)
 
 
 def _list(study: Study, as_json: bool) -> None:

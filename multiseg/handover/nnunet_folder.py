@@ -89,11 +89,10 @@ def write_nnunet(run: Finished, study: Study, folder: Path) -> list[str]:
     with atomic_folder(folder) as part:
         (part / "imagesTr").mkdir()
         (part / "labelsTr").mkdir()
-
-        def write(case: Case) -> tuple[str, pd.DataFrame]:
-            return _write_case(model, case, scenario.cohorts[case.cohort], completions[case.cohort], part)
-
-        done, errors = for_each_case(model, cases, write, "completing")
+        done, errors = for_each_case(
+            model, cases, lambda c: _write_case(model, c, scenario.cohorts[c.cohort], completions[c.cohort], part),
+            "completing",
+        )  # fmt: skip
         if not done:
             raise UserError("\n".join(["no case can be written", *errors]))
         splits: dict[str, list[str]] = {"train": [], "val": []}
