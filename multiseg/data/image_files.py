@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import importlib.util
 import locale
@@ -16,10 +17,7 @@ import nibabel as nib
 import numpy as np
 
 from multiseg_core.errors import UserError, one_line
-from multiseg_core.grids import Grid, voxel_sizes
-
-FloatArray = np.ndarray
-
+from multiseg_core.grids import FloatArray, Grid, transformed, voxel_sizes
 
 SITK = (".mha", ".mhd", ".nrrd", ".nhdr")
 MINC = (".mnc", ".mnc.gz")
@@ -46,9 +44,8 @@ _NOT_IMAGES = {
 def read_image(path: Path) -> nib.Nifti1Image:
     """Open an image file as a 3-D image; trailing axes of length 1 are dropped.
 
-    NIfTI and whatever else nibabel reads, MINC, MetaImage and NRRD. World coordinates are RAS+ in mm whatever the
-    format; NIfTI files whose header counts in metres or micrometres are brought to mm. Of uncompressed files, voxels
-    are read on demand; compressed ones are unpacked here, to their end, so that their checksum is tested.
+    World coordinates are RAS+ in mm whatever the format and the units of its header. Of uncompressed files, voxels are
+    read on demand; compressed ones are unpacked here, to their end, so that their checksum is tested.
 
     Raises
     ------
@@ -200,35 +197,39 @@ def read_with_sitk(path: Path, may_have_components: bool = False) -> nib.Nifti1I
     return nib.Nifti1Image(volume, np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine)
 
 
-def read_volume(path: Path, image: nib.Nifti1Image | None = None, dtype: type = np.float32) -> FloatArray:
-    """Read all voxels as float32 (labels better as float64), (X, Y, Z).
+def read_volume(path: Path, image: nib.Nifti1Image | None = None, dtype: type | None = np.float32) -> np.ndarray:
+    """Read all voxels, (X, Y, Z), as float32 or as another type; as the file has them for None.
 
     Raises `UserError` if the data cannot be read, is not plain numbers, or holds NaN or infinity.
     """
     image = read_image(path) if image is None else image
-    if not np.issubdtype(image.get_data_dtype(), np.number) or np.issubdtype(
-        image.get_data_dtype(), np.complexfloating
-    ):
-        raise UserError(f"{path}: its voxels are not plain numbers ({image.get_data_dtype()})")
+    kind = image.get_data_dtype()
+    if not np.issubdtype(kind, np.number) or np.issubdtype(kind, np.complexfloating):
+        raise UserError(f"{path}: its voxels are not plain numbers ({kind})")
     try:
-        volume: np.ndarray = np.asarray(image.dataobj, dtype=dtype)
+        volume: np.ndarray = np.asarray(image.dataobj, dtype=dtype, order="C")  # which all else takes less time with
     except Exception as error:  # truncated or corrupt compressed data raise many kinds
-        raise UserError(
-            f"{path}: its voxels cannot be read, the file may be damaged ({type(error).__name__})"
-        ) from None
+        why = f"its voxels cannot be read, the file may be damaged ({type(error).__name__})"
+        raise UserError(f"{path}: {why}") from None
     if not np.isfinite(volume).all():
         raise UserError(f"{path}: holds NaN or infinite values")
     return volume
 
 
-def require_same_grid(files: Mapping[str, Path], apart: Collection[str] = ()) -> dict[str, nib.Nifti1Image]:
+def read_codes(path: Path, image: nib.Nifti1Image | None = None) -> np.ndarray:
+    """Read labels, (X, Y, Z), as small whole numbers if the file has such, else as float64; errors of `read_volume`."""
+    volume = read_volume(path, image, None)
+    return volume if volume.dtype.kind in "iu" and volume.dtype.itemsize < 8 else volume.astype(np.float64)
+
+
+def require_same_grid(files: Mapping[str, Path], own_grids: Collection[str] = ()) -> dict[str, nib.Nifti1Image]:
     """Open all files of a case and check that they share shape and affine, see `SAME_MM`.
 
     Parameters
     ----------
     files
         Role -> path; the first is the reference.
-    apart
+    own_grids
         Roles that may have a grid of their own.
 
     Raises
@@ -249,7 +250,7 @@ def require_same_grid(files: Mapping[str, Path], apart: Collection[str] = ()) ->
         errors = [
             f"{files[role]}: {difference}; preprocessing: {{resample_to: first}} would resample it"
             for role, image in others
-            if role not in apart and (difference := _difference(Grid.of(image), Grid.of(first), name))
+            if role not in own_grids and (difference := _difference(Grid.of(image), Grid.of(first), name))
         ]
     if errors:
         raise UserError("\n".join(errors))
@@ -261,22 +262,39 @@ def _difference(grid: Grid, first: Grid, name: str) -> str:
     if grid.shape != first.shape:
         text = f"shape {grid.shape} differs from that of {name}, {first.shape}"
     else:
-        corners = np.array(list(np.ndindex(2, 2, 2))) * (np.array(first.shape) - 1)
-        here, there = (nib.affines.apply_affine(g.affine, corners) for g in (grid, first))
-        apart = float(np.linalg.norm(here - there, axis=1).max())
+        apart = most_apart_mm(grid.affine, first.affine, first.shape)
         if apart <= max(SAME_MM, 0.01 * voxel_sizes(first.affine).min()):
             return ""
         text = f"affine differs from that of {name}, its voxels lie up to {apart:.3g} mm from theirs"
-    a, b = _canonical(grid), _canonical(first)
+    a, b = canonical(grid), canonical(first)
     same = a.shape == b.shape and np.allclose(a.affine, b.affine, atol=SAME_MM)
     return f"{text} (only the order or direction of the axes is another)" if same else text
 
 
-def _canonical(grid: Grid) -> Grid:
+def most_apart_mm(affine: FloatArray, other: FloatArray, shape: tuple[int, ...]) -> float:
+    """Return how far apart (mm) two affines put a voxel of an image at most."""
+    corners = np.array(list(np.ndindex(2, 2, 2))) * (np.array(shape) - 1)
+    return float(np.linalg.norm(transformed(affine, corners) - transformed(other, corners), axis=1).max())
+
+
+@functools.lru_cache(maxsize=64)
+def _turns(affine: bytes) -> np.ndarray:
+    return nib.io_orientation(np.frombuffer(affine).reshape(4, 4))
+
+
+def canonical(grid: Grid) -> Grid:
     """Return a grid with its axes reordered and turned to be nearest to RAS+."""
-    turns = nib.io_orientation(grid.affine)
+    turns = _turns(grid.affine.tobytes())
     x, y, z = (grid.shape[axis] for axis in np.argsort(turns[:, 0]))
     return Grid((x, y, z), grid.affine @ nib.orientations.inv_ornt_aff(turns, grid.shape))
+
+
+def turned_as(volume: np.ndarray, affine: FloatArray) -> np.ndarray:
+    """Return a volume of a (4, 4) affine with its axes reordered and turned to be nearest to RAS+."""
+    turns = _turns(np.asarray(affine, dtype=np.float64).tobytes())
+    if np.array_equal(turns, [[0, 1], [1, 1], [2, 1]]):
+        return volume
+    return np.ascontiguousarray(nib.orientations.apply_orientation(volume, turns))
 
 
 def like_input(volume: np.ndarray, affine: FloatArray, path: Path) -> nib.Nifti1Image:

@@ -8,8 +8,8 @@ images: a case that is predicted undergoes what it would undergo in training. Ea
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import numpy as np
 from scipy import ndimage
 
 from multiseg_core.errors import UserError
-from multiseg_core.grids import Grid, field_of_view, is_rotated, voxel_ml, voxel_sizes
+from multiseg_core.grids import FloatArray, Grid, field_of_view, is_rotated, voxel_ml, voxel_sizes
 from multiseg_core.labels import CodeMap, is_relevant
 from multiseg_core.resampling import resample
 
@@ -26,13 +26,14 @@ from ..settings.preprocessing import PreprocessingParams
 from .brain_masks import brain_modality, extracted_brain, find_brain
 from .cohorts import Case
 from .grids import aligned_with_world, rescaled
-from .image_files import read_volume, require_same_grid
+from .image_files import canonical, read_codes, read_volume, require_same_grid, turned_as
 from .label_resampling import resample_gaussian, resample_labels, resample_nearest, what_is_kept
-
-FloatArray = np.ndarray
 
 CROP_MARGIN = 4
 """Voxels kept around the brain."""
+
+LABELS = {"auto": resample_labels, "nearest": resample_nearest, "gaussian": resample_gaussian}
+"""How labels are brought to a grid, by the names of `PreprocessingParams.label_interpolation`."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Native:
     @property
     def grid(self) -> Grid:
         """Its grid."""
-        x, y, z = (int(n) for n in self.target.shape)
+        x, y, z = self.target.shape
         return Grid((x, y, z), self.affine)
 
 
@@ -64,81 +65,147 @@ class Prepared:
     Attributes
     ----------
     images
-        (M, X, Y, Z) float32, modalities in the order asked for.
+        (M, X, Y, Z) float32, modalities in the order of the case.
     mask
         (X, Y, Z) bool, inside the brain.
+    grid
+        The grid of the arrays.
+    native_grid
+        The grid of the input files.
     target
-        (X, Y, Z) uint8 positions in the code map's sets, or None without labels.
-    affine
-        (4, 4) voxel to world (mm) of the arrays above.
-    native_shape, native_affine
-        Grid of the input files.
+        (X, Y, Z) uint8 positions in the code map's sets; all background without labels, None without a code map.
     complete
         As `target`, in the sets of the map of complete labels, or None without such labels.
     kept
-        What the grid costs each drawn label, see `resampling.what_is_kept`.
+        What the grid costs each drawn label, see `what_is_kept`.
     native
-        The labels as they were drawn, or None without labels.
+        The labels as they were drawn, or None without a code map.
     outside_ml
         Position in the code map's sets -> ml of the drawn label that lie outside the brain, where there are any.
     """
 
     images: FloatArray
     mask: np.ndarray
-    target: np.ndarray | None
-    affine: FloatArray
-    native_shape: tuple[int, int, int]
-    native_affine: FloatArray
+    grid: Grid
+    native_grid: Grid
+    target: np.ndarray | None = None
     complete: np.ndarray | None = None
     kept: list[dict[str, Any]] = field(default_factory=list)
     native: Native | None = None
     outside_ml: dict[int, float] = field(default_factory=dict)
 
     @property
-    def grid(self) -> Grid:
-        """The grid of the arrays."""
-        x, y, z = self.mask.shape
-        return Grid((x, y, z), self.affine)
-
-    @property
-    def native_grid(self) -> Grid:
-        """The grid of the input files."""
-        return Grid(self.native_shape, self.native_affine)
-
-    @property
     def spacing_mm(self) -> tuple[float, float, float]:
         """Voxel sizes of the arrays, but for the rounding of affines."""
-        x, y, z = (round(float(size), 6) for size in voxel_sizes(self.affine))
+        x, y, z = (round(float(size), 6) for size in voxel_sizes(self.grid.affine))
         return x, y, z
 
 
+@dataclass(frozen=True)
+class OpenCase:
+    """A case whose files are open; voxels are read when they are asked for.
+
+    Attributes
+    ----------
+    case, params
+        The case, and what is to be done to it.
+    images
+        Role, see `Case.files` -> image as its file has it.
+    grids
+        Role -> grid of what `volume` reads: axes nearest to RAS+, unless images keep their orientation.
+    grid
+        The grid that the case is brought to.
+    """
+
+    case: Case
+    params: PreprocessingParams
+    images: Mapping[str, nib.Nifti1Image]
+    grids: Mapping[str, Grid]
+    grid: Grid
+
+    @classmethod
+    def open(cls, case: Case, params: PreprocessingParams) -> OpenCase:
+        """Open all files of a case. Raises `UserError` as `require_same_grid` does."""
+        own_grids = tuple(case.files) if params.resample_to else ("labels",) if case.labels_on_own_grid else ()
+        images = require_same_grid(case.files, own_grids)
+        grids = {role: Grid.of(image) for role, image in images.items()}
+        if params.orientation != "native":
+            grids = {role: canonical(grid) for role, grid in grids.items()}
+        to = aligned_with_world if params.orientation == "world" else rescaled
+        return cls(case, params, images, grids, to(grids[brain_modality(case.images)], params.spacing_mm))
+
+    @property
+    def shown(self) -> str:
+        """The image that shows where the brain is."""
+        return brain_modality(self.case.images)
+
+    def volume(self, role: str) -> np.ndarray:
+        """Read a file, (X, Y, Z): images and masks as float32, labels as `read_codes` does, which see for errors."""
+        path, image = self.case.files[role], self.images[role]
+        volume = read_codes(path, image) if "labels" in role else read_volume(path, image)
+        return volume if self.params.orientation == "native" else turned_as(volume, image.affine)
+
+    def brain(self, shown: FloatArray, drawn: FloatArray | None) -> tuple[np.ndarray | None, Grid]:
+        """Find the brain in the image that shows it, or take the mask of the case; short of ROBEX and deepbet.
+
+        Returns it, (X, Y, Z) bool, and its grid; None where ROBEX or deepbet must find it.
+        """
+        method, path = self.params.brain_extraction, self.case.images[self.shown]
+        source = self.grids[self.shown if drawn is None or method == "none" else "brain_mask"]
+        return find_brain(path, shown, self.grids[self.shown].affine, drawn, method), source
+
+    def labels(self, role: str, code_map: CodeMap, codes: np.ndarray) -> tuple[Native, dict[int, int]]:
+        """Translate what `volume` read of labels; return positions, and code -> number of its voxels.
+
+        Raises `UserError` naming the file and all codes that the map does not have.
+        """
+        try:
+            positions, counts = _translated(codes, code_map)
+        except UserError as error:
+            raise UserError(f"{self.case.files[role]}: {error}") from None
+        return Native(positions, self.grids[role].affine), counts
+
+    def resampled(self, role: str, drawn: Native, code_map: CodeMap) -> tuple[np.ndarray, list[dict[str, Any]]]:
+        """Bring labels to the grid of the case; return them and `what_is_kept`. Raises `UserError` if they miss it."""
+        if not field_of_view(drawn.grid, self.grid).any():
+            raise UserError(f"{self.case.files[role]}: lies beside the images of its case; is its affine right?")
+        found = LABELS[self.params.label_interpolation](drawn.target, drawn.grid, self.grid)
+        return found, what_is_kept(drawn.target, drawn.grid, found, self.grid, code_map.sets)
+
+
+def _translated(codes: np.ndarray, code_map: CodeMap) -> tuple[np.ndarray, dict[int, int]]:
+    """Do what `CodeMap.translate` does, looking up each code once where they are small; count their voxels."""
+    whole = np.rint(codes) if np.issubdtype(codes.dtype, np.floating) else codes
+    if whole.min() < 0 or whole.max() >= 2**16 or (whole is not codes and np.abs(codes - whole).max() >= 1e-3):
+        found, counts = np.unique(whole, return_counts=True)
+        return code_map.translate(codes), dict(zip(found.astype(int).tolist(), counts.tolist(), strict=True))
+    whole = whole.astype(np.intp)
+    counts = np.bincount(whole.ravel())
+    found = np.flatnonzero(counts)
+    table = np.zeros(len(counts), dtype=np.uint8)
+    try:
+        table[found] = code_map.translate(found)
+    except UserError:
+        code_map.translate(codes)  # which says how many voxels have an unknown code
+        raise
+    return table[whole], dict(zip(found.tolist(), counts[found].tolist(), strict=True))
+
+
 def prepare(
-    images: Mapping[str, Path],
-    params: PreprocessingParams,
-    labels: Path | None = None,
-    brain_mask: Path | None = None,
-    code_map: CodeMap | None = None,
-    labels_on_own_grid: bool = False,
-    complete_labels: Path | None = None,
-    complete_map: CodeMap | None = None,
+    case: Case, params: PreprocessingParams, code_map: CodeMap | None = None, complete_map: CodeMap | None = None
 ) -> Prepared:
     """Preprocess one case.
 
     Parameters
     ----------
-    images
-        Modality -> file, in the order of the channels.
+    case
+        Its files; channels are in the order of its images.
     params
         Which steps, and how.
-    labels, code_map
-        Label file and the meaning of its codes, or neither.
-    brain_mask
-        Nonzero inside the brain; without it the brain is found as `params.brain_extraction` says.
-    labels_on_own_grid
-        The labels may have another shape and affine than the images; they are resampled once, from their own grid.
-        Where they do not reach, the target is background.
-    complete_labels, complete_map
-        File of complete labels on the grid of the images and the meaning of its codes, or neither.
+    code_map
+        Meaning of the codes of its labels, without which these are not read.
+    complete_map
+        Meaning of the codes of its complete labels, likewise.
 
     Raises
     ------
@@ -146,69 +213,59 @@ def prepare(
         Naming the file at fault, see `read_volume`, `require_same_grid` and `find_brain`; also for an image that is
         constant in the brain, an empty mask, a code without mapping, or labels that lie beside the images.
     """
-    shown = brain_modality(images)
-    named = {shown: images[shown], **images}  # the first is the reference
-    others = {"labels": labels, "brain_mask": brain_mask, "complete_labels": complete_labels}
-    named |= {role: path for role, path in others.items() if path is not None}
-    opened = require_same_grid(named, apart_of(named, params, labels_on_own_grid))
-    native = opened[shown]
-    turned = opened
-    if params.orientation != "native":
-        turned = {role: nib.as_closest_canonical(image) for role, image in opened.items()}
-    source = {role: Grid.of(image) for role, image in turned.items()}
-    grid = store_grid(source[shown], params)
-
-    first = read_volume(images[shown], turned[shown])
-    drawn_mask, mask_source = None, source[shown]
-    if brain_mask is not None and params.brain_extraction != "none":
-        drawn_mask, mask_source = read_volume(brain_mask, turned["brain_mask"]), source["brain_mask"]
-    native_mask = find_brain(images[shown], first, source[shown].affine, drawn_mask, params.brain_extraction)
-    if native_mask is None:
-        native_mask = extracted_brain(first, source[shown].affine, images[shown], params.brain_extraction)
-    # a grid that is rotated against the image has corners that the image does not reach
-    whole = native_mask.astype(np.float32)
-    mask = resample(whole, mask_source, grid, only_inside=is_rotated(mask_source, grid)) > 0.5
-    if not mask.any():
-        raise UserError(f"{brain_mask or images[shown]}: the brain mask is empty")
-    target, own = None, None
-    kept: list[dict[str, Any]] = []
-    if labels is not None and code_map is not None:
-        own = Native(_read_positions(labels, turned["labels"], code_map), source["labels"].affine)
-        target, kept = _resampled(labels, own, grid, params, code_map)
-
-    complete = None
-    if complete_labels is not None and complete_map is not None:
-        positions = _read_positions(complete_labels, turned["complete_labels"], complete_map)
-        complete, _ = _resampled(
-            complete_labels, Native(positions, source["complete_labels"].affine), grid, params, complete_map
-        )
-
+    if complete_map is None:
+        case = replace(case, complete_labels=None)
+    opened = OpenCase.open(case, params)
+    grid, shown = opened.grid, opened.shown
+    first = opened.volume(shown)
+    mask = _brain_on_grid(opened, first)
     box = _box(mask, params.crop)
-    outside = {} if target is None or code_map is None else labels_outside(target, mask, grid.affine, code_map)
+    target = complete = native = None
+    kept: list[dict[str, Any]] = []
+    outside: dict[int, float] = {}
+    if code_map is not None and case.labels is not None:
+        native, _ = opened.labels("labels", code_map, opened.volume("labels"))
+        target, kept = opened.resampled("labels", native, code_map)
+        outside = labels_outside(target, mask, grid.affine, code_map)
+    elif code_map is not None:
+        native = Native(np.zeros(opened.images[shown].shape, np.uint8), opened.images[shown].affine)
+        target = np.zeros(grid.shape, np.uint8)
+    if complete_map is not None and case.complete_labels is not None:
+        known, _ = opened.labels("complete_labels", complete_map, opened.volume("complete_labels"))
+        complete, _ = opened.resampled("complete_labels", known, complete_map)
     mask = np.ascontiguousarray(mask[box])
-    channels = np.empty((len(images), *mask.shape), dtype=np.float32)
-    for channel, (modality, path) in enumerate(images.items()):
-        volume = first if modality == shown else read_volume(path, turned[modality])
-        if params.resample_to and not field_of_view(source[modality], grid)[box][mask].any():
+    channels = np.empty((len(case.images), *mask.shape), dtype=np.float32)
+    for channel, (modality, path) in enumerate(case.images.items()):
+        volume, source = first if modality == shown else opened.volume(modality), opened.grids[modality]
+        if params.resample_to and not field_of_view(source, grid)[box][mask].any():
             raise UserError(f"{path}: lies beside the {shown} of its case; is its affine right?")
-        channels[channel] = _normalised(resample(volume, source[modality], grid)[box], mask, params, path)
+        channels[channel] = normalised(resample(volume, source, grid)[box], mask, params, path)
     return Prepared(
         images=channels,
         mask=mask,
+        grid=grid.cropped(box),
+        native_grid=Grid.of(opened.images[shown]),
         target=None if target is None else np.ascontiguousarray(target[box]),
-        affine=grid.cropped(box).affine,
-        native_shape=Grid.of(native).shape,
-        native_affine=native.affine,
         complete=None if complete is None else np.ascontiguousarray(complete[box]),
         kept=kept,
-        native=own,
+        native=native,
         outside_ml=outside,
     )
 
 
-def apart_of(roles: Collection[str], params: PreprocessingParams, labels_on_own_grid: bool) -> tuple[str, ...]:
-    """Return which files of a case may have a grid of their own."""
-    return tuple(roles) if params.resample_to else ("labels",) if labels_on_own_grid else ()
+def _brain_on_grid(opened: OpenCase, first: FloatArray) -> np.ndarray:
+    """Return where the brain is on the grid of a case, (X, Y, Z) bool, whoever must find it."""
+    case, method = opened.case, opened.params.brain_extraction
+    drawn = opened.volume("brain_mask") if case.brain_mask is not None and method != "none" else None
+    found, source = opened.brain(first, drawn)
+    if found is None:
+        found = extracted_brain(first, source.affine, case.images[opened.shown], method)
+    # a grid that is rotated against the image has corners that the image does not reach
+    rotated = is_rotated(source, opened.grid)
+    mask = resample(found.astype(np.float32), source, opened.grid, only_inside=rotated) > 0.5
+    if not mask.any():
+        raise UserError(f"{case.brain_mask or case.images[opened.shown]}: the brain mask is empty")
+    return mask
 
 
 def labels_outside(positions: np.ndarray, mask: np.ndarray, affine: FloatArray, code_map: CodeMap) -> dict[int, float]:
@@ -217,35 +274,6 @@ def labels_outside(positions: np.ndarray, mask: np.ndarray, affine: FloatArray, 
     return {
         at: float(n) * voxel_ml(affine) for at, n in enumerate(outside.tolist()) if n and is_relevant(code_map.sets[at])
     }
-
-
-def _read_positions(path: Path, image: nib.Nifti1Image, code_map: CodeMap) -> np.ndarray:
-    """Read labels on their own grid as positions in the code map's sets, uint8. Raises `UserError` naming the file."""
-    codes = read_volume(path, image, np.float64)
-    try:
-        return code_map.translate(codes)
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from None
-
-
-def store_grid(source: Grid, params: PreprocessingParams) -> Grid:
-    """Return the grid that an image is brought to."""
-    return (aligned_with_world if params.orientation == "world" else rescaled)(source, params.spacing_mm)
-
-
-def _resampled(
-    path: Path, drawn: Native, grid: Grid, params: PreprocessingParams, code_map: CodeMap
-) -> tuple[np.ndarray, list[dict[str, Any]]]:
-    """Bring labels to a grid; return them, and what it costs."""
-    positions, source = drawn.target, drawn.grid
-    if not field_of_view(source, grid).any():
-        raise UserError(f"{path}: lies beside the images of its case; is its affine right?")
-    found = LABELS[params.label_interpolation](positions, source, grid)
-    return found, what_is_kept(positions, source, found, grid, code_map.sets)
-
-
-LABELS = {"auto": resample_labels, "nearest": resample_nearest, "gaussian": resample_gaussian}
-"""How labels are brought to a grid, by the names of `PreprocessingParams.label_interpolation`."""
 
 
 def _box(occupied: np.ndarray, crop: bool) -> tuple[slice, ...]:
@@ -259,43 +287,21 @@ def _box(occupied: np.ndarray, crop: bool) -> tuple[slice, ...]:
     )
 
 
-def _normalised(volume: FloatArray, mask: np.ndarray, params: PreprocessingParams, path: Path) -> FloatArray:
+def normalised(volume: FloatArray, mask: np.ndarray, params: PreprocessingParams, path: Path) -> FloatArray:
+    """Limit the values of an image, standardise it inside the brain (eq. 22) and fix it outside, as the params say.
+
+    Returns (X, Y, Z) float32. Raises `UserError` naming the file if the brain is constant.
+    """
     if params.clip_values is not None:
         low, high = params.clip_values
         volume = volume.clip(low, high)
-    if params.z_score:
-        return z_score(volume, mask, params.outside_value, path, params.clip_percentiles)
-    return np.where(mask, volume, np.float32(params.outside_value))
-
-
-def z_score(
-    volume: FloatArray, mask: np.ndarray, outside_value: float, path: Path, limits: Sequence[float] | None = None
-) -> FloatArray:
-    """Standardise a volume inside the brain (eq. 22) and fix it outside.
-
-    `limits` are two percentiles of the brain that nothing exceeds. Raises `UserError` if the brain is constant.
-    """
+    if not params.z_score:
+        return np.where(mask, volume, np.float32(params.outside_value))
     inside = volume[mask].astype(np.float64)
-    if limits is not None:
-        low, high = np.percentile(inside, limits)
+    if params.clip_percentiles is not None:
+        low, high = np.percentile(inside, params.clip_percentiles)
         inside, volume = inside.clip(low, high), volume.clip(low, high)
     sd = inside.std()
     if not sd > 1e-6 * max(abs(inside.mean()), 1e-6):
         raise UserError(f"{path}: the image is constant inside the brain")
-    return np.where(mask, (volume - inside.mean()) / sd, outside_value).astype(np.float32)
-
-
-def prepare_case(
-    case: Case, params: PreprocessingParams, code_map: CodeMap, complete_map: CodeMap | None = None
-) -> Prepared:
-    """Preprocess a case of a cohort, with all its images, see `prepare`."""
-    return prepare(
-        case.images,
-        params,
-        case.labels,
-        case.brain_mask,
-        code_map,
-        case.labels_on_own_grid,
-        case.complete_labels if complete_map is not None else None,
-        complete_map,
-    )
+    return np.where(mask, (volume - inside.mean()) / sd, params.outside_value).astype(np.float32)

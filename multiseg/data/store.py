@@ -18,7 +18,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,15 +27,15 @@ import nibabel as nib
 import numpy as np
 
 from multiseg_core.errors import UserError
-from multiseg_core.files import atomic_path, write_json
-from multiseg_core.grids import voxel_ml
+from multiseg_core.files import write_json
+from multiseg_core.grids import Grid, voxel_ml
 from multiseg_core.labels import LabelSet, is_relevant
 
 from ..base.files import atomic_folder
-from ..base.fingerprints import code_fingerprint, file_fingerprint, fingerprint
+from ..base.fingerprints import FINGERPRINT_LENGTH, code_fingerprint, file_fingerprint, fingerprint
 from ..settings.preprocessing import PreprocessingParams
 from .loading import Case, Cohort, ensure_files
-from .prepare import Native, prepare_case
+from .prepare import Native, prepare
 from .target_sets import filled_sets, filled_table
 
 _CODE = (
@@ -46,6 +46,36 @@ _CODE = (
 
 
 @dataclass(frozen=True)
+class StoredLabels:
+    """A target that is stored, and what `write_labels` returned of it.
+
+    Attributes
+    ----------
+    target, voxels
+        Files.
+    sets
+        The label sets that the target refers to; position 0 is background's.
+    voxel_groups
+        Position in `sets` -> where its voxels begin and end in the file; only drawn labels that occur.
+    voxels_per_set
+        Number of voxels of each set.
+    """
+
+    target: Path
+    voxels: Path
+    sets: tuple[LabelSet, ...]
+    voxel_groups: Mapping[int, tuple[int, int]]
+    voxels_per_set: Sequence[int]
+
+    @classmethod
+    def of(cls, folder: Path, facts: Mapping[str, Any]) -> StoredLabels:
+        """Return those of a folder, from what `write_labels` returned as JSON has it."""
+        groups = {int(position): (start, stop) for position, (start, stop) in facts["voxel_groups"].items()}
+        files = folder / "target.npy", folder / "voxels.npy"
+        return cls(*files, tuple(map(frozenset, facts["sets"])), groups, facts["voxels_per_set"])
+
+
+@dataclass(frozen=True, eq=False)
 class StoredCase:
     """A case of the store, opened for reading. Arrays are memory maps that cannot be written to.
 
@@ -53,59 +83,73 @@ class StoredCase:
     ----------
     folder
         Where it lies.
-    info
-        Content of case.json.
-    labelling
-        Other labels than the drawn ones: the files of targets and voxels, and what `write_labels` returned of them.
+    name, cohort, modalities
+        Its name within its cohort, and its images in the order of channels.
+    grid, spacing_mm
+        The grid of the arrays, and its voxel sizes, but for the rounding of affines.
+    native_grid
+        The grid of the files that it came from.
+    kept
+        What the grid costs each drawn label, see `what_is_kept`.
+    labels
+        The drawn labels, or others in their place.
+    complete
+        The sets that ``complete.npy`` refers to; None without complete labels.
     """
 
     folder: Path
-    info: dict[str, Any]
-    labelling: tuple[Path, Path, dict[str, Any]] | None = None
+    name: str
+    cohort: str
+    modalities: tuple[str, ...]
+    grid: Grid
+    spacing_mm: tuple[float, float, float]
+    native_grid: Grid
+    kept: Sequence[Mapping[str, Any]]
+    labels: StoredLabels
+    complete: tuple[LabelSet, ...] | None
 
     @classmethod
     def open(cls, folder: Path) -> StoredCase:
         """Open a folder of the store."""
-        return cls(folder, json.loads((folder / "case.json").read_text(encoding="utf-8")))
+        info = json.loads((folder / "case.json").read_text(encoding="utf-8"))
+        complete = tuple(map(frozenset, info["complete"])) if "complete" in info else None
+        grid, native = (Grid(tuple(info[f"{of}shape"]), np.array(info[f"{of}affine"])) for of in ("", "native_"))
+        return cls(
+            folder=folder,
+            name=info["name"],
+            cohort=info["cohort"],
+            modalities=tuple(info["modalities"]),
+            grid=grid,
+            spacing_mm=tuple(info["spacing_mm"]),
+            native_grid=native,
+            kept=info["kept"],
+            labels=StoredLabels.of(folder, info),
+            complete=complete,
+        )
 
     def completed(self) -> StoredCase:
         """Return the same case with its background filled from complete labels. Raises `UserError` if it has none.
 
         Its list of voxels stays that of the drawn labels, so that patches are aimed as without the truth.
         """
-        if "complete" not in self.info:
+        if self.complete is None:
             raise UserError(f"cohort {self.cohort}, case {self.name}: no complete labels are known")
-        facts = {**self.info, "sets": self.info["complete"]}
-        return replace(self, labelling=(self.folder / "complete.npy", self.folder / "voxels.npy", facts))
+        return replace(self, labels=replace(self.labels, target=self.folder / "complete.npy", sets=self.complete))
 
     def relabelled(self, folder: Path) -> StoredCase:
         """Return the same case with the labels of another folder, see `multiseg.study.pseudo_labels`."""
         facts = json.loads((folder / "labels.json").read_text(encoding="utf-8"))
-        return replace(self, labelling=(folder / "target.npy", folder / "voxels.npy", facts))
+        return replace(self, labels=StoredLabels.of(folder, facts))
 
     @property
-    def _labels(self) -> tuple[Path, Path, dict[str, Any]]:
-        return self.labelling or (self.folder / "target.npy", self.folder / "voxels.npy", self.info)
+    def shape(self) -> tuple[int, int, int]:
+        """(X, Y, Z)."""
+        return self.grid.shape
 
     @property
-    def name(self) -> str:
-        """Its name within its cohort."""
-        return str(self.info["name"])
-
-    @property
-    def cohort(self) -> str:
-        """Name of its cohort."""
-        return str(self.info["cohort"])
-
-    @property
-    def modalities(self) -> tuple[str, ...]:
-        """Its images, in the order of channels."""
-        return tuple(self.info["modalities"])
-
-    @property
-    def spacing_mm(self) -> tuple[float, float, float]:
-        """Voxel sizes."""
-        return tuple(self.info["spacing_mm"])
+    def affine(self) -> np.ndarray:
+        """(4, 4) voxel to world (mm)."""
+        return self.grid.affine
 
     @property
     def voxel_ml(self) -> float:
@@ -118,19 +162,9 @@ class StoredCase:
         return int(np.flatnonzero(nib.io_orientation(self.affine)[:, 0] == 0)[0])
 
     @property
-    def shape(self) -> tuple[int, int, int]:
-        """(X, Y, Z)."""
-        return tuple(self.info["shape"])
-
-    @property
-    def affine(self) -> np.ndarray:
-        """(4, 4) voxel to world (mm)."""
-        return np.array(self.info["affine"])
-
-    @functools.cached_property
     def sets(self) -> tuple[LabelSet, ...]:
         """The label sets that `target` refers to; position 0 is background's."""
-        return tuple(frozenset(members) for members in self._labels[2]["sets"])
+        return self.labels.sets
 
     @functools.cached_property
     def images(self) -> np.ndarray:
@@ -145,19 +179,18 @@ class StoredCase:
     @functools.cached_property
     def target(self) -> np.ndarray:
         """(X, Y, Z) uint8 positions in `sets`."""
-        return _map(self._labels[0])
+        return _map(self.labels.target)
 
     @functools.cached_property
     def voxels(self) -> dict[int, np.ndarray]:
         """Position in `sets` -> flat indices of its voxels, int32; only drawn labels that occur."""
-        _, file, facts = self._labels
-        flat = _map(file)
-        return {int(s): flat[start:stop] for s, (start, stop) in facts["voxel_groups"].items()}
+        flat = _map(self.labels.voxels)
+        return {position: flat[start:stop] for position, (start, stop) in self.labels.voxel_groups.items()}
 
     @property
     def voxels_per_set(self) -> list[tuple[int, int]]:
         """Position in `sets` and number of its voxels, of all sets."""
-        return list(enumerate(self._labels[2]["voxels_per_set"]))
+        return list(enumerate(self.labels.voxels_per_set))
 
     @property
     def native(self) -> Native:
@@ -179,32 +212,15 @@ def _map(path: Path) -> np.ndarray:
     return np.asarray(np.load(path, mmap_mode="r"))
 
 
-def write_labels(target_file: Path, voxels_file: Path, target: np.ndarray, sets: Sequence[LabelSet]) -> dict[str, Any]:
-    """Write a target and its list of voxels; return what is needed to read them: sets, groups and counts.
-
-    Parameters
-    ----------
-    target_file, voxels_file
-        Where to.
-    target
-        (X, Y, Z) uint8 positions in `sets`.
-    sets
-        Label sets.
-    """
-    groups: dict[int, list[int]] = {}
-    chunks: list[np.ndarray] = []
-    start = 0
-    for position, members in enumerate(sets):
-        if not is_relevant(members):
-            continue
-        found = np.flatnonzero(target == position).astype(np.int32)
-        if len(found):
-            groups[position] = [start, start + len(found)]
-            start += len(found)
-            chunks.append(found)
+def write_labels(folder: Path, target: np.ndarray, sets: Sequence[LabelSet]) -> dict[str, Any]:
+    """Write ``target.npy``, (X, Y, Z) uint8 positions in `sets`, and ``voxels.npy``; return what else reads them."""
+    drawn = {position: np.flatnonzero(target == position) for position, s in enumerate(sets) if is_relevant(s)}
+    drawn = {position: found.astype(np.int32) for position, found in drawn.items() if len(found)}
+    stops = np.cumsum([len(found) for found in drawn.values()]).tolist()
+    groups = {position: [stop - len(drawn[position]), stop] for position, stop in zip(drawn, stops, strict=True)}
+    np.save(folder / "target.npy", target)
+    np.save(folder / "voxels.npy", np.concatenate([np.empty(0, np.int32), *drawn.values()]))
     counts = np.bincount(target.ravel(), minlength=len(sets))
-    np.save(target_file, target)
-    np.save(voxels_file, np.concatenate(chunks) if chunks else np.empty(0, np.int32))
     return {"sets": [sorted(s) for s in sets], "voxel_groups": groups, "voxels_per_set": counts.tolist()}
 
 
@@ -262,14 +278,8 @@ class Store:
         Programs may set the time of modification, but not that of the last change.
         """
         stat = path.stat()
-        state = [str(path.resolve()), stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
-        known = self.folder / "fingerprints" / fingerprint(state)
-        if known.exists():
-            return known.read_text()
-        value = file_fingerprint(path)
-        with contextlib.suppress(OSError), atomic_path(known) as part:  # it is a memory only
-            part.write_text(value)
-        return value
+        state = stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
+        return _file_content(self.folder / "fingerprints", path, *state)
 
     def path(self, case: Case, cohort: Cohort) -> Path:
         """Return the folder of a case, which need not exist."""
@@ -281,32 +291,29 @@ class Store:
         if folder.exists():
             return folder
         ensure_files(case)
-        prepared = prepare_case(case, self.params, cohort.code_map, cohort.complete_map)
-        if prepared.target is None or prepared.native is None:  # a case without labels is all background
-            nothing = Native(np.zeros(prepared.native_shape, np.uint8), prepared.native_affine)
-            prepared = replace(prepared, target=np.zeros(prepared.mask.shape, np.uint8), native=nothing)
-        assert prepared.target is not None
+        prepared = prepare(case, self.params, cohort.code_map, cohort.complete_map)
+        target, native = prepared.target, prepared.native
+        assert target is not None and native is not None
         with atomic_folder(folder) as part:
             np.save(part / "images.npy", prepared.images)
             np.save(part / "mask.npy", prepared.mask)
-            assert prepared.native is not None
-            np.savez_compressed(part / "native.npz", target=prepared.native.target, affine=prepared.native.affine)
+            np.savez_compressed(part / "native.npz", target=native.target, affine=native.affine)
             info = {
                 "name": case.name,
                 "cohort": case.cohort,
                 "modalities": list(case.images),
-                **write_labels(part / "target.npy", part / "voxels.npy", prepared.target, cohort.code_map.sets),
+                **write_labels(part, target, cohort.code_map.sets),
                 "spacing_mm": prepared.spacing_mm,
-                "shape": prepared.mask.shape,
-                "affine": prepared.affine.tolist(),
-                "native_shape": prepared.native_shape,
-                "native_affine": prepared.native_affine.tolist(),
+                "shape": prepared.grid.shape,
+                "affine": prepared.grid.affine.tolist(),
+                "native_shape": prepared.native_grid.shape,
+                "native_affine": prepared.native_grid.affine.tolist(),
                 "kept": prepared.kept,
                 "outside_ml": prepared.outside_ml,
             }
             if prepared.complete is not None and cohort.complete_map is not None:
                 drawn, truth = cohort.code_map.sets, cohort.complete_map.sets
-                np.save(part / "complete.npy", filled_table(drawn, truth)[prepared.target, prepared.complete])
+                np.save(part / "complete.npy", filled_table(drawn, truth)[target, prepared.complete])
                 info["complete"] = [sorted(members) for members in filled_sets(drawn, truth)]
             write_json(part / "case.json", info)
         return folder
@@ -321,3 +328,17 @@ class Store:
         if not folder.exists():
             raise UserError(f"cohort {case.cohort}, case {case.name}: is not prepared; run multiseg prepare first")
         return StoredCase.open(folder)
+
+
+@functools.cache
+def _file_content(memory: Path, path: Path, *state: int) -> str:
+    """Return the hash of a file in a state, from the memory if it is there; an error costs the memory alone."""
+    known = memory / fingerprint([str(path.resolve()), *state])
+    with contextlib.suppress(OSError):
+        if len(value := known.read_text()) == FINGERPRINT_LENGTH:  # else somebody was stopped while writing it
+            return value
+    value = file_fingerprint(path)
+    with contextlib.suppress(OSError):
+        memory.mkdir(parents=True, exist_ok=True)
+        known.write_text(value)
+    return value

@@ -25,6 +25,7 @@ from multiseg_core.networks import build_network
 from multiseg_core.wrappers import Conditioned
 
 from ..data.brain_masks import brain_modality
+from ..data.cohorts import Case
 from ..data.image_files import like_input
 from ..data.prepare import Prepared, prepare
 from ..settings.preprocessing import PreprocessingParams
@@ -91,13 +92,13 @@ class Prepare:
             files = self._files(data["image"], Path(scratch))
             mask = data.get("brain_mask")
             how = PreprocessingParams(**self.preprocessing)
-            prepared = prepare(files, how, brain_mask=Path(mask) if mask else None)
+            prepared = prepare(Case("", "", files, brain_mask=Path(mask) if mask else None), how)
             like = files[brain_modality(files)]
-            header = like_input(np.zeros(prepared.native_shape, np.uint8), prepared.native_affine, like)
+            header = like_input(np.zeros(prepared.native_grid.shape, np.uint8), prepared.native_grid.affine, like)
         images = np.full((len(self.modalities), *prepared.images.shape[1:]), np.nan, dtype=np.float32)
         images[[self.modalities.index(m) for m in files]] = prepared.images
-        affine = prepared.native_affine
-        meta = {"affine": affine, "original_affine": affine, "spatial_shape": prepared.native_shape}
+        affine = prepared.native_grid.affine
+        meta = {"affine": affine, "original_affine": affine, "spatial_shape": prepared.native_grid.shape}
         meta["filename_or_obj"] = str(like)
         known = {"image": torch.from_numpy(images), "image_meta_dict": meta, "prepared": prepared, "like": header}
         return {**data, **known}

@@ -139,8 +139,8 @@ def _write_case(model: Model, case: Case, cohort: Cohort, how: Completion, folde
             else:
                 nib.save(nib.Nifti1Image(read_volume(path), read_image(path).affine), part)
     with atomic_path(folder / "labelsTr" / f"{name}.nii.gz") as part:
-        nib.save(like_input(codes, found.prepared.native_affine, next(iter(images.values()))), part)
-    ml, drawn = voxel_ml(found.prepared.native_affine), how.drawn[positions]
+        nib.save(like_input(codes, found.prepared.native_grid.affine, next(iter(images.values()))), part)
+    ml, drawn = voxel_ml(found.prepared.native_grid.affine), how.drawn[positions]
     rows = [
         (name, label, float((drawn & (codes == k)).sum() * ml), float((~drawn & (codes == k)).sum() * ml))
         for k, label in enumerate(model.labels, start=1)

@@ -37,7 +37,7 @@ def cohort_table(study: Study, explored: Explored) -> pd.DataFrame:
     for name, cases in explored.items():
         cohort = study.cohorts[name]
         sizes = np.array([_voxel_mm(case) for case in cases])
-        extents = sizes * [case.info["native_shape"] for case in cases]
+        extents = sizes * [case.native_grid.shape for case in cases]
         rows.append(
             {
                 "cohort": name,
@@ -57,7 +57,7 @@ def cohort_table(study: Study, explored: Explored) -> pd.DataFrame:
 
 def _voxel_mm(case: StoredCase) -> np.ndarray:
     """Voxel sizes of the files that a case came from, (3,)."""
-    return np.linalg.norm(np.array(case.info["native_affine"])[:3, :3], axis=0)
+    return np.linalg.norm(case.native_grid.affine[:3, :3], axis=0)
 
 
 def volumes(explored: Explored, labels: Sequence[str]) -> pd.DataFrame:
@@ -67,7 +67,7 @@ def volumes(explored: Explored, labels: Sequence[str]) -> pd.DataFrame:
         drawn = [(position, members) for position, members in enumerate(cases[0].sets) if is_relevant(members)]
         for position, members in drawn:
             for case in cases:
-                ml = case.info["voxels_per_set"][position] * case.voxel_ml
+                ml = case.labels.voxels_per_set[position] * case.voxel_ml
                 rows.append(
                     {
                         "cohort": name,
@@ -100,7 +100,7 @@ def spacing_table(explored: Explored, labels: Sequence[str]) -> pd.DataFrame:
         (name, describe_set(case.sets[row["set"]], labels), row)
         for name, cases in explored.items()
         for case in cases
-        for row in case.info["kept"]
+        for row in case.kept
     )
 
 

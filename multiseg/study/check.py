@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,12 +19,11 @@ from multiseg_core.labels import BACKGROUND
 
 from ..base.cores import default_workers
 from ..base.fingerprints import code_fingerprint
-from ..base.workers import Job, Report, allow_open_files, run_jobs
+from ..base.workers import Job, allow_open_files, run_jobs
 from ..data.brain_masks import WANTED, can_run_robex, has_deepbet
-from ..data.inspect_case import inspect_case
+from ..data.inspect_case import inspect_cases
 from ..data.label_resampling import cost_table
 from ..data.loading import Case, Cohort
-from ..settings.preprocessing import PreprocessingParams
 from . import check_data
 from .check_data import Inspected
 from .scenarios import Scenario
@@ -110,7 +110,7 @@ def check_study(study: Study, workers: int | None = None) -> CheckResult:
     for cohort, text in check_data.cases_without_inputs(study):
         findings.error(text, cohort=cohort)
     findings.error(*_too_many_files(study))
-    findings.warn(*check_data.odd_cases(study, inspected))
+    findings.warn(*check_data.case_remarks(study, inspected))
     if not findings.errors:
         findings.error(*check_data.shared_cases(study, inspected))
         findings.warn(*check_data.unused_codes(study, inspected))
@@ -166,32 +166,21 @@ def _inspect_all(study: Study, cases: Sequence[Case], workers: int | None) -> In
     paths = {
         (case.cohort, case.name): folder / f"{study.store.key(case, study.cohorts[case.cohort])}.json" for case in cases
     }
-    unknown = [case for case in cases if not paths[case.cohort, case.name].exists()]
-    how = study.params.preprocessing
     bare = {name: replace(cohort, cases=(), problems={}, notes=()) for name, cohort in study.cohorts.items()}
+    places = {(case.cohort, case.name): (case, bare[case.cohort]) for case in cases}
+    unknown = [(*places[place], path) for place, path in paths.items() if not path.exists()]
     n_workers = workers or default_workers(study.params.workers, study.params.threads)
     # several cases a job, for many are small, but few enough to share out the work and to show how it goes on
     size = max(1, min(CASES_A_JOB, len(unknown) // (4 * n_workers)))
     parts = [unknown[i : i + size] for i in range(0, len(unknown), size)]
-    jobs = [
-        Job(f"{part[0].cohort}/{part[0].name}", _inspect_job, ([(c, bare[c.cohort]) for c in part], how))
-        for part in parts
-    ]
-    if sum(path.stat().st_size for case in unknown for path in case.files.values()) < SMALL_BYTES:
-        results = [inspect_case(case, bare[case.cohort], how) for case in unknown]
+    how = study.params.preprocessing
+    if sum(path.stat().st_size for case, *_ in unknown for path in case.files.values()) < SMALL_BYTES:
+        found = [inspect_cases(part, how) for part in parts]
     else:
-        results = [facts for part in run_jobs(jobs, "checking cases", n_workers) for facts in part]
-    inspected = {}
-    for case, facts in zip(unknown, results, strict=True):
-        inspected[case.cohort, case.name] = facts
-        if "errors" not in facts:
-            with contextlib.suppress(OSError):  # a folder that only others may write to: look again next time
-                write_json(paths[case.cohort, case.name], facts)
-    for case in cases:
-        place = (case.cohort, case.name)
-        if place not in inspected:
-            inspected[place] = json.loads(paths[place].read_text(encoding="utf-8"))
-    return {(case.cohort, case.name): inspected[case.cohort, case.name] for case in cases}
+        jobs = [Job(f"{part[0][0].cohort}/{part[0][0].name}", inspect_cases, (part, how)) for part in parts]
+        found = run_jobs(jobs, "checking cases", n_workers)
+    new = dict(zip(((c.cohort, c.name) for c, *_ in unknown), itertools.chain(*found), strict=True))
+    return {place: new.get(place) or json.loads(path.read_text(encoding="utf-8")) for place, path in paths.items()}
 
 
 MOST_MISSING = 50
@@ -202,16 +191,6 @@ SMALL_BYTES = 4_000_000
 
 CASES_A_JOB = 16
 """Most cases that one job inspects."""
-
-
-def _inspect_job(
-    cases: Sequence[tuple[Case, Cohort]], how: PreprocessingParams, report: Report
-) -> list[dict[str, Any]]:
-    found = []
-    for i, (case, cohort) in enumerate(cases):
-        report(i / len(cases), "…")
-        found.append(inspect_case(case, cohort, how))
-    return found
 
 
 def _too_many_files(study: Study) -> list[str]:

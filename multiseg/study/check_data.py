@@ -29,16 +29,16 @@ def set_name(cohort: Cohort, position: int, study: Study) -> str:
     return "|".join(label for label in (BACKGROUND, *study.labels) if label in members)
 
 
-def odd_cases(study: Study, inspected: Inspected) -> list[str]:
+def case_remarks(study: Study, inspected: Inspected) -> list[str]:
     """Tell what looks odd in single cases; of many alike, how many and the first."""
     warnings = []
     for name in study.cohorts:
-        facts = {case: f for (where, case), f in inspected.items() if where == name}
-        for kind in dict.fromkeys(kind for f in facts.values() for kind in f.get("odd", ())):
-            having = [(case, f["odd"][kind]) for case, f in facts.items() if kind in f.get("odd", ())]
+        remarks = {case: facts.get("remarks", {}) for (where, case), facts in inspected.items() if where == name}
+        for kind in dict.fromkeys(kind for found in remarks.values() for kind in found):
+            having = [(case, found[kind]) for case, found in remarks.items() if kind in found]
             if len(having) > MOST_ALIKE:
                 case, remark = having[0]
-                warnings.append(f"cohort {name}, {len(having)} of {len(facts)} cases, such as {case}: {remark}")
+                warnings.append(f"cohort {name}, {len(having)} of {len(remarks)} cases, such as {case}: {remark}")
             else:
                 warnings += [f"cohort {name}, case {case}: {remark}" for case, remark in having]
     return warnings

@@ -24,8 +24,8 @@ from ..base.files import located
 from ..base.workers import progress_bar
 from ..data.brain_masks import brain_modality
 from ..data.cohorts import Case
-from ..data.image_files import like_input, require_same_grid
-from ..data.prepare import Prepared, apart_of, prepare
+from ..data.image_files import like_input
+from ..data.prepare import Prepared, prepare
 from ..settings.preprocessing import PreprocessingParams
 
 _Result = TypeVar("_Result")
@@ -133,9 +133,7 @@ class Model:
         """Return all that it says of a case, see `segment`. Reads all files before ROBEX may take its minute."""
         self.require_inputs(list(images))
         how = PreprocessingParams(**self.segmenter.preprocessing)
-        named = {**images, **({"brain_mask": brain_mask} if brain_mask else {})}
-        require_same_grid(named, apart_of(named, how, False))
-        prepared = prepare(images, how, brain_mask=brain_mask)
+        prepared = prepare(Case("", "", images, brain_mask=brain_mask), how)
         seen = list(images)
         found = self.segmenter.probabilities(prepared.images, seen, self.compute, self.memory_gib, prepared.mask)
         return Prediction(self, prepared, tuple(found), images[brain_modality(images)])
@@ -209,7 +207,7 @@ class Prediction:
         return None
 
     def _image(self, volume: np.ndarray, text: str) -> nib.Nifti1Image:
-        image = like_input(volume, self.prepared.native_affine, self.like)
+        image = like_input(volume, self.prepared.native_grid.affine, self.like)
         image.header["descrip"] = text.encode()[:79]
         return image
 

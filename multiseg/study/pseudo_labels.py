@@ -87,5 +87,4 @@ def complete_case(
             seen.append((teacher.labels, class_map))
     target = complete_target(np.asarray(case.target), case.sets, labels, seen)
     with atomic_folder(folder) as part:
-        files = part / "target.npy", part / "voxels.npy"
-        write_json(part / "labels.json", write_labels(*files, target, completed_sets(case.sets, labels)))
+        write_json(part / "labels.json", write_labels(part, target, completed_sets(case.sets, labels)))

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from multiseg.data.cohorts import Case
 from multiseg.data.prepare import prepare
 from multiseg.data.sources.table import read_manifest
 from multiseg.data.target_sets import filled_sets, filled_table
@@ -136,12 +137,12 @@ def test_any_geometry_comes_back_to_where_it_was(
     with tempfile.TemporaryDirectory() as folder:
         t1, seg = save(Path(folder) / "t1.nii.gz", image, affine), save(Path(folder) / "seg.nii.gz", labels, affine)
         params = PreprocessingParams(spacing_mm=spacing, orientation=how)  # type: ignore[arg-type]
-        prepared = prepare({"T1": t1}, params, seg, code_map=CodeMap.build(("gm",), {1: "gm"}))
+        prepared = prepare(Case("c", "1", {"T1": t1}, seg), params, CodeMap.build(("gm",), {1: "gm"}))
     assert prepared.target is not None
     stored = np.argwhere(prepared.target == 1)
-    moved = nib.affines.apply_affine(prepared.affine, stored).mean(0) - centre
+    moved = nib.affines.apply_affine(prepared.grid.affine, stored).mean(0) - centre
     assert np.abs(moved).max() < 0.35 and len(stored) * np.abs(
-        np.linalg.det(prepared.affine)
+        np.linalg.det(prepared.grid.affine)
     ) > 0.9 * labels.sum() * np.prod(size)
     one_hot = np.stack([prepared.target == k for k in range(2)]).astype(np.float32)
     back = most_probable_on(one_hot, prepared.grid, prepared.native_grid)

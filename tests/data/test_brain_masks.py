@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from multiseg.data.brain_masks import brain_from_stripped, find_brain, robex_mask
+from multiseg.data.cohorts import Case
 from multiseg.data.prepare import prepare
 from multiseg.settings.preprocessing import PreprocessingParams
 from multiseg_core.errors import UserError
@@ -87,7 +88,7 @@ def test_who_finds_the_brain(tmp_path: Path, robex: RobexStandIn) -> None:
     assert find(head, "auto") is None and find(stripped, "robex") is None
     # ROBEX is made for T1: it gets that one, although it is not the first
     images = {"FLAIR": save(tmp_path / "f.nii.gz", noise(shape, 1)), "T1": save(tmp_path / "t.nii.gz", head)}
-    prepared = prepare(images, PreprocessingParams(crop=False))
+    prepared = prepare(Case("c", "1", images), PreprocessingParams(crop=False))
     assert np.array_equal(prepared.mask, robex.mask(shape))
     assert [np.array_equal(image.get_fdata(), head) for image in robex.images] == [True]
 

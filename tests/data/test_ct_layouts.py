@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from multiseg.data.loading import Cohort, load_cohorts
-from multiseg.data.prepare import prepare_case
+from multiseg.data.prepare import prepare
 from multiseg.settings.params import CohortParams
 from multiseg.settings.preprocessing import PreprocessingParams
 from multiseg_core.errors import UserError
@@ -36,7 +36,7 @@ def test_kits23(tmp_path: Path, top: str) -> None:
     assert [case.name for case in cohort.cases] == ["case_00000", "case_00412"] and not cohort.problems
     assert cohort.notes == (f"cohort c: KiTS23 has 489 cases, {tmp_path / 'data' / top} holds 2",)
     assert cohort.code_map.annotates == ("kidney", "tumour", "cyst")
-    found = prepare_case(cohort.cases[0], WINDOW, cohort.code_map)
+    found = prepare(cohort.cases[0], WINDOW, cohort.code_map)
     assert found.target is not None and np.array_equal(found.target, labels)
     limited = image.clip(-160, 240)
     assert np.allclose(found.images[0], (limited - limited.mean()) / limited.std(), atol=1e-5)
@@ -55,7 +55,7 @@ def test_btcv(tmp_path: Path, images: str, drawn: str) -> None:
     assert [case.name for case in cohort.cases] == ["0001", "0035"] and cohort.modalities == ("CT",)
     names = cohort.code_map.annotates
     assert len(names) == 13 and (names[0], names[5], names[12]) == ("spleen", "liver", "left_adrenal")
-    found = prepare_case(cohort.cases[1], WINDOW, cohort.code_map)
+    found = prepare(cohort.cases[1], WINDOW, cohort.code_map)
     assert found.target is not None and np.array_equal(found.target, labels)
 
 

@@ -7,6 +7,7 @@ import torch
 
 from multiseg.data import brain_masks, deepbet
 from multiseg.data.brain_masks import deepbet_folder, extracted_brain
+from multiseg.data.cohorts import Case
 from multiseg.data.deepbet import deepbet_mask
 from multiseg.data.prepare import prepare
 from multiseg.settings.preprocessing import PreprocessingParams
@@ -106,7 +107,7 @@ def test_the_networks_are_looked_for_where_the_package_has_them(
 def test_a_whole_head_is_prepared_with_it(tmp_path: Path, bright: Bright, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(brain_masks, "deepbet_folder", lambda: tmp_path)
     path = save(tmp_path / "t1.nii.gz", head())
-    prepared = prepare({"T1": path}, PreprocessingParams(crop=False, brain_extraction="deepbet"))
+    prepared = prepare(Case("c", "1", {"T1": path}), PreprocessingParams(crop=False, brain_extraction="deepbet"))
     assert np.array_equal(prepared.mask, HEAD) and len(bright.seen) == 2
 
 

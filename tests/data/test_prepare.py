@@ -11,7 +11,7 @@ from scipy import ndimage
 from multiseg.data.cohorts import Case
 from multiseg.data.grids import rescaled
 from multiseg.data.image_files import read_image, require_same_grid
-from multiseg.data.prepare import prepare, prepare_case, z_score
+from multiseg.data.prepare import normalised, prepare
 from multiseg.settings.preprocessing import PreprocessingParams
 from multiseg_core.errors import UserError
 from multiseg_core.grids import Grid
@@ -36,7 +36,7 @@ def test_z_score_inside_and_fixed_value_outside() -> None:
     volume = np.array([[[1.0, 3.0, 100.0]]])
     mask = np.array([[[True, True, False]]])
     # mean 2, standard deviation 1
-    assert z_score(volume, mask, -4.0, Path("x")).tolist() == [[[-1.0, 1.0, -4.0]]]
+    assert normalised(volume, mask, PreprocessingParams(), Path("x")).tolist() == [[[-1.0, 1.0, -4.0]]]
 
 
 @pytest.mark.parametrize(
@@ -59,9 +59,9 @@ def test_a_segmentation_returns_to_the_input_grid(tmp_path: Path, affine: np.nda
     image = np.where(distance < 11, 100.0 + 30 * labels, 0).astype(np.float32)
     t1, seg = save(tmp_path / "t1.nii.gz", image, affine), save(tmp_path / "seg.nii.gz", labels, affine)
     code_map = CodeMap.build(("gm", "wm"), {1: "gm", 2: "wm"})
-    prepared = prepare({"T1": t1}, ONE_MM, labels=seg, code_map=code_map)
-    assert nib.aff2axcodes(prepared.affine) == ("R", "A", "S")
-    assert np.allclose(nib.affines.voxel_sizes(prepared.affine), 1)
+    prepared = prepare(Case("c", "1", {"T1": t1}, seg), ONE_MM, code_map)
+    assert nib.aff2axcodes(prepared.grid.affine) == ("R", "A", "S")
+    assert np.allclose(nib.affines.voxel_sizes(prepared.grid.affine), 1)
     assert prepared.target is not None
     # volumes survive: 4/3 pi r^3
     assert (prepared.target == 2).sum() == pytest.approx(4 / 3 * np.pi * 5**3, rel=0.1)
@@ -85,7 +85,7 @@ def test_a_2_mm_grid_and_given_mask(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     head = save(tmp_path / "head.nii.gz", rng.normal(100, 10, shape).astype(np.float32))
     mask = save(tmp_path / "mask.nii.gz", np.pad(np.ones((12, 12, 12), np.uint8), 4))
-    prepared = prepare({"T1": head}, PreprocessingParams(spacing_mm=2), brain_mask=mask)
+    prepared = prepare(Case("c", "1", {"T1": head}, brain_mask=mask), PreprocessingParams(spacing_mm=2))
     assert prepared.mask.sum() == 6**3
     inside = prepared.images[0][prepared.mask]
     assert abs(inside.mean()) < 1e-5 and inside.std() == pytest.approx(1, abs=1e-5)
@@ -105,10 +105,10 @@ def test_labels_outside_the_brain_are_counted_and_change_nothing(tmp_path: Path)
     affine = np.diag([2.0, 1.0, 1.0, 1.0])
     t1, seg = save(tmp_path / "t1.nii.gz", image, affine), save(tmp_path / "seg.nii.gz", labels, affine)
     code_map = CodeMap.build(("gm",), {1: "gm"})
-    prepared = prepare({"T1": t1}, PreprocessingParams(spacing_mm=None), labels=seg, code_map=code_map)
+    prepared = prepare(Case("c", "1", {"T1": t1}, seg), PreprocessingParams(spacing_mm=None), code_map)
     assert prepared.outside_ml == {1: pytest.approx(2 * 0.002)}
     assert prepared.native is not None and (prepared.native.target == 1).sum() == 3  # they are scored
-    without = prepare({"T1": t1}, PreprocessingParams(spacing_mm=None))
+    without = prepare(Case("c", "1", {"T1": t1}), PreprocessingParams(spacing_mm=None))
     assert without.images.shape == prepared.images.shape == (1, 16, 16, 16)  # the brain and its margin
     assert np.array_equal(without.images, prepared.images)
 
@@ -158,11 +158,11 @@ def test_a_case_is_prepared_alike_with_and_without_labels_in_any_order(
     images = {m: files[m] for m in ("FLAIR", "T1")}
     code_map = CodeMap.build(("gm",), {1: "gm"})
     case = Case("c", "1", images, files["labels"])
-    stored = prepare_case(case, params, code_map)
-    predicted = prepare({m: files[m] for m in ("T1", "FLAIR")}, params)
+    stored = prepare(case, params, code_map)
+    predicted = prepare(Case("c", "1", {m: files[m] for m in ("T1", "FLAIR")}), params)
     assert np.array_equal(stored.images, predicted.images[::-1])
-    assert np.array_equal(stored.mask, predicted.mask) and np.array_equal(stored.affine, predicted.affine)
-    assert np.array_equal(stored.native_affine, predicted.native_affine)
+    assert np.array_equal(stored.mask, predicted.mask) and np.array_equal(stored.grid.affine, predicted.grid.affine)
+    assert np.array_equal(stored.native_grid.affine, predicted.native_grid.affine)
 
 
 def test_every_key_of_preprocessing_is_in_the_test_above() -> None:
@@ -175,9 +175,9 @@ def test_one_voxel_of_huge_value_flattens_the_rest_unless_it_is_clipped(tmp_path
     image[4:16, 4:16, 4:16] = np.random.default_rng(0).normal(100, 10, (12, 12, 12))
     image[10, 10, 10] = 1e7
     path = save(tmp_path / "t1.nii.gz", image)
-    plain = prepare({"T1": path}, ONE_MM)
+    plain = prepare(Case("c", "1", {"T1": path}), ONE_MM)
     assert np.percentile(plain.images[0][plain.mask], [5, 95]) == pytest.approx([-0.024, -0.024], abs=0.002)
-    clipped = prepare({"T1": path}, dataclasses.replace(ONE_MM, clip_percentiles=[0.5, 99.5]))
+    clipped = prepare(Case("c", "1", {"T1": path}), dataclasses.replace(ONE_MM, clip_percentiles=[0.5, 99.5]))
     assert np.percentile(clipped.images[0][clipped.mask], [5, 95]) == pytest.approx([-1.645, 1.645], abs=0.15)
 
 
@@ -195,14 +195,14 @@ def test_images_and_labels_on_other_grids_are_brought_to_the_first(tmp_path: Pat
     images = {"T1": t1, "FLAIR": turned}
     message = r"flair.nii.gz: affine differs .* up to 23 mm .*only the order or direction .*first"
     with pytest.raises(UserError, match=message):
-        prepare(images, ONE_MM, seg, code_map=code_map)
-    found = prepare(images, dataclasses.replace(ONE_MM, resample_to="first"), seg, code_map=code_map)
+        prepare(Case("c", "1", images, seg), ONE_MM, code_map)
+    found = prepare(Case("c", "1", images, seg), dataclasses.replace(ONE_MM, resample_to="first"), code_map)
     assert np.array_equal(found.images[0], found.images[1])
-    alone = prepare({"T1": t1}, ONE_MM, save(tmp_path / "seg1.nii.gz", labels), code_map=code_map)
+    alone = prepare(Case("c", "1", {"T1": t1}, save(tmp_path / "seg1.nii.gz", labels)), ONE_MM, code_map)
     assert np.array_equal(found.images[0], alone.images[0]) and np.array_equal(found.target, alone.target)
     far = save(tmp_path / "far.nii.gz", image, nib.affines.from_matvec(np.eye(3), [90, 0, 0]))
     with pytest.raises(UserError, match="far.nii.gz: lies beside the T1 of its case"):
-        prepare({"T1": t1, "FLAIR": far}, dataclasses.replace(ONE_MM, resample_to="first"))
+        prepare(Case("c", "1", {"T1": t1, "FLAIR": far}), dataclasses.replace(ONE_MM, resample_to="first"))
 
 
 def test_bad_files(tmp_path: Path) -> None:
@@ -222,11 +222,11 @@ def test_bad_files(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="text.nii.gz: not a readable image"):
         read_image(text)
     with pytest.raises(UserError, match="cut.nii.gz: not a readable image .it is damaged and cannot be unpacked"):
-        prepare({"T1": cut}, ONE_MM)
+        prepare(Case("c", "1", {"T1": cut}), ONE_MM)
     with pytest.raises(UserError, match="nan.nii.gz: holds NaN"):
-        prepare({"T1": nan}, ONE_MM, brain_mask=mask)
+        prepare(Case("c", "1", {"T1": nan}, brain_mask=mask), ONE_MM)
     with pytest.raises(UserError, match="flat.nii.gz: the image is constant inside the brain"):
-        prepare({"T1": good, "FLAIR": flat}, ONE_MM, brain_mask=mask)
+        prepare(Case("c", "1", {"T1": good, "FLAIR": flat}, brain_mask=mask), ONE_MM)
     with pytest.raises(
         UserError, match=r"small.nii.gz: shape \(5, 6, 6\) differs from that of good.nii.gz, \(6, 6, 6\)"
     ):
@@ -279,7 +279,7 @@ def test_a_label_map_of_the_same_spacing_returns_voxel_for_voxel(
     t1, seg, codes, brain = speckled(tmp_path, affine)
     code_map = CodeMap.build(("csf", "gm", "wm"), {1: "csf", 2: "gm", 3: "wm"})
     params = PreprocessingParams(orientation=orientation, spacing_mm=spacing_mm)
-    prepared = prepare({"T1": t1}, params, seg, code_map=code_map)
+    prepared = prepare(Case("c", "1", {"T1": t1}, seg), params, code_map)
     # cropped, turned, and every voxel is there
     assert prepared.target is not None and prepared.target.size < codes.size
     assert sorted(prepared.spacing_mm) == pytest.approx(sorted(sizes), abs=1e-6)
@@ -317,9 +317,9 @@ def test_a_rotated_label_map_returns_nearly_whole(
     image = np.where(codes > 0, rng.normal(100, 10, codes.shape), 0).astype(np.float32)
     t1, seg = save(tmp_path / "t1.nii.gz", image, affine), save(tmp_path / "seg.nii.gz", codes, affine)
     params = PreprocessingParams(orientation="world", spacing_mm=spacing_mm)
-    prepared = prepare({"T1": t1}, params, seg, code_map=CodeMap.build(("gm", "wm"), {1: "gm", 2: "wm"}))
+    prepared = prepare(Case("c", "1", {"T1": t1}, seg), params, CodeMap.build(("gm", "wm"), {1: "gm", 2: "wm"}))
     assert prepared.target is not None
-    assert np.array_equal(prepared.affine[:3, :3], spacing_mm * np.eye(3))  # along the scanner axes
+    assert np.array_equal(prepared.grid.affine[:3, :3], spacing_mm * np.eye(3))  # along the scanner axes
     back = most_probable_on(one_hot(prepared.target, 3), prepared.grid, prepared.native_grid)
     for k, bound in zip((1, 2), bounds, strict=True):
         assert dice(back == k, codes == k) > bound
@@ -336,7 +336,7 @@ def test_labels_keep_their_volume_unless_told_otherwise(tmp_path: Path, degrees:
         params = PreprocessingParams(
             spacing_mm=1.4, label_interpolation=interpolation, orientation=orientation, crop=False
         )
-        found = prepare({"T1": t1}, params, seg, code_map=code_map).target
+        found = prepare(Case("c", "1", {"T1": t1}, seg), params, code_map).target
         assert found is not None
         return 1.4**3 * np.bincount(found.ravel(), minlength=4)[1:]
 
@@ -361,12 +361,12 @@ def test_labels_on_a_grid_of_their_own(tmp_path: Path) -> None:
     seg = save(tmp_path / "seg.nii.gz", codes, label_affine)
     code_map = CodeMap.build(("gm", "wm"), {1: "gm", 2: "wm"})
     with pytest.raises(UserError, match=r"seg.nii.gz: shape \(58, 58, 58\) differs"):
-        prepare({"T1": t1}, ONE_MM, seg, code_map=code_map)
+        prepare(Case("c", "1", {"T1": t1}, seg), ONE_MM, code_map)
 
     def target(params: PreprocessingParams) -> np.ndarray:
-        prepared = prepare({"T1": t1}, params, seg, code_map=code_map, labels_on_own_grid=True)
-        assert prepared.target is not None and prepared.native_shape == shape
-        truth = balls_in_world(prepared.target.shape, prepared.affine) if not params.crop else None
+        prepared = prepare(Case("c", "1", {"T1": t1}, seg, labels_on_own_grid=True), params, code_map)
+        assert prepared.target is not None and prepared.native_grid.shape == shape
+        truth = balls_in_world(prepared.target.shape, prepared.grid.affine) if not params.crop else None
         if truth is not None:  # the middle of the uncropped grid is the middle of the image
             assert all(dice(prepared.target == k, truth == k) > 0.97 for k in (1, 2))
         return prepared.target
@@ -395,7 +395,7 @@ def test_an_upsampled_grid_of_its_own_is_nearest_neighbour(tmp_path: Path) -> No
     t1, seg = save(tmp_path / "t1.nii.gz", image), save(tmp_path / "seg.nii.gz", codes, affine)
     code_map = CodeMap.build(("gm",), {1: "gm"})
     params = dataclasses.replace(ONE_MM, crop=False)
-    prepared = prepare({"T1": t1}, params, seg, code_map=code_map, labels_on_own_grid=True)
+    prepared = prepare(Case("c", "1", {"T1": t1}, seg, labels_on_own_grid=True), params, code_map)
     assert np.array_equal(prepared.target, codes.repeat(2, 0).repeat(2, 1).repeat(2, 2))
 
 
@@ -404,7 +404,7 @@ def test_a_whole_head_goes_to_robex(tmp_path: Path, robex: RobexStandIn) -> None
     head = np.random.default_rng(0).normal(100, 10, shape).astype(np.float32)
     affine = np.diag([-1.0, 1, 1, 1])
     t1 = save(tmp_path / "t1.nii.gz", head, affine)
-    prepared = prepare({"T1": t1}, ONE_MM)
+    prepared = prepare(Case("c", "1", {"T1": t1}), ONE_MM)
     assert np.count_nonzero(prepared.mask) == np.count_nonzero(robex.mask(shape))
     inside = prepared.images[0][prepared.mask]
     assert abs(inside.mean()) < 1e-5 and (prepared.images[0][~prepared.mask] == -4).all()
@@ -412,7 +412,7 @@ def test_a_whole_head_goes_to_robex(tmp_path: Path, robex: RobexStandIn) -> None
     assert nib.aff2axcodes(seen.affine) == ("R", "A", "S") and np.array_equal(seen.get_fdata(), head[::-1])
     robex.answer = np.zeros(shape)
     with pytest.raises(UserError, match="t1.nii.gz: ROBEX found no brain"):
-        prepare({"T1": t1}, ONE_MM)
+        prepare(Case("c", "1", {"T1": t1}), ONE_MM)
 
 
 def test_every_step_can_be_left_out(tmp_path: Path) -> None:
@@ -423,9 +423,9 @@ def test_every_step_can_be_left_out(tmp_path: Path) -> None:
     params = PreprocessingParams(
         orientation="native", spacing_mm=None, brain_extraction="none", z_score=False, crop=False
     )
-    prepared = prepare({"T1": t1}, params, seg, code_map=CodeMap.build(("gm",), {1: "gm"}))
+    prepared = prepare(Case("c", "1", {"T1": t1}, seg), params, CodeMap.build(("gm",), {1: "gm"}))
     assert np.array_equal(prepared.images[0], image) and np.array_equal(prepared.target, codes)
-    assert prepared.mask.all() and np.allclose(prepared.affine, affine, atol=1e-5)
+    assert prepared.mask.all() and np.allclose(prepared.grid.affine, affine, atol=1e-5)
     assert prepared.spacing_mm == pytest.approx((1, 2, 3), abs=1e-6)
 
 
@@ -434,7 +434,7 @@ def test_the_corners_of_a_rotated_grid_are_outside(tmp_path: Path) -> None:
     image = np.random.default_rng(0).normal(100, 10, (20, 20, 4)).astype(np.float32)
     t1 = save(tmp_path / "t1.nii.gz", image, affine)
     params = PreprocessingParams(orientation="world", brain_extraction="none", z_score=False)
-    prepared = prepare({"T1": t1}, params)
+    prepared = prepare(Case("c", "1", {"T1": t1}), params)
     # 20 mm by 20 mm on its corner: a square of 28.3 mm, of which half is image
     assert prepared.mask.shape == (29, 29, 4)
     assert np.count_nonzero(prepared.mask) == pytest.approx(20 * 20 * 4, rel=0.02)
@@ -447,7 +447,7 @@ def test_values_are_limited_before_they_are_standardised(tmp_path: Path) -> None
     path = save(tmp_path / "ct.nii.gz", volume)
     params = PreprocessingParams(spacing_mm=None, brain_extraction="none", clip_values=[10, 50])
     expected = volume.clip(10, 50)
-    found = prepare({"CT": path}, params).images[0]
+    found = prepare(Case("c", "1", {"CT": path}), params).images[0]
     assert np.allclose(found, (expected - expected.mean()) / expected.std(), atol=1e-5)
 
 
@@ -455,10 +455,10 @@ def test_z_scores_and_crop_are_separate(tmp_path: Path) -> None:
     image = np.zeros((20, 20, 20), np.float32)
     image[8:12, 8:12, 8:12] = np.random.default_rng(0).normal(100, 5, (4, 4, 4))
     t1 = save(tmp_path / "t1.nii.gz", image)
-    raw = prepare({"T1": t1}, dataclasses.replace(ONE_MM, z_score=False, outside_value=-7))
+    raw = prepare(Case("c", "1", {"T1": t1}), dataclasses.replace(ONE_MM, z_score=False, outside_value=-7))
     assert raw.images.shape == (1, 12, 12, 12)  # 4 voxels of brain and 4 of margin on either side
     assert np.array_equal(raw.images[0][raw.mask], image[image > 0]) and (raw.images[0][~raw.mask] == -7).all()
-    whole = prepare({"T1": t1}, dataclasses.replace(ONE_MM, crop=False))
-    cropped = prepare({"T1": t1}, ONE_MM)
+    whole = prepare(Case("c", "1", {"T1": t1}), dataclasses.replace(ONE_MM, crop=False))
+    cropped = prepare(Case("c", "1", {"T1": t1}), ONE_MM)
     assert np.array_equal(whole.images[0][4:16, 4:16, 4:16], cropped.images[0])
-    assert np.array_equal(whole.affine, np.eye(4)) and cropped.affine[:3, 3].tolist() == [4, 4, 4]
+    assert np.array_equal(whole.grid.affine, np.eye(4)) and cropped.grid.affine[:3, 3].tolist() == [4, 4, 4]

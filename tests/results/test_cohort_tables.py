@@ -21,7 +21,7 @@ def test_cohort_table(smoke: Study, cohorts: dict[str, list[StoredCase]]) -> Non
     assert table.loc["mrbrains13", "background means"] == "background"
     assert list(table["role"]) == ["training", "training and test", "test", "training", "training", "test"]
     assert table.loc["mrbrains13", "voxel (mm)"] == "6 x 6 x 6"
-    shape = cohorts["mrbrains13"][0].info["native_shape"]
+    shape = cohorts["mrbrains13"][0].native_grid.shape
     assert table.loc["mrbrains13", "field of view (mm)"] == " x ".join(str(6 * n) for n in shape)
 
 

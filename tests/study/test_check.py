@@ -314,18 +314,19 @@ def test_what_was_read_is_remembered_until_the_file_changes(
     file = toy_study()
     assert errors(file) == []
     asked: list[str] = []
-    real_jobs, real_here = check.run_jobs, check.inspect_case
+    real_jobs, real_here = check.run_jobs, check.inspect_cases
 
     def jobs(jobs, title, workers):
         asked.extend(job.name for job in jobs)
         return real_jobs(jobs, title, workers)
 
-    def here(case, *rest):
-        asked.append(f"{case.cohort}/{case.name}")
-        return real_here(case, *rest)
+    def here(cases, *rest):
+        asked.extend(f"{case.cohort}/{case.name}" for case, *_ in cases)
+        return real_here(cases, *rest)
 
     monkeypatch.setattr(check, "run_jobs", jobs)
-    monkeypatch.setattr(check, "inspect_case", here)
+    if small_bytes:
+        monkeypatch.setattr(check, "inspect_cases", here)
     assert errors(file) == [] and asked == []
     change(file.parent / "data" / "lesion2_T1.nii.gz", lambda v: v * 1.5)
     assert errors(file) == [] and asked == ["lesion/002"]
