@@ -45,18 +45,8 @@ def default_workers(
 ) -> int:
     """Return how many trainings run at a time, of some threads each: as many as asked for, or as the device takes.
 
-    Parameters
-    ----------
-    workers
-        How many were asked for.
-    threads
-        Of each.
-    device
-        Type of the device.
-    gpus
-        How many GPUs they take in turn; 0 if `device` is one alone.
-    need_gib
-        Memory that one training takes of a GPU; where several fit, they share it.
+    `device` is a type; `gpus` says how many the trainings take in turn, 0 if `device` is one alone, and `need_gib` what
+    memory one training takes of a GPU: where several fit, they share it.
     """
     if workers is not None:
         return workers

@@ -11,11 +11,13 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from multiseg_core.errors import UserError
 from multiseg_core.files import atomic_path
+
+if TYPE_CHECKING:  # it is slow to import, and most worker processes need none
+    import pandas as pd
 
 
 def located(folder: Path, text: str) -> Path:
@@ -38,10 +40,7 @@ PACKAGE = "package:"
 def weights_file(folder: Path, text: str) -> Path:
     """Return where the weights lie that a file of `folder` names: a path, see `located`, or ``package:NAME``.
 
-    Raises
-    ------
-    UserError
-        If that package is not installed, or holds no or several files ``*.pth`` or ``*.pt``.
+    Raises `UserError` if that package is not installed, or holds no or several files ``*.pth`` or ``*.pt``.
     """
     if not text.startswith(PACKAGE):
         return located(folder, text)
@@ -100,16 +99,11 @@ def read_lines(path: Path) -> list[tuple[int, list[str]]]:
 def read_table(path: Path) -> pd.DataFrame:
     """Read a CSV file as texts, without spaces around them, so that names such as 007 or NA stay what they are.
 
-    Returns
-    -------
-    pd.DataFrame
-        Its columns, also those that are there twice; the index holds line numbers. Lines without any text are left out.
-
-    Raises
-    ------
-    UserError
-        One line that names the file: it cannot be read, or a line has more or fewer cells than the header.
+    Returns its columns, also those that are there twice; the index holds line numbers. Lines without any text are left
+    out. Raises `UserError`, one line that names the file, if it cannot be read or has lines of different length.
     """
+    import pandas as pd
+
     lines = [(number, [cell.strip() for cell in cells]) for number, cells in read_lines(path)]
     (_, header), *rows = [(number, cells) for number, cells in lines if any(cells)] or [(0, [])]
     separated = next((mark for mark in (";", "\t") if len(header) == 1 and mark in header[0]), None)

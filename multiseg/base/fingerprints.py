@@ -36,20 +36,10 @@ def file_fingerprint(path: Path) -> str:
 
 @functools.lru_cache
 def code_fingerprint(*modules: str, root: Path = ROOT) -> str:
-    """Return a short hash of what some modules do, whatever they are called.
+    """Return a short hash of what some modules do, such as ``multiseg_core.training``, whatever they are called.
 
-    Parameters
-    ----------
-    modules
-        Such as ``multiseg_core.training``; of a package all that lies in its folder counts, files of data too. Another
-        distribution's module counts as its file.
-    root
-        Folder that holds the packages.
-
-    Raises
-    ------
-    ValueError
-        If there is no such module.
+    Of a package all that lies in its folder counts, files of data too; of another distribution, the module's file.
+    `root` is the folder that holds the packages. Raises `ValueError` if there is no such module.
     """
     return fingerprint(sorted(_file_code(file) for module in modules for file in module_files(module, root)))
 

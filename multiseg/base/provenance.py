@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.metadata
 import platform
@@ -11,22 +12,22 @@ from pathlib import Path
 import torch
 
 from .cores import available_cores
+from .fingerprints import ROOT
 
 PACKAGES = ("multiseg", "torch", "monai", "nibabel", "nilearn", "numpy", "scipy", "pandas", "matplotlib", "seaborn")
 
 
-@functools.lru_cache(maxsize=1)
+@functools.cache
 def commit() -> str:
     """Return the commit of the checkout that this package runs from, with ``-dirty`` for uncommitted changes."""
-    root = Path(__file__).resolve().parent.parent.parent
-    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=10", "--exclude", "*"]
+    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=10", "--exclude", "*"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return "unknown"
 
 
-@functools.lru_cache(maxsize=1)
+@functools.cache
 def _cpu_name() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
@@ -35,14 +36,12 @@ def _cpu_name() -> str:
         return platform.processor() or platform.machine()
 
 
-@functools.lru_cache(maxsize=1)
+@functools.cache
 def _versions() -> dict[str, str]:
     versions = {}
     for name in PACKAGES:
-        try:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
     return versions
 
 

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures.process import BrokenProcessPool, ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TextIO
 
@@ -37,17 +37,7 @@ _channel: Any = None
 
 @dataclass(frozen=True)
 class Job:
-    """One piece of work.
-
-    Attributes
-    ----------
-    name
-        For people.
-    function
-        A module-level function ``function(*arguments, report)``.
-    arguments
-        Picklable.
-    """
+    """One piece of work: a module-level function ``function(*arguments, report)``, and its name for people."""
 
     name: str
     function: Callable[..., Any]
@@ -61,9 +51,8 @@ class _Lines(io.TextIOBase):
         self.target = target
 
     def write(self, text: str) -> int:
-        text = text.replace("\r", "").strip()
-        if text:
-            self.target.write(text + "\n")
+        if line := text.replace("\r", "").strip():
+            self.target.write(line + "\n")
         return len(text)
 
     def flush(self) -> None:
@@ -73,7 +62,6 @@ class _Lines(io.TextIOBase):
 def progress_bar(title: str, total: float) -> tqdm:
     """Return a plain-text bar on stderr; in a log file it prints a line now and then."""
     terminal = sys.stderr.isatty()
-    shape = "{desc}: {percentage:3.0f}% |{bar:20}| {elapsed}, {remaining} left{postfix}"
     return tqdm(
         total=total,
         desc=title,
@@ -81,7 +69,7 @@ def progress_bar(title: str, total: float) -> tqdm:
         file=sys.stderr if terminal else _Lines(sys.stderr),
         mininterval=0.5 if terminal else 15,
         maxinterval=1 if terminal else 30,
-        bar_format=shape,
+        bar_format="{desc}: {percentage:3.0f}% |{bar:20}| {elapsed}, {remaining} left{postfix}",
         dynamic_ncols=terminal,
     )
 
@@ -133,6 +121,29 @@ def _run_job(index: int, job: Job) -> Any:
     return job.function(*job.arguments, report)
 
 
+class _Progress:
+    """What jobs report, on a bar."""
+
+    def __init__(self, jobs: Sequence[Job], title: str, channel: Any) -> None:
+        self.jobs, self.channel = jobs, channel
+        self.fractions, self.texts = [0.0] * len(jobs), [""] * len(jobs)
+        self.bar = progress_bar(title, len(jobs))
+
+    def running(self) -> list[tuple[str, str]]:
+        """Return name and text of all jobs that have begun and not ended."""
+        each = zip(self.jobs, self.fractions, self.texts, strict=True)
+        return [(job.name, text) for job, fraction, text in each if text and fraction < 1]
+
+    def show(self) -> None:
+        with contextlib.suppress(queue.Empty):
+            while True:
+                index, self.fractions[index], self.texts[index] = self.channel.get_nowait()
+        done = sum(fraction >= 1 for fraction in self.fractions)
+        names = "; ".join(f"{name} {text}".strip() for name, text in self.running())
+        self.bar.set_postfix_str(f"{done}/{len(self.jobs)} done; {names}", refresh=False)
+        self.bar.update(sum(self.fractions) - self.bar.n)
+
+
 def run_jobs(
     jobs: Sequence[Job], title: str, n_workers: int, gpus: Sequence[str] = (), keep_going: bool = False
 ) -> list[Any]:
@@ -161,63 +172,41 @@ def run_jobs(
         return []
     context = multiprocessing.get_context("spawn")
     channel = context.Queue()
-    fraction = [0.0] * len(jobs)
-    text = [""] * len(jobs)
-    bar = progress_bar(title, len(jobs))
-    pool = concurrent.futures.ProcessPoolExecutor(
-        min(n_workers, len(jobs)),
-        mp_context=context,
-        initializer=_start_worker,
-        initargs=(channel, os.getpid(), context.Value("i", 0), tuple(gpus)),
-    )
-
-    def show() -> None:
-        while True:
-            try:
-                index, fraction[index], text[index] = channel.get_nowait()
-            except queue.Empty:
-                break
-        running = [
-            f"{job.name} {note}".strip() for job, f, note in zip(jobs, fraction, text, strict=True) if note and f < 1
-        ]
-        done = sum(f >= 1 for f in fraction)
-        bar.set_postfix_str(f"{done}/{len(jobs)} done; " + "; ".join(running), refresh=False)
-        bar.update(sum(fraction) - bar.n)
-
+    setup = (channel, os.getpid(), context.Value("i", 0), tuple(gpus))
+    pool = ProcessPoolExecutor(min(n_workers, len(jobs)), context, _start_worker, setup)
+    progress = _Progress(jobs, title, channel)
     try:
         futures = [pool.submit(_run_job, index, job) for index, job in enumerate(jobs)]
         waiting = set(futures)
         while waiting:
-            finished, waiting = concurrent.futures.wait(
-                waiting, timeout=0.3, return_when=concurrent.futures.FIRST_COMPLETED
-            )
-            show()
+            finished, waiting = concurrent.futures.wait(waiting, 0.3, concurrent.futures.FIRST_COMPLETED)
+            progress.show()
             for future in finished:
-                if (error := future.exception()) is not None and not (keep_going and _is_its_own(error)):
+                error = future.exception()
+                if error is not None and not (keep_going and _is_its_own(error)):
                     raise error
-                fraction[futures.index(future)] = 1.0
-            show()
-        bar.refresh()
+                progress.fractions[futures.index(future)] = 1.0
+            progress.show()
+        progress.bar.refresh()
         return [future.exception() or future.result() for future in futures]
     except BrokenProcessPool:
-        running = [job.name for job, f, note in zip(jobs, fraction, text, strict=True) if note and f < 1]
+        names = ", ".join(name for name, _ in progress.running())
         raise UserError(
-            f"a worker process was killed while working on {', '.join(running) or 'its first job'}; "
+            f"a worker process was killed while working on {names or 'its first job'}; "
             "run the command again: finished work is kept"
         ) from None
     finally:
-        bar.close()
+        progress.bar.close()
         _stop(pool)
 
 
 def _is_its_own(error: BaseException) -> bool:
     """Whether an error concerns the job alone that it ended."""
-    return isinstance(error, UserError | RuntimeError) and not (
-        isinstance(error, BrokenProcessPool) or is_full_disk(error)
-    )
+    known = isinstance(error, UserError | RuntimeError) and not isinstance(error, BrokenProcessPool)
+    return known and not is_full_disk(error)
 
 
-def _stop(pool: concurrent.futures.ProcessPoolExecutor) -> None:
+def _stop(pool: ProcessPoolExecutor) -> None:
     """End the workers now; what they have written is whole."""
     processes = list((pool._processes or {}).values())
     pool.shutdown(wait=False, cancel_futures=True)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import gzip
 import importlib.util
 import locale
 import logging
 import zlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import cast
@@ -45,12 +46,8 @@ def read_image(path: Path) -> nib.Nifti1Image:
     """Open an image file as a 3-D image; trailing axes of length 1 are dropped.
 
     World coordinates are RAS+ in mm whatever the format and the units of its header. Of uncompressed files, voxels are
-    read on demand; compressed ones are unpacked here, to their end, so that their checksum is tested.
-
-    Raises
-    ------
-    UserError
-        If the file is missing, unreadable, not 3-D or has a singular affine or voxels of an impossible size.
+    read on demand; compressed ones are unpacked here, to their end, so that their checksum is tested. Raises
+    `UserError` if the file is missing, unreadable, not 3-D or has a singular affine or voxels of an impossible size.
     """
     if not path.is_file():
         raise UserError(f"{path}: {'is a folder, not a file' if path.is_dir() else 'no such file'}")
@@ -84,7 +81,7 @@ def _open(path: Path) -> nib.Nifti1Image:
         return read_with_sitk(path)
     if name.endswith(MINC):
         return _open_minc(path)
-    with _ImageNotes(path):
+    with _named_notes(path):
         if not name.endswith((".gz", ".mgz")):
             return cast(nib.Nifti1Image, nib.load(path))
         packed = path.read_bytes()
@@ -98,22 +95,19 @@ def _open(path: Path) -> nib.Nifti1Image:
         return cast(nib.Nifti1Image, kind.from_file_map({"header": holder, "image": holder}))
 
 
-class _ImageNotes(logging.Filter):
-    """Lets nibabel's notes on a header, which do not say whose it is, be preceded by the file's name."""
+@contextlib.contextmanager
+def _named_notes(path: Path) -> Iterator[None]:
+    """Let nibabel's notes on a header, which do not say whose it is, be preceded by the file's name."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self.path = path
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        record.msg, record.args = f"{self.path}: {record.getMessage()}", None
+    def name(record: logging.LogRecord) -> bool:
+        record.msg, record.args = f"{path}: {record.getMessage()}", None
         return True
 
-    def __enter__(self) -> None:
-        nib.imageglobals.logger.addFilter(self)
-
-    def __exit__(self, *_: object) -> None:
-        nib.imageglobals.logger.removeFilter(self)
+    nib.imageglobals.logger.addFilter(name)
+    try:
+        yield
+    finally:
+        nib.imageglobals.logger.removeFilter(name)
 
 
 def _why_not(path: Path, error: Exception) -> str:
@@ -142,10 +136,9 @@ def _why_not(path: Path, error: Exception) -> str:
 
 def _in_mm(image: nib.Nifti1Image) -> tuple[nib.Nifti1Image, str]:
     """Bring an image whose header counts in other units to mm; return it, and the other unit's name or ''."""
-    try:
+    unit = ""
+    with contextlib.suppress(AttributeError, KeyError):  # other formats have none; NIfTI's may hold a number too many
         unit = image.header.get_xyzt_units()[0]
-    except (AttributeError, KeyError):  # other formats have none; NIfTI's may hold a number that means nothing
-        return image, ""
     scale = {"meter": 1000.0, "micron": 0.001}.get(unit)
     if scale is None:
         return image, ""
@@ -235,8 +228,7 @@ def require_same_grid(files: Mapping[str, Path], own_grids: Collection[str] = ()
     Raises
     ------
     UserError
-        One line for every file that cannot be opened; or else for every file that lies on another grid than the first,
-        naming both and saying how they differ.
+        A line for every file that cannot be opened; or else for every one on another grid than the first.
     """
     images, errors = {}, []
     for role, path in files.items():
@@ -303,8 +295,7 @@ def like_input(volume: np.ndarray, affine: FloatArray, path: Path) -> nib.Nifti1
     Parameters
     ----------
     volume
-        (X, Y, Z) whole numbers, stored in the smallest type of integers that holds them, or floating-point ones, stored
-        as float32.
+        (X, Y, Z): whole numbers become the smallest integers that hold them, others float32.
     affine
         Its (4, 4) voxel to world (mm), for files that are not NIfTI.
     path

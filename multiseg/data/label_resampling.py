@@ -9,15 +9,17 @@ eats whatever is convex and small: of balls of 2 mm radius, brought from 1 to 2 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from scipy import ndimage
 
 from multiseg_core.grids import FloatArray, Grid, field_of_view, is_rotated, same_grid
 from multiseg_core.labels import LabelSet, is_relevant
 from multiseg_core.resampling import TIE, along, gaussian_sigmas, overlaps, reached, sampled, turned
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SMALL = 30
 """Pieces of a label that have fewer voxels than this on the target keep their volume one by one."""
@@ -210,6 +212,8 @@ def cost_table(kept: Iterable[tuple[str, str, Mapping[str, Any]]]) -> pd.DataFra
     pd.DataFrame
         ``cohort, label, ml, ml kept (%), pieces, pieces kept (%)``, with the numbers of all cases together.
     """
+    import pandas as pd  # slow to import, and those who resample need it not
+
     table = pd.DataFrame([{"cohort": cohort, "label": label, **row} for cohort, label, row in kept])
     if table.empty:
         return table
