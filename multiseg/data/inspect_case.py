@@ -159,7 +159,7 @@ def _header_remarks(opened: OpenCase) -> dict[str, str]:
         if not isinstance(image, nib.Nifti1Image) or not image.header["sform_code"] or not image.header["qform_code"]:
             continue
         with contextlib.suppress(ValueError, nib.spatialimages.HeaderDataError):
-            apart = most_apart_mm(image.get_sform(), image.get_qform(), image.shape)
+            apart = most_apart_mm(image.affine, image.get_qform(), image.shape)  # the affine is the sform
             if apart > TWISTED_MM:
                 remarks["twisted"] = f"sform and qform of {name} lie {apart:.0f} mm apart; the sform is taken"
     return remarks

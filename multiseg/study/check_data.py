@@ -12,7 +12,6 @@ import numpy as np
 from multiseg_core.labels import BACKGROUND, IGNORE, is_relevant
 
 from ..data.loading import Case, Cohort
-from .scenarios import Parts
 from .study import Study
 
 Inspected = Mapping[tuple[str, str], dict[str, Any]]
@@ -50,17 +49,13 @@ MOST_ALIKE = 3
 
 def cases_without_inputs(study: Study) -> list[tuple[str, str]]:
     """Find cases that lack an image which a scenario needs; return cohort and text of each."""
-    errors: dict[tuple[str, str], None] = {}
+    errors = []
     for s in study.all_scenarios:
         for case in s.cases:
-            lacking = [m for m in s.modalities if m not in case.images]
-            if lacking:
-                text = (
-                    f"scenario {s.name}: cohort {case.cohort}, case {case.name} has no {', '.join(lacking)} (it has: "
-                    f"{', '.join(case.images)})"
-                )
-                errors[case.cohort, text] = None
-    return list(errors)
+            if lacking := ", ".join(m for m in s.modalities if m not in case.images):
+                has = f"has no {lacking} (it has: {', '.join(case.images)})"
+                errors.append((case.cohort, f"scenario {s.name}: cohort {case.cohort}, case {case.name} {has}"))
+    return list(dict.fromkeys(errors))
 
 
 def _twins(cases: Sequence[Case], among: Sequence[Case], inspected: Inspected) -> list[tuple[Case, Case]]:
@@ -107,28 +102,20 @@ def leaks_into_validation(study: Study, inspected: Inspected) -> list[str]:
     return list(dict.fromkeys(warnings))
 
 
-def _splits(study: Study) -> list[tuple[str, Parts]]:
-    """Return each training cohort with the ways in which scenarios split it, each pair once."""
-    found: list[tuple[str, Parts]] = []
-    for pair in (pair for scenario in study.all_scenarios for pair in scenario.parts.items()):
-        if pair not in found:
-            found.append(pair)
-    return found
-
-
 def parts_without_labels(study: Study, inspected: Inspected) -> list[tuple[str, str]]:
     """Find training cohorts whose training or validation cases carry no drawn label: nothing could be sampled.
 
     Returns cohort and text of each.
     """
     errors = []
-    for name, parts in _splits(study):
+    for name, parts in (split for scenario in study.all_scenarios for split in scenario.parts.items()):
         code_map = study.cohorts[name].code_map
+        if set(code_map.annotates) <= set(study.params.cohorts[name].absent or ()):  # controls
+            continue
         drawn = {str(code) for code, at in code_map.code_to_set.items() if is_relevant(code_map.sets[at])}
         for part, cases in zip(("training", "validation"), parts, strict=True):
             facts = [inspected[case.cohort, case.name] for case in cases if case.made_by is None]
-            controls = not code_map.annotates or set(code_map.annotates) <= set(study.params.cohorts[name].absent or ())
-            if facts and not controls and not any(drawn & f["codes"].keys() for f in facts):
+            if facts and not any(drawn & f["codes"].keys() for f in facts):
                 listed = ", ".join(case.name for case in cases)
                 text = f"cohort {name}: none of its {part} cases carries a label ({listed}); change the split"
                 errors.append((name, text))
@@ -190,13 +177,10 @@ def shared_labels(inspected: Inspected) -> list[str]:
             other = seen.setdefault(value, (cohort, name))
             if other != (cohort, name):
                 alike.setdefault(cohort, []).append(f"case {name}: its labels are those of {'/'.join(other)}")
-    return [
-        f"cohort {cohort}, {line}"
-        for cohort, found in alike.items()
-        for line in (
-            found if len(found) <= MOST_ALIKE else [f"{len(found)} cases such as {found[0].removeprefix('case ')}"]
-        )
-    ]
+    for found in alike.values():
+        if len(found) > MOST_ALIKE:
+            found[:] = [f"{len(found)} cases such as {found[0].removeprefix('case ')}"]
+    return [f"cohort {cohort}, {line}" for cohort, found in alike.items() for line in found]
 
 
 def undrawable(study: Study) -> list[str]:

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from multiseg.data.cohorts import Case
+from multiseg.data.cohorts import Case, Cohort
 from multiseg.data.grids import rescaled
 from multiseg.data.image_files import read_image, require_same_grid
+from multiseg.data.inspect_case import inspect_case
 from multiseg.data.prepare import normalised, prepare
 from multiseg.settings.preprocessing import PreprocessingParams
 from multiseg_core.errors import UserError
@@ -285,6 +286,18 @@ def test_a_label_map_of_the_same_spacing_returns_voxel_for_voxel(
     assert sorted(prepared.spacing_mm) == pytest.approx(sorted(sizes), abs=1e-6)
     back = most_probable_on(one_hot(prepared.target, 4), prepared.grid, prepared.native_grid)
     assert np.array_equal(back[brain], codes[brain]) and not back[~brain].any()
+
+
+@pytest.mark.parametrize("spacing_mm", [2.0, [1.0, 2.0, 4.0]])
+def test_check_tells_what_the_voxels_of_the_store_cost(tmp_path: Path, spacing_mm: Any) -> None:
+    """It took sizes from left to right, back to front and foot to head for those along the axes of the file."""
+    affine = np.array([[0, 0, 1.2, 3], [0.9, 0, 0, 2], [0, -1.1, 0, 1], [0, 0, 0, 1.0]])
+    t1, seg, codes, _ = speckled(tmp_path, affine)
+    save(seg, codes * (np.random.default_rng(1).random(codes.shape) < 0.1), affine)
+    case, params = Case("c", "1", {"T1": t1}, seg), PreprocessingParams(spacing_mm=spacing_mm)
+    code_map = CodeMap.build(("csf", "gm", "wm"), {1: "csf", 2: "gm", 3: "wm"})
+    stored = prepare(case, params, code_map).kept
+    assert len(stored) == 3 and inspect_case(case, Cohort("c", (case,), ("T1",), code_map), params)["kept"] == stored
 
 
 def one_hot(target: np.ndarray, n: int) -> np.ndarray:
