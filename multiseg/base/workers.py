@@ -147,26 +147,12 @@ class _Progress:
 def run_jobs(
     jobs: Sequence[Job], title: str, n_workers: int, gpus: Sequence[str] = (), keep_going: bool = False
 ) -> list[Any]:
-    """Run jobs in worker processes and return their results in order.
+    """Run jobs in worker processes and return their results in order; `title` heads the progress bar.
 
-    Parameters
-    ----------
-    jobs
-        What to do. Jobs must leave finished work on disk, because the first failure ends the call, see `keep_going`.
-    title
-        Heading of the progress bar.
-    n_workers
-        Processes at a time.
-    gpus
-        What the processes see, one GPU each, in turn; see `cores.visible_gpus`.
-    keep_going
-        Whether a job that fails leaves the others alone: its error stands in place of its result. A full disk and a
-        worker that was killed end the call all the same.
-
-    Raises
-    ------
-    UserError
-        As raised by a job; or naming the jobs that were running when a worker process was killed.
+    Jobs must leave finished work on disk, because the first failure ends the call. With `keep_going` the error of a job
+    stands in place of its result; a full disk and a worker that was killed end the call all the same. Processes see one
+    GPU each, in turn, see `cores.visible_gpus`. Raises `UserError` as raised by a job, or naming the jobs that were
+    running when a worker process was killed.
     """
     if not jobs:
         return []

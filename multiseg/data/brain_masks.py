@@ -36,25 +36,9 @@ def brain_modality(modalities: Iterable[str]) -> str:
 def brain_from_stripped(volume: FloatArray, affine: FloatArray, path: Path) -> np.ndarray | None:
     """Find the brain in a brain-extracted image: what differs from its constant background, filled.
 
-    Parameters
-    ----------
-    volume
-        (X, Y, Z) float32.
-    affine
-        (4, 4) voxel to world (mm).
-    path
-        Named in the error.
-
-    Returns
-    -------
-    np.ndarray or None
-        (X, Y, Z) bool; None if the image does not look brain-extracted: it has no constant background, or what stands
-        out from it is larger than a brain, see `HEAD_ML`.
-
-    Raises
-    ------
-    UserError
-        If the image is constant.
+    The volume is (X, Y, Z) float32, its affine (4, 4) voxel to world (mm). Returns (X, Y, Z) bool; None if the image
+    does not look brain-extracted: it has no constant background, or what stands out from it is larger than a brain, see
+    `HEAD_ML`. Raises `UserError` naming `path` if the image is constant.
     """
     background = float(np.median(np.concatenate([face.ravel() for face in faces(volume)])))
     inside = np.abs(volume - background) > 0.01 * np.ptp(np.percentile(volume, [0.5, 99.5]))
@@ -126,24 +110,9 @@ def find_brain(
 ) -> np.ndarray | None:
     """Find the brain of a case, short of ROBEX and deepbet, see `extracted_brain`.
 
-    Parameters
-    ----------
-    path, volume, affine
-        The image that shows where the brain is, see `brain_modality`: file, (X, Y, Z) float32 and voxel to world.
-    mask
-        The case's own mask, (X, Y, Z), positive inside, if it has one: it is taken unless the method is ``none``.
-    method
-        ``auto``, ``robex``, ``deepbet`` or ``none``, see `PreprocessingParams`.
-
-    Returns
-    -------
-    np.ndarray or None
-        (X, Y, Z) bool; None where ROBEX or deepbet must find it.
-
-    Raises
-    ------
-    UserError
-        As `brain_from_stripped` does.
+    `path`, `volume` and `affine` are of the image that shows where the brain is, see `brain_modality`. The case's own
+    mask, (X, Y, Z), positive inside, is taken if there is one, unless the method is ``none``.
+    Returns (X, Y, Z) bool; None where ROBEX or deepbet must find it. Raises `UserError` as `brain_from_stripped` does.
     """
     if method == "none":
         return np.ones(volume.shape, dtype=bool)

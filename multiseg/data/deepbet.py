@@ -38,17 +38,8 @@ MARGIN = 0.1
 def deepbet_mask(volume: np.ndarray, affine: np.ndarray, path: Path, models: Path) -> np.ndarray:
     """Extract the brain from a T1-weighted image of a whole head; some seconds on one thread.
 
-    Parameters are those of `brain_masks.robex_mask`, and the folder of the networks.
-
-    Returns
-    -------
-    np.ndarray
-        (X, Y, Z) bool, in one piece and without holes.
-
-    Raises
-    ------
-    UserError
-        If the networks cannot be read, or find nothing.
+    Parameters are those of `brain_masks.robex_mask`, and the folder of the networks. Returns (X, Y, Z) bool, in one
+    piece and without holes. Raises `UserError` if the networks cannot be read, or find nothing.
     """
     turn = nib.io_orientation(affine)
     image = torch.from_numpy(np.ascontiguousarray(nib.apply_orientation(volume, turn), dtype=np.float32)).nan_to_num()

@@ -216,19 +216,10 @@ def read_codes(path: Path, image: nib.Nifti1Image | None = None) -> np.ndarray:
 
 
 def require_same_grid(files: Mapping[str, Path], own_grids: Collection[str] = ()) -> dict[str, nib.Nifti1Image]:
-    """Open all files of a case and check that they share shape and affine, see `SAME_MM`.
+    """Open all files of a case, role -> path, and check that they share shape and affine, see `SAME_MM`.
 
-    Parameters
-    ----------
-    files
-        Role -> path; the first is the reference.
-    own_grids
-        Roles that may have a grid of their own.
-
-    Raises
-    ------
-    UserError
-        A line for every file that cannot be opened; or else for every one on another grid than the first.
+    Those of the roles `own_grids` may have others. Raises `UserError` with a line for every file that cannot be opened;
+    or else for every one on another grid than the first, saying how it differs.
     """
     images, errors = {}, []
     for role, path in files.items():
@@ -292,14 +283,8 @@ def turned_as(volume: np.ndarray, affine: FloatArray) -> np.ndarray:
 def like_input(volume: np.ndarray, affine: FloatArray, path: Path) -> nib.Nifti1Image:
     """Return a volume as an image that lies where an image file does, as that file says it.
 
-    Parameters
-    ----------
-    volume
-        (X, Y, Z): whole numbers become the smallest integers that hold them, others float32.
-    affine
-        Its (4, 4) voxel to world (mm), for files that are not NIfTI.
-    path
-        The image file. Of NIfTI, qform, sform, their codes and the units are kept.
+    Whole numbers are stored as the smallest integers that hold them, others as float32. Of NIfTI files, qform, sform,
+    their codes and the units are kept; of others, `affine` is the (4, 4) voxel to world (mm).
     """
     kinds: tuple[type[np.generic], ...] = (np.uint8, np.int16, np.int32)
     kind: type[np.generic] = np.float32

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -90,7 +90,7 @@ def _same_place(image: nib.Nifti1Image, other: nib.Nifti1Image) -> bool:
 
 @dataclass
 class _Read:
-    """What the files of a case hold: volumes by role, the brain unless ROBEX must find it, labels and their codes."""
+    """What the files of a case hold; no mask where ROBEX must find the brain."""
 
     volumes: dict[str, np.ndarray] = field(default_factory=dict)
     mask: np.ndarray | None = None
@@ -103,28 +103,30 @@ def _read(opened: OpenCase, cohort: Cohort) -> _Read:
     case, read = opened.case, _Read()
     errors: list[str] = []
     for role, path in case.files.items():
-        try:
+        with _added_to(errors):
             read.volumes[role] = opened.volume(role)
             if role in case.images and np.ptp(read.volumes[role]) == 0:
                 raise UserError(f"{path}: the image is constant")
-        except UserError as error:
-            errors.append(str(error))
     if not errors:
-        try:
+        with _added_to(errors):
             read.mask = _brain(opened, read.volumes)
-        except UserError as error:
-            errors.append(str(error))
-    for role, code_map in (("labels", cohort.code_map), ("complete_labels", cohort.complete_map)):
-        if role in read.volumes and code_map is not None:
-            try:
-                drawn, codes = opened.labels(role, code_map, read.volumes[role])
-                if role == "labels":
-                    read.drawn, read.codes = drawn, codes
-            except UserError as error:
-                errors.append(str(error))
+    if "labels" in read.volumes:
+        with _added_to(errors):
+            read.drawn, read.codes = opened.labels("labels", cohort.code_map, read.volumes["labels"])
+    if "complete_labels" in read.volumes and cohort.complete_map is not None:
+        with _added_to(errors):
+            opened.labels("complete_labels", cohort.complete_map, read.volumes["complete_labels"])
     if errors:
         raise UserError("\n".join(errors))
     return read
+
+
+@contextlib.contextmanager
+def _added_to(errors: list[str]) -> Iterator[None]:
+    try:
+        yield
+    except UserError as error:
+        errors.append(str(error))
 
 
 def _brain(opened: OpenCase, volumes: Mapping[str, np.ndarray]) -> np.ndarray | None:

@@ -65,18 +65,8 @@ def resample_gaussian(positions: np.ndarray, source: Grid, to: Grid) -> np.ndarr
 def resample_labels(positions: np.ndarray, source: Grid, to: Grid) -> np.ndarray:
     """Bring labels to another grid so that each, and each small piece of it, keeps its volume and its place.
 
-    Parameters
-    ----------
-    positions
-        (X, Y, Z) uint8 on `source`; 0 is assumed beyond it.
+    `positions` are (X, Y, Z) uint8 on `source`, 0 beyond it; ``to.shape`` uint8 is returned.
 
-    Returns
-    -------
-    np.ndarray
-        ``to.shape`` uint8.
-
-    Notes
-    -----
     1. A label's share of a voxel is the part of it that the label covers; between rotated grids, a Gaussian as wide as
        the voxel, see `gaussian_sigmas`.
     2. Pieces below `SMALL` voxels come first. Each takes as many voxels as it has volume, those where its share is
@@ -159,13 +149,7 @@ def _pieces(share: FloatArray, free: np.ndarray, rng: np.random.Generator) -> np
 
 
 def _with_quotas(scores: FloatArray, quotas: list[int]) -> np.ndarray:
-    """Return who wins each voxel, (V,), such that label k has ``quotas[k - 1]`` of them.
-
-    Parameters
-    ----------
-    scores
-        (1 + K, V): background, then the labels.
-    """
+    """Return who wins each voxel, (V,), by scores (1 + K, V), such that label k, from 1, has ``quotas[k - 1]``."""
     scores = scores.copy()
     wanted = np.array(quotas)
     for _ in range(20):  # each label in turn; those that border each other settle within a few rounds
@@ -185,11 +169,8 @@ def what_is_kept(
 ) -> list[dict[str, Any]]:
     """Return what became of each drawn label that occurs: its volume and its pieces, before and after.
 
-    Returns
-    -------
-    list of dict
-        ``set`` (position), ``ml``, ``ml_kept``, ``pieces`` (voxels that share a corner at least) and ``pieces_kept``
-        (those where the other grid has the label too).
+    Each has ``set`` (position), ``ml``, ``ml_kept``, ``pieces`` (voxels that share a corner at least) and
+    ``pieces_kept`` (those where the other grid has the label too).
     """
     before = np.bincount(positions.ravel(), minlength=len(sets)) * abs(np.linalg.det(source.affine)) / 1000
     after = np.bincount(resampled.ravel(), minlength=len(sets)) * abs(np.linalg.det(to.affine)) / 1000
@@ -207,10 +188,7 @@ def what_is_kept(
 def cost_table(kept: Iterable[tuple[str, str, Mapping[str, Any]]]) -> pd.DataFrame:
     """Add up over cases what a grid costs, from (cohort, label, row of `what_is_kept`).
 
-    Returns
-    -------
-    pd.DataFrame
-        ``cohort, label, ml, ml kept (%), pieces, pieces kept (%)``, with the numbers of all cases together.
+    Returns columns ``cohort, label, ml, ml kept (%), pieces, pieces kept (%)``.
     """
     import pandas as pd  # slow to import, and those who resample need it not
 
@@ -218,12 +196,9 @@ def cost_table(kept: Iterable[tuple[str, str, Mapping[str, Any]]]) -> pd.DataFra
     if table.empty:
         return table
     sums = table.groupby(["cohort", "label"], sort=False)[["ml", "ml_kept", "pieces", "pieces_kept"]].sum()
-    return pd.DataFrame(
-        {
-            "ml": sums["ml"], "ml kept (%)": 100 * sums["ml_kept"] / sums["ml"],
-            "pieces": sums["pieces"], "pieces kept (%)": 100 * sums["pieces_kept"] / sums["pieces"],
-        }
-    ).reset_index()  # fmt: skip
+    for unit in ("ml", "pieces"):
+        sums[f"{unit}_kept"] = 100 * sums[f"{unit}_kept"] / sums[unit]
+    return sums.rename(columns={"ml_kept": "ml kept (%)", "pieces_kept": "pieces kept (%)"}).reset_index()
 
 
 def _shares(mask: np.ndarray, source: Grid, to: Grid) -> FloatArray:

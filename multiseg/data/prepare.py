@@ -18,7 +18,7 @@ import numpy as np
 from scipy import ndimage
 
 from multiseg_core.errors import UserError
-from multiseg_core.grids import FloatArray, Grid, field_of_view, is_rotated, voxel_ml, voxel_sizes
+from multiseg_core.grids import FloatArray, Grid, field_of_view, is_rotated, voxel_ml
 from multiseg_core.labels import CodeMap, is_relevant
 from multiseg_core.resampling import resample
 
@@ -38,18 +38,12 @@ LABELS = {"auto": resample_labels, "nearest": resample_nearest, "gaussian": resa
 
 @dataclass(frozen=True)
 class Native:
-    """Labels on the grid that they were drawn on: what a prediction is scored against.
-
-    Attributes
-    ----------
-    target
-        (X, Y, Z) uint8 positions in the code map's sets; axes nearest to RAS, unless images keep their orientation.
-    affine
-        (4, 4) voxel to world (mm).
-    """
+    """Labels on the grid that they were drawn on: what a prediction is scored against."""
 
     target: np.ndarray
+    """(X, Y, Z) uint8 positions in the code map's sets; axes nearest to RAS, unless images keep their orientation."""
     affine: FloatArray
+    """(4, 4) voxel to world (mm)."""
 
     @property
     def grid(self) -> Grid:
@@ -60,68 +54,41 @@ class Native:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A preprocessed case.
-
-    Attributes
-    ----------
-    images
-        (M, X, Y, Z) float32, modalities in the order of the case.
-    mask
-        (X, Y, Z) bool, inside the brain.
-    grid
-        The grid of the arrays.
-    native_grid
-        The grid of the input files.
-    target
-        (X, Y, Z) uint8 positions in the code map's sets; all background without labels, None without a code map.
-    complete
-        As `target`, in the sets of the map of complete labels, or None without such labels.
-    kept
-        What the grid costs each drawn label, see `what_is_kept`.
-    native
-        The labels as they were drawn, or None without a code map.
-    outside_ml
-        Position in the code map's sets -> ml of the drawn label that lie outside the brain, where there are any.
-    """
+    """A preprocessed case."""
 
     images: FloatArray
+    """(M, X, Y, Z) float32, modalities in the order of the case."""
     mask: np.ndarray
+    """(X, Y, Z) bool, inside the brain."""
     grid: Grid
+    """The grid of the arrays."""
     native_grid: Grid
+    """The grid of the input files."""
     target: np.ndarray | None = None
+    """(X, Y, Z) uint8 positions in the code map's sets; all background without labels, None without a code map."""
     complete: np.ndarray | None = None
+    """As `target`, in the sets of the map of complete labels, or None without such labels."""
     kept: list[dict[str, Any]] = field(default_factory=list)
+    """What the grid costs each drawn label, see `what_is_kept`."""
     native: Native | None = None
+    """The labels as they were drawn, or None without a code map."""
     outside_ml: dict[int, float] = field(default_factory=dict)
-
-    @property
-    def spacing_mm(self) -> tuple[float, float, float]:
-        """Voxel sizes of the arrays, but for the rounding of affines."""
-        x, y, z = (round(float(size), 6) for size in voxel_sizes(self.grid.affine))
-        return x, y, z
+    """Position in the code map's sets -> ml of the drawn label that lie outside the brain, where there are any."""
 
 
 @dataclass(frozen=True)
 class OpenCase:
-    """A case whose files are open; voxels are read when they are asked for.
-
-    Attributes
-    ----------
-    case, params
-        The case, and what is to be done to it.
-    images
-        Role, see `Case.files` -> image as its file has it.
-    grids
-        Role -> grid of what `volume` reads: axes nearest to RAS+, unless images keep their orientation.
-    grid
-        The grid that the case is brought to.
-    """
+    """A case whose files are open; voxels are read when they are asked for."""
 
     case: Case
     params: PreprocessingParams
+    """What is to be done to it."""
     images: Mapping[str, nib.Nifti1Image]
+    """Role, see `Case.files` -> image as its file has it."""
     grids: Mapping[str, Grid]
+    """Role -> grid of what `volume` reads: axes nearest to RAS+, unless images keep their orientation."""
     grid: Grid
+    """The grid that the case is brought to."""
 
     @classmethod
     def open(cls, case: Case, params: PreprocessingParams) -> OpenCase:
@@ -194,28 +161,13 @@ def _translated(codes: np.ndarray, code_map: CodeMap) -> tuple[np.ndarray, dict[
 def prepare(
     case: Case, params: PreprocessingParams, code_map: CodeMap | None = None, complete_map: CodeMap | None = None
 ) -> Prepared:
-    """Preprocess one case.
+    """Preprocess one case; channels are in the order of its images.
 
-    Parameters
-    ----------
-    case
-        Its files; channels are in the order of its images.
-    params
-        Which steps, and how.
-    code_map
-        Meaning of the codes of its labels, without which these are not read.
-    complete_map
-        Meaning of the codes of its complete labels, likewise.
-
-    Raises
-    ------
-    UserError
-        Naming the file at fault, see `read_volume`, `require_same_grid` and `find_brain`; also for an image that is
-        constant in the brain, an empty mask, a code without mapping, or labels that lie beside the images.
+    The maps say what the codes of its labels and of its complete labels mean; without them these are not read. Raises
+    `UserError` naming the file at fault, see `read_volume`, `require_same_grid` and `find_brain`; also for an image
+    that is constant in the brain, an empty mask, a code without mapping, or labels that lie beside the images.
     """
-    if complete_map is None:
-        case = replace(case, complete_labels=None)
-    opened = OpenCase.open(case, params)
+    opened = OpenCase.open(case if complete_map else replace(case, complete_labels=None), params)
     grid, shown = opened.grid, opened.shown
     first = opened.volume(shown)
     mask = _brain_on_grid(opened, first)

@@ -28,7 +28,7 @@ import numpy as np
 
 from multiseg_core.errors import UserError
 from multiseg_core.files import write_json
-from multiseg_core.grids import Grid, voxel_ml
+from multiseg_core.grids import Grid, voxel_ml, voxel_sizes
 from multiseg_core.labels import LabelSet, is_relevant
 
 from ..base.files import atomic_folder
@@ -47,24 +47,14 @@ _CODE = (
 
 @dataclass(frozen=True)
 class StoredLabels:
-    """A target that is stored, and what `write_labels` returned of it.
-
-    Attributes
-    ----------
-    target, voxels
-        Files.
-    sets
-        The label sets that the target refers to; position 0 is background's.
-    voxel_groups
-        Position in `sets` -> where its voxels begin and end in the file; only drawn labels that occur.
-    voxels_per_set
-        Number of voxels of each set.
-    """
+    """A target that is stored, and what `write_labels` returned of it."""
 
     target: Path
     voxels: Path
     sets: tuple[LabelSet, ...]
+    """The label sets that the target refers to; position 0 is background's."""
     voxel_groups: Mapping[int, tuple[int, int]]
+    """Position in `sets` -> where its voxels begin and end in their file; only drawn labels that occur."""
     voxels_per_set: Sequence[int]
 
     @classmethod
@@ -77,54 +67,42 @@ class StoredLabels:
 
 @dataclass(frozen=True, eq=False)
 class StoredCase:
-    """A case of the store, opened for reading. Arrays are memory maps that cannot be written to.
-
-    Attributes
-    ----------
-    folder
-        Where it lies.
-    name, cohort, modalities
-        Its name within its cohort, and its images in the order of channels.
-    grid, spacing_mm
-        The grid of the arrays, and its voxel sizes, but for the rounding of affines.
-    native_grid
-        The grid of the files that it came from.
-    kept
-        What the grid costs each drawn label, see `what_is_kept`.
-    labels
-        The drawn labels, or others in their place.
-    complete
-        The sets that ``complete.npy`` refers to; None without complete labels.
-    """
+    """A case of the store, opened for reading. Arrays are memory maps that cannot be written to."""
 
     folder: Path
     name: str
     cohort: str
     modalities: tuple[str, ...]
-    grid: Grid
+    """In the order of channels."""
+    shape: tuple[int, int, int]
+    affine: np.ndarray
+    """(4, 4) voxel to world (mm)."""
     spacing_mm: tuple[float, float, float]
     native_grid: Grid
+    """The grid of the files that it came from."""
     kept: Sequence[Mapping[str, Any]]
+    """What the grid costs each drawn label, see `what_is_kept`."""
     labels: StoredLabels
+    """The drawn labels, or others in their place."""
     complete: tuple[LabelSet, ...] | None
+    """The sets that ``complete.npy`` refers to; None without complete labels."""
 
     @classmethod
     def open(cls, folder: Path) -> StoredCase:
         """Open a folder of the store."""
         info = json.loads((folder / "case.json").read_text(encoding="utf-8"))
-        complete = tuple(map(frozenset, info["complete"])) if "complete" in info else None
-        grid, native = (Grid(tuple(info[f"{of}shape"]), np.array(info[f"{of}affine"])) for of in ("", "native_"))
         return cls(
             folder=folder,
             name=info["name"],
             cohort=info["cohort"],
             modalities=tuple(info["modalities"]),
-            grid=grid,
+            shape=tuple(info["shape"]),
+            affine=np.array(info["affine"]),
             spacing_mm=tuple(info["spacing_mm"]),
-            native_grid=native,
+            native_grid=Grid(tuple(info["native_shape"]), np.array(info["native_affine"])),
             kept=info["kept"],
             labels=StoredLabels.of(folder, info),
-            complete=complete,
+            complete=tuple(map(frozenset, info["complete"])) if "complete" in info else None,
         )
 
     def completed(self) -> StoredCase:
@@ -140,16 +118,6 @@ class StoredCase:
         """Return the same case with the labels of another folder, see `multiseg.study.pseudo_labels`."""
         facts = json.loads((folder / "labels.json").read_text(encoding="utf-8"))
         return replace(self, labels=StoredLabels.of(folder, facts))
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """(X, Y, Z)."""
-        return self.grid.shape
-
-    @property
-    def affine(self) -> np.ndarray:
-        """(4, 4) voxel to world (mm)."""
-        return self.grid.affine
 
     @property
     def voxel_ml(self) -> float:
@@ -224,20 +192,12 @@ def write_labels(folder: Path, target: np.ndarray, sets: Sequence[LabelSet]) -> 
     return {"sets": [sorted(s) for s in sets], "voxel_groups": groups, "voxels_per_set": counts.tolist()}
 
 
+@dataclass(frozen=True)
 class Store:
-    """All stored cases of a study.
+    """All stored cases of a study in a folder; their preprocessing is part of every key."""
 
-    Parameters
-    ----------
-    folder
-        Root folder.
-    params
-        Preprocessing, part of every key.
-    """
-
-    def __init__(self, folder: Path, params: PreprocessingParams) -> None:
-        self.folder = folder
-        self.params = params
+    folder: Path
+    params: PreprocessingParams
 
     def key(self, case: Case, cohort: Cohort, content: str | None = None) -> str:
         """Return the fingerprint of everything that shapes a stored case: its `content`, labels and code maps."""
@@ -262,15 +222,9 @@ class Store:
             files: Any = dict(case.made_by)
         else:
             files = {role: self.file_content(path) for role, path in case.files.items() if role != "complete_labels"}
-        return fingerprint(
-            {
-                "files": files,
-                "modalities": list(case.images),
-                "labels_on_own_grid": case.labels_on_own_grid,
-                "preprocessing": asdict(self.params),
-                "code": code_fingerprint(*_CODE),
-            }
-        )
+        how = {"preprocessing": asdict(self.params), "code": code_fingerprint(*_CODE)}
+        own = {"modalities": list(case.images), "labels_on_own_grid": case.labels_on_own_grid}
+        return fingerprint({"files": files, **own, **how})
 
     def file_content(self, path: Path) -> str:
         """Hash a file's content, remembering the hash for as long as nobody writes to it.
@@ -303,7 +257,7 @@ class Store:
                 "cohort": case.cohort,
                 "modalities": list(case.images),
                 **write_labels(part, target, cohort.code_map.sets),
-                "spacing_mm": prepared.spacing_mm,
+                "spacing_mm": [round(float(size), 6) for size in voxel_sizes(prepared.grid.affine)],
                 "shape": prepared.grid.shape,
                 "affine": prepared.grid.affine.tolist(),
                 "native_shape": prepared.native_grid.shape,

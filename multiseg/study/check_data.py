@@ -80,11 +80,9 @@ def shared_cases(study: Study, inspected: Inspected) -> list[str]:
     for s in study.all_scenarios:
         n_parts = 1 if s.tests_on_validation else 2
         used = [c for parts in s.parts.values() for part in parts[:n_parts] for c in part]
-        errors += [
-            f"scenario {s.name}: test case {case.cohort}/{case.name} is also used for training, "
-            f"as {twin.cohort}/{twin.name}"
-            for case, twin in _twins(s.test_cases, used, inspected)
-        ]
+        for case, twin in _twins(s.test_cases, used, inspected):
+            also = f"is also used for training, as {twin.cohort}/{twin.name}"
+            errors.append(f"scenario {s.name}: test case {case.cohort}/{case.name} {also}")
     return list(dict.fromkeys(errors))
 
 
@@ -94,11 +92,10 @@ def leaks_into_validation(study: Study, inspected: Inspected) -> list[str]:
     for s in study.all_scenarios:
         train = [case for part, validation in s.parts.values() if part != validation for case in part]
         validation = [case for part, validation in s.parts.values() if part != validation for case in validation]
-        warnings += [
-            f"cohort {case.cohort}: validation case {case.name} shows the subject of training case "
-            + (twin.name if twin.cohort == case.cohort else f"{twin.cohort}/{twin.name}")
-            for case, twin in _twins(validation, train, inspected)
-        ]
+        for case, twin in _twins(validation, train, inspected):
+            other = twin.name if twin.cohort == case.cohort else f"{twin.cohort}/{twin.name}"
+            shows = f"shows the subject of training case {other}"
+            warnings.append(f"cohort {case.cohort}: validation case {case.name} {shows}")
     return list(dict.fromkeys(warnings))
 
 
