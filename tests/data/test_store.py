@@ -1,5 +1,6 @@
 import dataclasses
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -101,6 +102,14 @@ def test_key_covers_what_shapes_the_case(tmp_path: Path, cohort: Cohort) -> None
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     assert path.stat().st_size == stat.st_size and path.stat().st_mtime_ns == stat.st_mtime_ns
     assert store.key(case, cohort) != changed
+
+
+def test_a_remembered_hash_that_was_written_half_is_not_believed(tmp_path: Path, cohort: Cohort) -> None:
+    key = Store(tmp_path / "a", PreprocessingParams()).key(cohort.cases[0], cohort)
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    for known in (tmp_path / "b" / "fingerprints").iterdir():
+        known.write_text(known.read_text()[:5])
+    assert Store(tmp_path / "b", PreprocessingParams()).key(cohort.cases[0], cohort) == key
 
 
 def test_names_that_join_to_one_text_have_folders_of_their_own(tmp_path: Path, cohort: Cohort) -> None:
