@@ -88,7 +88,7 @@ def test_what_a_bundle_says_of_itself(toy_runs: Study, tmp_path: Path) -> None:
     metadata = json.loads((tmp_path / "b/configs/metadata.json").read_text())
     needed = "version monai_version pytorch_version numpy_version required_packages_version task description authors"
     assert set(needed.split()) | {"copyright", "network_data_format"} <= metadata.keys()
-    assert set(metadata["required_packages_version"]) == {"nibabel", "pandas", "pydantic", "scipy"}
+    assert set(metadata["required_packages_version"]) == {"nibabel", "pydantic", "scipy"}
     tensors = metadata["network_data_format"]
     image, pred = tensors["inputs"]["image"], tensors["outputs"]["pred"]
     asked = ["type", "format", "num_channels", "spatial_shape", "dtype", "value_range", "is_patch_data", "channel_def"]
