@@ -11,7 +11,7 @@ from multiseg_core.training import is_trained
 
 from ..base.files import remove_leftovers
 from ..base.workers import progress_bar
-from ..study import evaluation, finished_runs, listing, runs
+from ..study import evaluation, finished_runs, listing, network_shapes, runs
 from ..study.plan import NetworkPlan, cases_of
 from ..study.study import Study
 from . import studies
@@ -60,7 +60,7 @@ def _train_network(study: Study, key: str) -> None:
 def _make_runs(study: Study, names: Sequence[str], later: bool) -> None:
     wanted = [study.find_run(name) for name in names]
     runs.prepare(study, cases_of(wanted))
-    runs.check_volumes(wanted, study.store, study.params)
+    network_shapes.check_volumes(wanted, study.store, study.params)
     for network in (n for networks in runs.training_rounds(wanted) for n in networks):
         _train(study, network)
     for run in wanted:

@@ -201,7 +201,7 @@ def cost_table(study: Study) -> pd.DataFrame:
             {
                 "model": run.model, "networks": len(run.networks), "thousand parameters": sum(counts) / 1000,
                 "minutes of training": sum(f["seconds"] for f in facts) / 60 if facts else np.nan,
-                "passes per prediction": max(len(run.networks), len(run.asks)),
+                "passes per prediction": max(len(run.networks), len(run.questions)),
             }
         )  # fmt: skip
     return pd.DataFrame(rows).groupby("model", sort=False).mean() if rows else pd.DataFrame()

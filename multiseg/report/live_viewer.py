@@ -158,8 +158,8 @@ class LiveViewer:
         run = self._run_by_title[model]
         if kind == "errors":
             return overlays.errors(self._case, self._prediction(run), labels)
-        doubt = finished_runs.doubt(run, self._cases[self.case.value])
-        return nothing if doubt is None else overlays.uncertainty(doubt)
+        uncertainty = finished_runs.uncertainty(run, self._cases[self.case.value])
+        return nothing if uncertainty is None else overlays.uncertainty(uncertainty)
 
     def _draw(self, axes: Sequence[int] = range(3)) -> None:
         """Draw some planes anew, those that a moved slider leaves as they are not among them."""

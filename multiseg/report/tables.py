@@ -173,8 +173,8 @@ def ranked_cases(study: Study, scenario: str, label: str, model: str) -> list[Ra
         row = rows.iloc[at]
         case = cases[row["cohort"], row["case"]]
         if at not in found:
-            said, doubt = finished_runs.prediction(run, case), finished_runs.doubt(run, case)
-            found[at] = RankedCase(rank, study.open(case), said, float(row["dice"]), doubt)
+            said, uncertainty = finished_runs.prediction(run, case), finished_runs.uncertainty(run, case)
+            found[at] = RankedCase(rank, study.open(case), said, float(row["dice"]), uncertainty)
     return list(found.values())
 
 

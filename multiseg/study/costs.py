@@ -21,7 +21,8 @@ from multiseg_core.wrappers import Conditioned, divisors
 from ..base.cores import default_workers
 from ..settings.params import Params
 from ..settings.recipe import THREAD_FLOPS
-from .network_shapes import shapes_only
+from .finished_runs import network_facts
+from .network_shapes import is_plain, shapes_only
 from .plan import NetworkPlan
 
 PROGRAM_MB = 1000
@@ -38,14 +39,9 @@ UNKNOWN = 4e9, 1e12, 10**8
 
 
 class Needs:
-    """Memory and time of trainings; networks of the same settings need the same.
+    """Memory and time of the trainings of a study: networks of the same settings need the same.
 
-    Parameters
-    ----------
-    params
-        Of the study.
-    known
-        Networks; what those that are trained took is expected of others.
+    What those of the `known` networks that are trained took is expected of others.
     """
 
     def __init__(self, params: Params, known: Iterable[NetworkPlan] = ()) -> None:
@@ -53,8 +49,7 @@ class Needs:
         self.costs: dict[str, tuple[float, float, int]] = {}
         self.seconds: dict[str, list[float]] = {}
         for network in known:
-            if is_trained(network.folder):
-                facts = json.loads((network.folder / "network.json").read_text(encoding="utf-8"))
+            for facts in network_facts([network]):
                 self.seconds.setdefault(_kind(network), []).append(facts["seconds"])
 
     def _cost(self, network: NetworkPlan) -> tuple[float, float, int]:
@@ -104,7 +99,7 @@ def step_cost(
     A network that cuts its input into equal parts, as the U-Net does, is tried on the smallest patch, and the rest is
     arithmetic; others on torch's meta device, which is slow to import.
     """
-    usual = spec.get("name", "unet") == "unet" and "spatial_dims" not in spec and "window" not in spec
+    usual = is_plain(spec) and "window" not in spec
     build = build_network if usual else shapes_only
     network = build(spec, n_modalities, 1 + n_labels).train()
     with torch.device("cpu" if usual else "meta"):
@@ -163,8 +158,7 @@ class TimeLeft(NamedTuple):
 
     networks: int
     steps: int
-    steps_per_second: float
-    """Of all trainings together."""
+    steps_per_second: float  # of all trainings together
 
     @property
     def minutes(self) -> float:
@@ -172,27 +166,19 @@ class TimeLeft(NamedTuple):
         return self.steps / self.steps_per_second / 60
 
     def __str__(self) -> str:
+        m = self.minutes
+        spelt = f"{m / 60:.1f} hours" if m < 48 * 60 else f"{m / 60 / 24:.0f} days"
+        spelt = f"{max(m, 1):.0f} min" if m < 90 else spelt
         return (
-            f"{self.networks} networks to train: about {_spell(self.minutes)} on this machine "
+            f"{self.networks} networks to train: about {spelt} on this machine "
             f"({self.steps} steps, {self.steps_per_second:.1f} a second), then their evaluation and the pages"
         )
 
 
-def _spell(minutes: float) -> str:
-    if minutes < 90:
-        return f"{max(minutes, 1):.0f} min"
-    return f"{minutes / 60:.1f} hours" if minutes < 48 * 60 else f"{minutes / 60 / 24:.0f} days"
-
-
 def time_left(networks: Iterable[NetworkPlan], params: Params) -> TimeLeft | None:
-    """Time a few steps on random numbers, and return what is left; None if everything is trained.
+    """Time a few steps on random numbers, and return what is left of a study; None if everything is trained.
 
-    Parameters
-    ----------
-    networks
-        Those of a study; trained ones do not count. A network that stops early by ``patience`` counts as if it did not.
-    params
-        Of the study.
+    A network that stops early by ``patience`` counts as if it did not.
     """
     left = [n for n in networks if not is_trained(n.folder)]
     if not left:
@@ -202,19 +188,17 @@ def time_left(networks: Iterable[NetworkPlan], params: Params) -> TimeLeft | Non
     threads = torch.get_num_threads()
     torch.set_num_threads(params.threads)
     known: dict[str, float] = {}
-    seconds, steps = 0.0, 0
+    seconds = 0.0
     try:
         for network in left:
-            t = network.training
-            kind = json.dumps(
-                [network.network, len(network.modalities), network.space.n_classes, t.patch_size, t.batch_size]
-            )
+            t, sizes = network.training, (len(network.modalities), network.space.n_classes)
+            kind = json.dumps([network.network, *sizes, t.patch_size, t.batch_size])
             if kind not in known:
                 known[kind] = _seconds_per_step(network, compute)
             seconds += known[kind] * t.steps
-            steps += t.steps
     finally:
         torch.set_num_threads(threads)
+    steps = sum(network.training.steps for network in left)
     return TimeLeft(len(left), steps, steps * workers / seconds)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 KEY_COLUMNS = ("scenario", "model", "replicate", "seed", "cohort", "subject", "case", "label", "grid")
 METRICS_COLUMNS = (*KEY_COLUMNS, *METRICS)
+
+UNCERTAINTY_STEPS = 16
+"""An uncertainty is written in sixteenths."""
 
 
 def is_finished(run: Run) -> bool:
@@ -65,8 +68,8 @@ def load_member(network: NetworkPlan, mirrored: bool = False, views: int = 1) ->
 def load_segmenter(run: Run, params: Params) -> Segmenter:
     """Put the trained networks of a run together, with all that a prediction must do as the run does it."""
     members = [load_member(network, params.inference.mirrored, params.inference.views) for network in run.networks]
-    if run.asks:  # one network, asked task by task
-        members = [replace(members[0], **ask._asdict()) for ask in run.asks]
+    if run.questions:  # to one network, task by task
+        members = [replace(members[0], **question._asdict()) for question in run.questions]
     maskless = [case for case in run.test_cases if case.brain_mask is None]
     return Segmenter(
         members,
@@ -87,24 +90,17 @@ def network_facts(networks: Iterable[NetworkPlan]) -> list[dict[str, Any]]:
 
 def network_histories(run: Run) -> pd.DataFrame:
     """Return the losses of all networks of a run by step, with ``network``: the labels that it learns."""
-    parts = []
-    for network in run.networks:
-        table = pd.read_csv(network.folder / "history.csv")
-        table.insert(0, "network", "+".join(network.labels))
-        parts.append(table)
-    return pd.concat(parts, ignore_index=True)
+    return _histories({("+".join(n.labels),): n.folder for n in run.networks}, "network")
 
 
-def history(runs: Sequence[Run]) -> pd.DataFrame:
+def history(runs: Iterable[Run]) -> pd.DataFrame:
     """Return the training histories of finished runs with ``model``, ``replicate`` and ``seed``."""
-    parts = []
-    for run in runs:
-        table = pd.read_csv(run.folder / "history.csv")
-        table.insert(0, "model", run.model)
-        table.insert(1, "replicate", run.replicate)
-        table.insert(2, "seed", run.seed)
-        parts.append(table)
-    return pd.concat(parts, ignore_index=True)
+    return _histories({(r.model, r.replicate, r.seed): r.folder for r in runs}, "model", "replicate", "seed")
+
+
+def _histories(folders: Mapping[tuple[str | int, ...], Path], *names: str) -> pd.DataFrame:
+    tables = [pd.read_csv(folder / "history.csv") for folder in folders.values()]
+    return pd.concat(tables, keys=folders, names=names).reset_index([*names]).reset_index(drop=True)
 
 
 # -- results -----------------------------------------------------------------------------------------------------
@@ -112,15 +108,15 @@ def history(runs: Sequence[Run]) -> pd.DataFrame:
 
 def metrics(study: Study) -> pd.DataFrame:
     """Return the metrics of all finished runs of a study on their test cases. Raises `UserError` if there is none."""
-    tables = [read_metrics(run.folder / "metrics.csv") for run in study.runs if is_finished(run)]
-    if not tables:
+    runs = [run for run in study.runs if is_finished(run)]
+    if not runs:
         raise UserError(f"{study.params_file}: no run is finished yet")
-    return pd.concat(tables, ignore_index=True)
+    return _tables(runs, "metrics")
 
 
 def validation(runs: Iterable[Run]) -> pd.DataFrame:
     """Return the metrics of finished runs on the validation cases of their training cohorts."""
-    return pd.concat([read_metrics(run.folder / "validation.csv") for run in runs], ignore_index=True)
+    return _tables(runs, "validation")
 
 
 def single_tasks(runs: Iterable[Run]) -> pd.DataFrame:
@@ -128,16 +124,9 @@ def single_tasks(runs: Iterable[Run]) -> pd.DataFrame:
 
     These are the networks of runs with inputs of their own before they are merged: the performance on a single task
     that the thesis shows beside the models (figures 26, 29 and 34). Weights were chosen on the same images, so the
-    numbers are a little too good.
-
-    Returns
-    -------
-    pd.DataFrame
-        The columns of ``metrics.csv``, with the model `SINGLE_TASK`. No rows for other runs.
+    numbers are a little too good. No rows for other runs; the model is `SINGLE_TASK`.
     """
-    files = [run.folder / "single_task.csv" for run in runs if run.has_own_inputs]
-    parts = [read_metrics(file) for file in files]
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(METRICS_COLUMNS))
+    return _tables([run for run in runs if run.has_own_inputs], "single_task")
 
 
 def subsets(runs: Iterable[Run]) -> pd.DataFrame:
@@ -145,19 +134,22 @@ def subsets(runs: Iterable[Run]) -> pd.DataFrame:
 
     No rows for runs whose networks need all of theirs.
     """
-    files = [run.folder / "subsets.csv" for run in runs]
-    parts = [read_metrics(file) for file in files if file.exists()]
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*METRICS_COLUMNS, "modalities"])
+    return _tables(runs, "subsets", "modalities")
 
 
-def doubts(runs: Iterable[Run]) -> pd.DataFrame:
-    """Return the voxels of test cases by uncertainty with ``scenario`` and ``model``, see `study.doubts`."""
-    files = [(run, run.folder / "doubts.csv") for run in runs]
-    parts = [
-        pd.read_csv(f, dtype={"case": str}).assign(scenario=r.scenario, model=r.model) for r, f in files if f.exists()
-    ]
+def uncertainty_counts(runs: Iterable[Run]) -> pd.DataFrame:
+    """Return the voxels of test cases by uncertainty with ``scenario`` and ``model``, see `study.uncertainty`."""
+    runs = [run for run in runs if (run.folder / "doubts.csv").exists()]
+    parts = [read_metrics(r.folder / "doubts.csv").assign(scenario=r.scenario, model=r.model) for r in runs]
     columns = ["bin", "voxels", "wrong", "case", "scenario", "model"]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
+
+
+def _tables(runs: Iterable[Run], name: str, *columns: str) -> pd.DataFrame:
+    """Return the tables of metrics that finished runs have, one below another, with `columns` where there is none."""
+    files = [run.folder / f"{name}.csv" for run in runs]
+    parts = [read_metrics(file) for file in files if file.exists()]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*METRICS_COLUMNS, *columns])
 
 
 def read_metrics(path: Path) -> pd.DataFrame:
@@ -174,18 +166,17 @@ def _metrics_of(path: Path, *version: int) -> pd.DataFrame:
 
 def prediction(run: Run, case: Case) -> np.ndarray:
     """Return a finished run's prediction of a test or validation case, (X, Y, Z) uint8 on the grid of the store."""
-    path = run.folder / "predictions" / case.cohort / f"{case.name}.nii.gz"
-    return np.asarray(cast(nib.Nifti1Image, nib.load(path)).dataobj)
+    return _volume(run.folder / "predictions" / case.cohort / f"{case.name}.nii.gz")
 
 
-DOUBT_STEPS = 16
-"""An uncertainty is kept in sixteenths."""
-
-
-def doubt(run: Run, case: Case) -> np.ndarray | None:
+def uncertainty(run: Run, case: Case) -> np.ndarray | None:
     """Return how uncertain a finished run was of each voxel of a test case, (X, Y, Z) float, 0 to 1.
 
     On the grid of the store; None of later replicates, and where cases were scored on the grid of the store.
     """
     path = run.folder / "doubts" / case.cohort / f"{case.name}.nii.gz"
-    return np.asarray(cast(nib.Nifti1Image, nib.load(path)).dataobj) if path.exists() else None
+    return _volume(path) if path.exists() else None
+
+
+def _volume(path: Path) -> np.ndarray:
+    return np.asarray(cast(nib.Nifti1Image, nib.load(path)).dataobj)

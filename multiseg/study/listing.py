@@ -31,9 +31,11 @@ def listing(study: Study) -> dict[str, Any]:
         ``cohorts``: ``name, key, cases``. And of the study: ``name, key, params, folder, checked`` (the stamp of a
         check), ``threads, device``.
     """
-    networks = study.networks()
+    networks, cases = study.networks(), study.prepared_cases()
     needs = Needs(study.params, networks)
-    cases = study.prepared_cases()
+    together: dict[tuple[str, int], list[Run]] = {}  # a job for each run would take longer to start than to work
+    for run in study.runs:
+        together.setdefault((run.scenario, run.replicate), []).append(run)
     return {
         "name": study.name,
         "key": study.key,
@@ -70,16 +72,8 @@ def listing(study: Study) -> dict[str, Any]:
             }
             for run in study.runs
         ],
-        "evaluations": [_evaluation(study, runs) for runs in _together(study.runs)],
+        "evaluations": [_evaluation(study, runs) for runs in together.values()],
     }
-
-
-def _together(runs: Sequence[Run]) -> list[list[Run]]:
-    """Group the runs of a scenario and replicate: a job for each run would take longer to start than to work."""
-    groups: dict[tuple[str, int], list[Run]] = {}
-    for run in runs:
-        groups.setdefault((run.scenario, run.replicate), []).append(run)
-    return list(groups.values())
 
 
 def _evaluation(study: Study, runs: Sequence[Run]) -> dict[str, Any]:
@@ -89,6 +83,6 @@ def _evaluation(study: Study, runs: Sequence[Run]) -> dict[str, Any]:
         "runs": [run.key for run in runs],
         "finished": all(is_finished(run) for run in runs),
         "networks": list(dict.fromkeys(network.key for run in runs for network in run.networks)),
-        "cohorts": sorted({case.cohort for run in runs for case in (*run.test_cases, *run.validation_cases)}),
+        "cohorts": sorted({case.cohort for run in runs for case in run.cases}),
         "memory_mb": PROGRAM_MB + math.ceil(1024 * study.params.inference.memory_gib),
     }

@@ -23,9 +23,9 @@ from ..data.store import Store
 from ..data.target_sets import completed_sets, filled_sets, filled_table
 from ..settings.models import SEPARATE
 from ..settings.params import Params
-from .scenarios import Ask, Scenario
+from .scenarios import Question, Scenario
 
-_TRAINING = tuple(
+TRAINING_CODE = tuple(
     f"multiseg_core.{name}"
     for name in (
         "augmentation", "compute", "convolutions", "labels", "networks", "resident_sampler", "samplers", "training",
@@ -33,9 +33,9 @@ _TRAINING = tuple(
     )
 )  # fmt: skip
 """What trains every network, but for its loss and, of one that is not the U-Net, its own file."""
-_PREDICTION = ("multiseg_core.grids", "multiseg_core.inference", "multiseg_core.resampling", "multiseg_core.tiling")
-_EVALUATION = (*_PREDICTION, "multiseg_core.metrics", "multiseg.study.doubts", "multiseg.study.evaluation")
-_COMPLETION = (*_PREDICTION, "multiseg.study.pseudo_labels")
+PREDICTION_CODE = ("multiseg_core.grids", "multiseg_core.inference", "multiseg_core.resampling", "multiseg_core.tiling")
+EVALUATION_CODE = (*PREDICTION_CODE, "multiseg_core.metrics", "multiseg.study.uncertainty", "multiseg.study.evaluation")
+COMPLETION_CODE = (*PREDICTION_CODE, "multiseg.study.pseudo_labels")
 
 
 @dataclass(frozen=True)
@@ -56,49 +56,21 @@ class PlannedCohort:
 
 @dataclass(frozen=True)
 class NetworkPlan:
-    """One network to train: everything that determines its weights.
+    """One network to train: everything that determines its weights."""
 
-    Attributes
-    ----------
-    key
-        Fingerprint of all the rest.
-    name
-        For people: scenario, model, task and seed of the first run that needs it.
-    folder
-        Where it is trained.
-    labels
-        Its foreground labels in class order.
-    modalities
-        Its input channels.
-    cohorts
-        What it learns from.
-    model
-        How: targets, loss and sampling count here.
-    network, training
-        Settings of the params file, or those of the model.
-    seed
-        Seed of initial weights, sampling and dropout.
-    teachers
-        Networks that must be trained before, in order of rising priority: they complete the labels of its cases.
-    start
-        The network, trained before, whose weights it starts from.
-    pretraining
-        It learns images rather than labels: how.
-    """
-
-    key: str
-    name: str
-    folder: Path
-    labels: tuple[str, ...]
-    modalities: tuple[str, ...]
+    name: str  # for people: scenario, model, task and seed of the first run that needs it
+    labels: tuple[str, ...]  # foreground, in class order
+    modalities: tuple[str, ...]  # its input channels
     cohorts: tuple[PlannedCohort, ...]
-    model: Model
-    network: Mapping[str, Any]
+    model: Model  # targets, loss and sampling count here
+    network: Mapping[str, Any]  # settings of the params file, or those of the model
     training: TrainingParams
-    seed: int
-    teachers: tuple[NetworkPlan, ...] = ()
-    start: NetworkPlan | None = None
-    pretraining: Pretraining | None = None
+    seed: int  # of initial weights, sampling and dropout
+    teachers: tuple[NetworkPlan, ...] = ()  # must be trained before, by rising priority: complete its cases' labels
+    start: NetworkPlan | None = None  # trained before: it starts from its weights
+    pretraining: Pretraining | None = None  # it learns images rather than labels: how
+    key: str = ""  # fingerprint of all the rest
+    folder: Path = Path()  # where it is trained
 
     @property
     def before(self) -> tuple[NetworkPlan, ...]:
@@ -133,43 +105,30 @@ class NetworkPlan:
 
 @dataclass(frozen=True)
 class Run:
-    """One (scenario, model, replicate, seed).
+    """One (scenario, model, replicate, seed)."""
 
-    Attributes
-    ----------
-    key
-        Fingerprint of all the rest.
-    scenario, model, replicate, seed
-        Which run, as in the params file.
-    networks
-        What it needs, in order of rising priority.
-    labels
-        All foreground labels of its predictions.
-    test_cases, validation_cases, cohorts
-        What it is evaluated on, and the cohorts of these cases by name.
-    folder
-        Where its results go.
-    asks
-        Of one network that is asked task by task: the questions, in order of rising priority.
-    """
-
-    key: str
+    key: str  # fingerprint of all the rest
     scenario: str
     model: str
     replicate: int
     seed: int
-    networks: tuple[NetworkPlan, ...]
-    labels: tuple[str, ...]
+    networks: tuple[NetworkPlan, ...]  # in order of rising priority
+    labels: tuple[str, ...]  # all foreground labels of its predictions
     test_cases: tuple[Case, ...]
     validation_cases: tuple[Case, ...]
-    cohorts: Mapping[str, Cohort]
-    folder: Path
-    asks: tuple[Ask, ...] = ()
+    cohorts: Mapping[str, Cohort]  # of these cases, by name
+    folder: Path  # where its results go
+    questions: tuple[Question, ...] = ()  # to one network that predicts task by task, in order of rising priority
 
     @property
     def name(self) -> str:
         """``scenario/model/seed``, the name on the command line; ``scenario/model/replicate/seed`` after the first."""
         return _name(self.scenario, self.model, self.replicate, self.seed)
+
+    @property
+    def cases(self) -> tuple[Case, ...]:
+        """What it is evaluated on; a case may come twice, see `scenarios.cases_to_test`."""
+        return self.test_cases + self.validation_cases
 
     @property
     def has_own_inputs(self) -> bool:
@@ -203,29 +162,16 @@ def networks_of(runs: Iterable[Run]) -> list[NetworkPlan]:
     return list(found.values())
 
 
-def cases_of(runs: Iterable[Run]) -> list[Case]:
+def cases_of(runs: Sequence[Run]) -> list[Case]:
     """Return every case that some runs train, validate or test on, each once."""
-    runs = list(runs)
     trained = [case for network in networks_of(runs) for planned in network.cohorts for case in planned.cases]
-    evaluated = [case for run in runs for case in (*run.test_cases, *run.validation_cases)]
+    evaluated = [case for run in runs for case in run.cases]
     return list({(case.cohort, case.name): case for case in (*trained, *evaluated)}.values())
 
 
 @dataclass(frozen=True)
 class Planner:
-    """Plans the runs of a study.
-
-    Attributes
-    ----------
-    params, models
-        The study's params, and all models by name.
-    store
-        Where prepared cases lie; fingerprints their files.
-    folder
-        The study's folder.
-    replicates
-        The scenarios by name of every replicate.
-    """
+    """Plans the runs of a study: its params, all models by name, its store, its folder and scenarios by replicate."""
 
     params: Params
     models: Mapping[str, Model]
@@ -236,33 +182,28 @@ class Planner:
 
     def run(self, scenario: Scenario, name: str, seed: int) -> Run:
         """Plan a run of the model called `name`, with its networks. Reads the cases' files to fingerprint them."""
-        model, replicate = self.models[name], scenario.replicate
-        title = _name(scenario.name, name, replicate, seed)
-        teachers = self._teachers(scenario, seed) if model.targets == "pseudo" else ()
+        model = self.models[name]
         if model.networks == "per_task":
-            networks = tuple(self._network(scenario, model, title, task, seed) for task in scenario.tasks)
+            networks = tuple(self._network(scenario, name, seed, task) for task in scenario.tasks)
         else:
-            start = self._start(scenario, name, seed)
-            networks = (self._network(scenario, model, title, scenario.train, seed, teachers, start),)
-        cohorts = scenario.cohorts
-        asks = scenario.asks(model)
+            teachers = self._teachers(scenario, seed) if model.targets == "pseudo" else ()
+            networks = (self._network(scenario, name, seed, teachers=teachers),)
+        cohorts, questions = scenario.cohorts, scenario.questions(model)
+        place, parts = (scenario.name, name, scenario.replicate, seed), (scenario.test_cases, scenario.validation_cases)
+        cases = [(case, cohorts[case.cohort]) for part in parts for case in part]
         key = fingerprint(
             {
-                **({"asks": asks} if asks else {}),
-                "run": [title],
+                "questions": questions,
+                "run": _name(*place),
                 "networks": [(n.key, n.labels) for n in networks],
-                "cases": [
-                    (case.cohort, case.name, self._case_key(case, cohorts[case.cohort]))
-                    for case in [*scenario.test_cases, *scenario.validation_cases]
-                ],
+                "cases": [(c.cohort, c.name, self.store.key(c, of, self._content(c, of))) for c, of in cases],
                 "space": scenario.labels,
                 "inference": asdict(self.params.inference),
-                "code": code_fingerprint(*_EVALUATION),
+                "code": code_fingerprint(*EVALUATION_CODE),
             }
         )
-        folder = self.folder / "runs" / f"{title.replace('/', '-')}-{key}"
-        cases = scenario.test_cases, scenario.validation_cases
-        return Run(key, scenario.name, name, replicate, seed, networks, scenario.labels, *cases, cohorts, folder, asks)
+        folder = self.folder / "runs" / f"{_name(*place).replace('/', '-')}-{key}"
+        return Run(key, *place, networks, scenario.labels, *parts, cohorts, folder, questions)
 
     def _content(self, case: Case, cohort: Cohort) -> str:
         place = case.cohort, case.name
@@ -270,16 +211,11 @@ class Planner:
             self._contents[place] = self.store.content(case, cohort)
         return self._contents[place]
 
-    def _case_key(self, case: Case, cohort: Cohort) -> str:
-        return self.store.key(case, cohort, self._content(case, cohort))
-
     def _teachers(self, scenario: Scenario, seed: int) -> tuple[NetworkPlan, ...]:
         """Return a network per task, all with the scenario's modalities, for they must read the others' cases."""
         if len(scenario.tasks) < 2 and all(cohort.says_something for cohort in scenario.train):
             return ()  # nothing is left to be filled in
-        model = self.models[SEPARATE].model_copy(update={"inputs": "shared"})
-        name = _name(scenario.name, SEPARATE, scenario.replicate, seed)
-        return tuple(self._network(scenario, model, name, task, seed) for task in scenario.tasks)
+        return tuple(self._network(scenario, SEPARATE, seed, task, shared=True) for task in scenario.tasks)
 
     def _start(self, scenario: Scenario, name: str, seed: int) -> NetworkPlan | None:
         """Return the network that a model continues, or its own pretraining, if there is one."""
@@ -296,147 +232,131 @@ class Planner:
         model = self.models[name]
         how, training = model.pretraining, self.params.training_for(model)
         assert how is not None
-        network = NetworkPlan(
-            key="",
-            name=f"{_name(scenario.name, name, scenario.replicate, seed)} (pretraining)",
-            folder=self.folder,
-            labels=(),
-            modalities=scenario.modalities,
-            cohorts=tuple(PlannedCohort(c, *scenario.split(c.name), c.code_map.sets) for c in scenario.train),
-            model=Model(sampling=Sampling(name="uniform")),
-            network=self.params.network_for(model),
-            training=replace(
-                training,
-                phases=[],
-                steps=how.steps,
-                learning_rate=how.learning_rate or training.learning_rate,
-                validation_every=how.steps,
-                patience=None,
-            ),
-            seed=seed + APART * (scenario.replicate - 1),
-            pretraining=how,
+        rate = how.learning_rate or training.learning_rate
+        return self._with_key(
+            NetworkPlan(
+                name=f"{_name(scenario.name, name, scenario.replicate, seed)} (pretraining)",
+                labels=(),
+                modalities=scenario.modalities,
+                cohorts=tuple(PlannedCohort(c, *scenario.split(c.name), c.code_map.sets) for c in scenario.train),
+                model=Model(sampling=Sampling(name="uniform")),
+                network=self.params.network_for(model),
+                training=replace(
+                    training, phases=[], steps=how.steps, learning_rate=rate, validation_every=how.steps, patience=None
+                ),
+                seed=seed + APART * (scenario.replicate - 1),
+                pretraining=how,
+            )
         )
-        key = self.network_key(network)
-        return replace(network, key=key, folder=self.folder / "networks" / key)
 
     def _network(
         self,
         scenario: Scenario,
-        model: Model,
         name: str,
-        cohorts: Sequence[Cohort],
         seed: int,
+        task: Sequence[Cohort] = (),
         teachers: tuple[NetworkPlan, ...] = (),
-        start: NetworkPlan | None = None,
+        shared: bool = False,
     ) -> NetworkPlan:
-        cohorts = [c for c in cohorts if teachers or c.says_something]
-        per_task = model.networks == "per_task"
-        known = [label for c in cohorts for label in c.code_map.annotates]
-        known += [] if per_task else scenario.params.labels
+        """Plan the network of a task, which may have to share the scenario's modalities, or the one of all tasks."""
+        model = self.models[name].model_copy(update={"inputs": "shared"} if shared else {})
+        cohorts = [c for c in task or scenario.train if teachers or c.says_something]
+        known = {label for c in cohorts for label in c.code_map.annotates} | set(() if task else scenario.params.labels)
         labels = tuple(label for label in scenario.labels if label in known)
-        planned = [
-            PlannedCohort(
-                c, *scenario.split(c.name), completed_sets(sets, labels) if teachers else sets, scenario.task_of(c)
+        modalities = scenario.any_input if model.inputs == "any" else scenario.modalities
+        planned = []
+        for c in cohorts:
+            sets = c.code_map.sets
+            if model.targets == "complete":
+                assert c.complete_map is not None  # see Study
+                sets = filled_sets(sets, c.complete_map.sets)
+            sets = completed_sets(sets, labels) if teachers else sets
+            planned.append(PlannedCohort(c, *scenario.split(c.name), sets, scenario.task_of(c)))
+        return self._with_key(
+            NetworkPlan(
+                name=_name(scenario.name, name, scenario.replicate, seed) + (f" ({'+'.join(labels)})" if task else ""),
+                labels=labels,
+                modalities=scenario.inputs(cohorts) if task and model.inputs == "own" else modalities,
+                cohorts=tuple(planned),
+                model=model,
+                network=self.params.network_for(model, len(scenario.tasks)),
+                training=self.params.training_for(model),
+                seed=seed + APART * (scenario.replicate - 1),
+                teachers=teachers,
+                start=None if task else self._start(scenario, name, seed),
             )
-            for c in cohorts
-            for sets in [_sets(c, model)]
-        ]
-        own = per_task and model.inputs == "own"
-        spec = self.params.network_for(model, len(scenario.tasks))
-        network = NetworkPlan(
-            key="",
-            name=name + (f" ({'+'.join(labels)})" if per_task else ""),
-            folder=self.folder,
-            labels=labels,
-            modalities=(
-                scenario.inputs(cohorts)
-                if own
-                else scenario.any_input
-                if model.inputs == "any"
-                else scenario.modalities
-            ),
-            cohorts=tuple(planned),
-            model=model,
-            network=spec,
-            training=self.params.training_for(model),
-            seed=seed + APART * (scenario.replicate - 1),
-            teachers=teachers,
-            start=start,
         )
+
+    def _with_key(self, network: NetworkPlan) -> NetworkPlan:
         key = self.network_key(network)
         return replace(network, key=key, folder=self.folder / "networks" / key)
 
     def network_key(self, network: NetworkPlan) -> str:
         """Return the fingerprint of everything that determines a network's weights, whatever its scenario is called."""
-        from multiseg_core.losses import loss_modules  # torch is slow to import
-        from multiseg_core.networks import network_class
-
-        space, model = network.space, network.model
-        cases = []
-        for planned in network.cohorts:
-            rows = space.lookup(planned.sets, naive=model.targets == "naive")
-            parts = [
-                [self._content(case, planned.cohort) for case in part] for part in (planned.train, planned.validation)
-            ]
-            if model.targets == "complete" and planned.cohort.complete_map is not None:
-                truth = planned.cohort.complete_map
-                parts += [[self.store.complete_content(case) for case in planned.cases]]
-                filled = rows[filled_table(planned.cohort.code_map.sets, truth.sets)[0]]
-                parts += [[str((code, int(filled[at]))) for code, at in sorted(truth.code_to_set.items())]]
-            # what each code teaches this network, rather than the label sets of the whole study: a cohort that is
-            # added to the study must not change the networks that do not see it
-            codes = sorted(planned.cohort.code_map.code_to_set.items())
-            taught = [
-                (code, at == 0, int(rows[at]))
-                for code, at in [*codes, ("other", planned.cohort.code_map.other)]
-                if at is not None
-            ]
-            cases.append([parts, taught])
-        made_by = network_class(str(network.network.get("name", "unet")))
-        is_ours = not made_by.__module__.startswith("monai.")
-        own = [made_by.__module__] if is_ours else []
-        own += ["multiseg.study.initial"] if model.initial is not None or network.start is not None else []
-        own += loss_modules(model.loss.name) if network.pretraining is None else ["multiseg.study.pretraining"]
-        foreign_loss = model.loss.name.startswith("monai.")
-        own_blocks = is_ours and not getattr(made_by, "of_monai", False)
-        monai = None if own_blocks and not foreign_loss and "window" not in network.network else version("monai")
+        model, start, teachers, how = network.model, network.start, network.teachers, network.pretraining
+        inference = self.params.inference
         facts: dict[str, Any] = {
-            "cases": cases,
+            "cases": [self._taught(network, planned) for planned in network.cohorts],
             "labels": network.labels,
-            "membership": space.membership().tolist(),
+            "membership": network.space.membership().tolist(),
             "modalities": network.modalities,
             "loss": model.loss.model_dump(),
             "sampling": model.sampling.model_dump(exclude={"cohorts"}),
+            "weights": [model.sampling.cohorts.get(planned.cohort.name, 1.0) for planned in network.cohorts],
             "network": dict(network.network),
+            "tasks": [planned.task for planned in network.cohorts] if "tasks" in network.network else [],
             "training": {key: v for key, v in asdict(network.training).items() if key not in BUDGETS},
             "seed": network.seed,
             "compute": [self.params.device, self.params.precision, self.params.threads],
-            "code": code_fingerprint(*_TRAINING, *own),
-            "monai": monai,
-        }
-        if model.initial is not None:
-            file = Path(model.initial)
-            facts["initial"] = self.store.file_content(file / "model.pt" if file.is_dir() else file)
-        if network.start is not None:
-            facts["start"] = network.start.key
-        if network.pretraining is not None:
-            facts["pretraining"] = network.pretraining.model_dump()
-        if "tasks" in network.network:
-            facts["tasks"] = [planned.task for planned in network.cohorts]
-        if model.sampling.cohorts:
-            facts["weights"] = [model.sampling.cohorts.get(p.cohort.name, 1.0) for p in network.cohorts]
-        if network.teachers:
-            facts["teachers"] = [teacher.key for teacher in network.teachers]
+            "code": _training_code(network),
+            "start": start and start.key,
+            "initial": model.initial and self.store.file_content(_weights_file(Path(model.initial))),
+            "pretraining": how and how.model_dump(),
+            "teachers": [teacher.key for teacher in teachers],
             # what may hide in which background, and how it is looked for
-            facts["hidden"] = [sorted(p.cohort.code_map.sets[0] & set(network.labels)) for p in network.cohorts]
-            facts["inference"] = [self.params.inference.memory_gib, self.params.inference.clip_to_brain]
-            facts["completion"] = code_fingerprint(*_COMPLETION)
+            "completion": teachers
+            and [
+                [sorted(p.cohort.code_map.sets[0] & set(network.labels)) for p in network.cohorts],
+                [inference.memory_gib, inference.clip_to_brain],
+                code_fingerprint(*COMPLETION_CODE),
+            ],
+        }
         return fingerprint(facts)
 
+    def _taught(self, network: NetworkPlan, planned: PlannedCohort) -> list[Any]:
+        """Return the contents of a cohort's cases, and what each code teaches a network.
 
-def _sets(cohort: Cohort, model: Model) -> tuple[LabelSet, ...]:
-    """Return the label sets of the targets that a model's networks see of a cohort: drawn, or filled from the truth."""
-    if model.targets != "complete":
-        return cohort.code_map.sets
-    assert cohort.complete_map is not None  # see Study
-    return filled_sets(cohort.code_map.sets, cohort.complete_map.sets)
+        The codes' label sets would not do, for they are those of the whole study: a cohort that is added to it must not
+        change the networks that do not see it.
+        """
+        cohort, targets = planned.cohort, network.model.targets
+        rows = network.space.lookup(planned.sets, naive=targets == "naive")
+        parts = [[self._content(case, cohort) for case in part] for part in (planned.train, planned.validation)]
+        if targets == "complete" and cohort.complete_map is not None:
+            truth = cohort.complete_map
+            filled = rows[filled_table(cohort.code_map.sets, truth.sets)[0]]
+            parts.append([self.store.complete_content(case) for case in planned.cases])
+            parts.append([str((code, int(filled[at]))) for code, at in sorted(truth.code_to_set.items())])
+        codes = [*sorted(cohort.code_map.code_to_set.items()), ("other", cohort.code_map.other)]
+        return [parts, [(code, at == 0, int(rows[at])) for code, at in codes if at is not None]]
+
+
+def _weights_file(path: Path) -> Path:
+    return path / "model.pt" if path.is_dir() else path
+
+
+def _training_code(network: NetworkPlan) -> list[str]:
+    """Return the fingerprint of the code that trains a network, and the version of MONAI if it takes part."""
+    from multiseg_core.losses import loss_modules  # torch is slow to import
+    from multiseg_core.networks import network_class
+
+    made_by, loss = network_class(str(network.network.get("name", "unet"))), network.model.loss.name
+    of_monai = made_by.__module__.startswith("monai.")
+    modules = [*TRAINING_CODE, *([] if of_monai else [made_by.__module__])]
+    if network.model.initial is not None or network.start is not None:
+        modules.append("multiseg.study.initial")
+    modules += loss_modules(loss) if network.pretraining is None else ["multiseg.study.pretraining"]
+    needs_monai = (
+        of_monai or getattr(made_by, "of_monai", False) or loss.startswith("monai.") or "window" in network.network
+    )
+    return [code_fingerprint(*modules), *([version("monai")] if needs_monai else [])]

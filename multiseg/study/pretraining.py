@@ -19,23 +19,10 @@ from multiseg_core.training import Trainer, _mix
 
 
 def hidden_cubes(shape: Sequence[int], cube: int, share: float, seed: int) -> Tensor:
-    """Choose which cubes of some patches are hidden.
+    """Choose which cubes are hidden of patches of a shape, (N, X, Y, Z): (N, 1, X, Y, Z) bool, for all modalities.
 
-    Parameters
-    ----------
-    shape
-        (N, X, Y, Z) of the patches; what a cube does not fit into is cut off.
-    cube
-        Edge in voxels.
-    share
-        Part of the cubes of each patch, rounded; one at least, and never all.
-    seed
-        Of the choice.
-
-    Returns
-    -------
-    Tensor
-        (N, 1, X, Y, Z) bool, the same for all modalities.
+    `cube` is their edge in voxels; what one does not fit into is cut off. `share` is their part of each patch, rounded;
+    one at least, and never all.
     """
     n, *sizes = shape
     counts = [-(size // -cube) for size in sizes]

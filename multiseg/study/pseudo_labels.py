@@ -10,13 +10,16 @@ import numpy as np
 
 from multiseg_core.compute import Compute
 from multiseg_core.files import write_json
-from multiseg_core.inference import Member, Segmenter
+from multiseg_core.inference import Segmenter
 from multiseg_core.labels import LabelSet
 
 from ..base.files import atomic_folder
-from ..data.store import StoredCase, write_labels
+from ..base.workers import Report, no_report
+from ..data.store import Store, StoredCase, write_labels
 from ..data.target_sets import completed_sets
 from ..settings.params import Params
+from .finished_runs import load_member
+from .plan import NetworkPlan
 
 
 def complete_target(
@@ -25,23 +28,16 @@ def complete_target(
     labels: Sequence[str],
     seen: Sequence[tuple[Sequence[str], np.ndarray]],
 ) -> np.ndarray:
-    """Fill the background of a target with what networks saw there.
+    """Fill the background of a target with what networks saw there; what was drawn or ignored stays.
 
     Parameters
     ----------
     target
-        (X, Y, Z) uint8 positions in `sets`; 0 is background.
-    sets
-        Label sets of the cohort. Only labels that may hide in its background are filled in.
-    labels
-        Foreground labels of the scenario.
+        (X, Y, Z) uint8 positions in `sets`, those of the cohort; 0 is background. The result's are in `completed_sets`.
+    sets, labels
+        Only labels that may hide in the background of `sets` are filled in; all foreground labels of the scenario.
     seen
         For each network in order of rising priority: its foreground labels and its class map, shaped like `target`.
-
-    Returns
-    -------
-    np.ndarray
-        (X, Y, Z) uint8 positions in `completed_sets`. What was drawn or ignored stays.
     """
     result = target.copy()
     background = target == 0
@@ -58,33 +54,25 @@ def completed_folder(network_folder: Path, case: StoredCase) -> Path:
     return network_folder / "completed" / case.cohort / case.name
 
 
-def complete_case(
-    folder: Path, case: StoredCase, labels: Sequence[str], teachers: Sequence[Member], params: Params, compute: Compute
+def complete_labels(
+    network: NetworkPlan, store: Store, params: Params, compute: Compute, report: Report = no_report
 ) -> None:
-    """Write the completed labels of a case into a folder of their own, whole or not at all, unless they are there.
+    """Let the trained teachers of a network complete the labels of its cases, each in a folder of its own.
 
-    Parameters
-    ----------
-    folder
-        Where to; `StoredCase.relabelled` reads it.
-    case
-        The case as stored.
-    labels
-        Foreground labels of the scenario.
-    teachers
-        Networks in order of rising priority; those that know no label that may hide in the background are not asked.
-    params, compute
-        Of the study; where to compute.
+    A folder is whole or not there; `StoredCase.relabelled` reads it. Those that are there stay. Teachers that know no
+    label that may hide in the background of a case are not asked.
     """
-    if folder.exists():
-        return
-    seen = []
-    for teacher in teachers:
-        if set(teacher.labels) & case.sets[0]:
-            model = Segmenter([teacher], teacher.labels, asdict(params.preprocessing), params.inference.clip_to_brain)
-            images, memory = np.asarray(case.images), params.inference.memory_gib
-            class_map = model.segment(images, case.modalities, compute, memory, case.mask)
-            seen.append((teacher.labels, class_map))
-    target = complete_target(np.asarray(case.target), case.sets, labels, seen)
-    with atomic_folder(folder) as part:
-        write_json(part / "labels.json", write_labels(part, target, completed_sets(case.sets, labels)))
+    inference, preprocessing = params.inference, asdict(params.preprocessing)
+    teachers = [Segmenter([load_member(t)], t.labels, preprocessing, inference.clip_to_brain) for t in network.teachers]
+    cases = [(case, planned.cohort) for planned in network.cohorts for case in planned.cases] if teachers else []
+    for i, (case, cohort) in enumerate(cases):
+        report(0, f"completing labels {i}/{len(cases)}")
+        stored = store.opened(case, cohort)
+        folder = completed_folder(network.folder, stored)
+        if folder.exists():
+            continue
+        volume = (np.asarray(stored.images), stored.modalities, compute, inference.memory_gib, stored.mask)
+        seen = [(t.labels, t.segment(*volume)) for t in teachers if set(t.labels) & stored.sets[0]]
+        target = complete_target(np.asarray(stored.target), stored.sets, network.labels, seen)
+        with atomic_folder(folder) as part:
+            write_json(part / "labels.json", write_labels(part, target, completed_sets(stored.sets, network.labels)))

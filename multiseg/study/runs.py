@@ -26,7 +26,6 @@ from multiseg_core.networks import build_network
 from multiseg_core.resident_sampler import make_sampler
 from multiseg_core.samplers import SamplingCohort
 from multiseg_core.settings import swaps
-from multiseg_core.tiling import Filling
 from multiseg_core.training import Trainer, is_trained
 
 from ..base.cores import default_workers, visible_gpus
@@ -44,9 +43,9 @@ from .events import Events
 from .failures import FAILED, failed_networks, failure
 from .finished_runs import is_finished
 from .initial import read_weights, start_from
-from .network_shapes import try_volumes
+from .network_shapes import check_volumes
 from .plan import NetworkPlan, PlannedCohort, Run, cases_of, networks_of
-from .pseudo_labels import complete_case, completed_folder
+from .pseudo_labels import complete_labels, completed_folder
 
 if TYPE_CHECKING:
     from .study import Study
@@ -80,17 +79,7 @@ def build_case(store: Store, case: Case, cohort: Cohort, report: Report = no_rep
 
 
 def train_network(network: NetworkPlan, store: Store, params: Params, report: Report = no_report) -> Path:
-    """Train a network unless it is trained, those that must come before it first; return its folder.
-
-    Parameters
-    ----------
-    network
-        What to train.
-    store, params
-        Of its study.
-    report
-        Called with the progress.
-    """
+    """Train a network of a study unless it is trained, those that must come before it first; return its folder."""
     for earlier in () if is_trained(network.folder) else network.before:
         train_network(earlier, store, params, report)
     report(0, "starting")
@@ -118,46 +107,26 @@ def train_network(network: NetworkPlan, store: Store, params: Params, report: Re
 
 def make_trainer(network: NetworkPlan, store: Store, params: Params, compute: Compute) -> Trainer:
     """Put together what trains a network: its samplers, itself with its initial weights, and its loss."""
-    t, outside = network.training, params.preprocessing.outside_value
-    uniform = network.model.sampling.name == "uniform"
+    t, model, how, seed = network.training, network.model, network.pretraining, network.seed
     cohorts = [sampling_cohorts(network, planned, store) for planned in network.cohorts]
     train, validation = ([pair[part] for pair in cohorts] for part in (0, 1))
-    flip = mirroring(t.flip, train)
+    flip, outside, learns_images = mirroring(t.flip, train), params.preprocessing.outside_value, how is not None
+    where = {"uniform": model.sampling.name == "uniform", "anywhere_fraction": t.anywhere_fraction}
     samplers = (
-        make_sampler(
-            compute,
-            train,
-            t.patch_size,
-            t.batch_size,
-            network.seed,
-            flip["mirrored"],
-            t.noise_sd,
-            outside,
-            uniform=uniform,
-            anywhere_fraction=t.anywhere_fraction,
-        ),
+        make_sampler(compute, train, t.patch_size, t.batch_size, seed, flip["mirrored"], t.noise_sd, outside, **where),
         # the same patches at every validation, around labels, without augmentation, and never the training's numbers
-        make_sampler(
-            compute, validation, t.validation_patch_size, 1, network.seed + 2**31, False, 0.0, outside,
-            uniform=network.pretraining is not None,
-        ),
-    )  # fmt: skip
+        make_sampler(compute, validation, t.validation_patch_size, 1, seed + 2**31, False, 0.0, outside, learns_images),
+    )
     facts = {**network.facts(), "flip": flip, "provenance": provenance(compute.device)}
-    torch.manual_seed(network.seed)
-    if network.pretraining is not None:
-        built = build_network(network.network, len(network.modalities), len(network.outputs))
-        return PretrainingTrainer(
-            network.folder, built, network.pretraining, samplers, t,
-            seed=network.seed, compute=compute, facts=facts,
-        )  # fmt: skip
-    built = build_network(network.network, len(network.modalities), network.space.n_classes)
-    started = initial_weights(network, built)
-    loss = network.model.loss
+    torch.manual_seed(seed)
+    n_outputs = network.space.n_classes if how is None else len(network.outputs)
+    built = build_network(network.network, len(network.modalities), n_outputs)
+    if how is not None:
+        return PretrainingTrainer(network.folder, built, how, samplers, t, seed=seed, compute=compute, facts=facts)
+    facts |= initial_weights(network, built)
     membership = torch.from_numpy(network.space.membership())
-    return Trainer(
-        network.folder, built, build_loss(loss.name, membership, loss.options, _voxels(train, membership)), samplers, t,
-        seed=network.seed, compute=compute, facts={**facts, **started},
-    )  # fmt: skip
+    loss = build_loss(model.loss.name, membership, model.loss.options, _voxels(train, membership))
+    return Trainer(network.folder, built, loss, samplers, t, seed=seed, compute=compute, facts=facts)
 
 
 def mirroring(asked: object, cohorts: Sequence[SamplingCohort]) -> dict[str, Any]:
@@ -204,22 +173,19 @@ def sampling_cohorts(
     lookup = space.lookup(planned.sets, naive)
     mirrored = space.lookup(swapped(planned.sets, swaps(network.training)), naive)
     controls = not space.membership()[lookup[0]].all()
-    sampling, name = network.model.sampling, planned.cohort.name
+    sampling = network.model.sampling
+    share = sampling.cohorts.get(planned.cohort.name, 1.0)
     aims = {
         at: max(sampling.labels.get(label, 1.0) for label in members)
         for at, members in enumerate(planned.sets)
         if is_relevant(members)
     }
-    found = []
-    for cases in (planned.train, planned.validation):
-        stored = [_labelled(network, store.opened(case, planned.cohort)) for case in cases]
-        found.append(
-            SamplingCohort(
-                stored, lookup, network.modalities, mirrored, controls, planned.task,
-                sampling.cohorts.get(name, 1.0), aims,
-            )
-        )  # fmt: skip
-    return found[0], found[1]
+
+    def sampled(cases: Sequence[Case]) -> SamplingCohort:
+        labelled = [_labelled(network, store.opened(case, planned.cohort)) for case in cases]
+        return SamplingCohort(labelled, lookup, network.modalities, mirrored, controls, planned.task, share, aims)
+
+    return sampled(planned.train), sampled(planned.validation)
 
 
 def _labelled(network: NetworkPlan, case: StoredCase) -> StoredCase:
@@ -229,29 +195,13 @@ def _labelled(network: NetworkPlan, case: StoredCase) -> StoredCase:
     return case.completed() if network.model.targets == "complete" else case
 
 
-def complete_labels(
-    network: NetworkPlan, store: Store, params: Params, compute: Compute, report: Report = no_report
-) -> None:
-    """Let the trained teachers of a network complete the labels of its cases; those that are complete stay."""
-    if not network.teachers:
-        return
-    teachers = [finished_runs.load_member(teacher) for teacher in network.teachers]
-    cases = [(planned.cohort, case) for planned in network.cohorts for case in planned.cases]
-    for i, (cohort, case) in enumerate(cases):
-        report(0, f"completing labels {i}/{len(cases)}")
-        stored = store.opened(case, cohort)
-        folder = completed_folder(network.folder, stored)
-        complete_case(folder, stored, network.labels, teachers, params, compute)
-
-
 # -- all of it -------------------------------------------------------------------------------------------------
 
 
 def training_rounds(runs: Iterable[Run]) -> list[list[NetworkPlan]]:
     """Return the networks that some runs still need, in rounds: those that others learn from, or start from, first."""
-    runs = list(runs)
     untrained = {n.key: n for n in networks_of(runs) if not is_trained(n.folder)}
-    graph = {n.key: [t.key for t in n.before if t.key in untrained] for n in networks_of(runs) if n.key in untrained}
+    graph = {key: [t.key for t in n.before if t.key in untrained] for key, n in untrained.items()}
     sorter = graphlib.TopologicalSorter(graph)
     sorter.prepare()
     rounds = []
@@ -260,21 +210,6 @@ def training_rounds(runs: Iterable[Run]) -> list[list[NetworkPlan]]:
         rounds.append([network for key, network in untrained.items() if key in ready])
         sorter.done(*ready)
     return rounds
-
-
-def check_volumes(runs: Iterable[Run], store: Store, params: Params) -> None:
-    """Find networks that could not predict the volumes that they are to be evaluated on. Raises `UserError`."""
-    compute = Compute.resolve(params.device, params.precision)
-    tried: list[object] = []
-    for run in runs:
-        cases = [*run.test_cases, *run.validation_cases]
-        shapes = sorted({store.opened(case, run.cohorts[case.cohort]).shape for case in cases}, key=np.prod)
-        for network in networks_of([run]):
-            filling = Filling(at_least=tuple(network.training.patch_size), has_outside=params.preprocessing.has_outside)
-            what = (network.network, len(network.modalities), [shapes[0], shapes[-1]], filling)
-            if what not in tried:
-                try_volumes(*what, compute, params.inference.memory_gib)
-                tried.append(what)
 
 
 def finish_runs(study: Study, runs: Sequence[Run] | None = None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -10,99 +11,52 @@ import numpy as np
 
 from multiseg_core.errors import UserError
 from multiseg_core.models import Model
-from multiseg_core.settings import TrainingParams
 
 from ..data.cohorts import Case, Cohort
-from ..settings.params import ScenarioParams
+from ..settings.params import Params, ScenarioParams
 
 Parts = tuple[tuple[Case, ...], tuple[Case, ...]]
 """Training and validation cases of a cohort."""
 
 
-class Ask(NamedTuple):
-    """One of the questions to a network that is asked several times for a prediction.
+class Question(NamedTuple):
+    """What a network that predicts task by task is asked for one task."""
 
-    Attributes
-    ----------
-    sees
-        The modalities that it is given if they are there; None for all.
-    paints
-        The labels that count in its answer.
-    task
-        What it is told to do, of a network that is conditioned on the task.
-    """
-
-    sees: tuple[str, ...] | None
-    paints: tuple[str, ...]
-    task: int | None
+    sees: tuple[str, ...] | None  # the modalities that it is given if they are there; None for all
+    paints: tuple[str, ...]  # the labels that count in its answer
+    task: int | None  # what it is told to do, of a network that is conditioned on the task
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """One question of a study.
-
-    Attributes
-    ----------
-    name, params
-        As in the params file.
-    train, tests
-        Training cohorts in order of rising priority, and the test cohorts.
-    labels
-        The foreground labels that the training cohorts draw, and those that its params add, in the study's order.
-    parts
-        Training cohort -> its training and validation cases.
-    test_cases
-        See `cases_to_test`.
-    tests_on_validation
-        Whether they are the validation cases.
-    replicate
-        Of the study, from 1.
-    """
+    """One question of a study."""
 
     name: str
     params: ScenarioParams
-    train: tuple[Cohort, ...]
+    train: tuple[Cohort, ...]  # in order of rising priority
     tests: tuple[Cohort, ...]
-    labels: tuple[str, ...]
-    parts: Mapping[str, Parts]
-    test_cases: tuple[Case, ...]
-    tests_on_validation: bool
+    labels: tuple[str, ...]  # foreground: that training cohorts draw or its params add, in the study's order
+    parts: Mapping[str, Parts]  # training cohort -> its training and validation cases
+    test_cases: tuple[Case, ...]  # see `cases_to_test`
+    tests_on_validation: bool  # they are the validation cases
     replicate: int = 1
 
     @classmethod
     def resolve(
-        cls,
-        name: str,
-        params: ScenarioParams,
-        cohorts: Mapping[str, Cohort],
-        labels: Sequence[str],
-        training: TrainingParams,
-        replicate: int = 1,
-        folds: int = 0,
+        cls, name: str, params: Params, cohorts: Mapping[str, Cohort], labels: Sequence[str], replicate: int = 1
     ) -> Scenario:
-        """Resolve the params of a scenario.
+        """Resolve a scenario of some params with the cohorts of a replicate, all labels of the study known.
 
-        Parameters
-        ----------
-        name, params
-            As in the params file; its cohorts exist.
-        cohorts, labels
-            All of the study.
-        training
-            How cohorts are split where neither the manifest nor the scenario says so.
-        replicate
-            Of the study: another split each.
-        folds
-            In how many parts cohorts are cut, of which replicate number n leaves out the n-th; 0 for splits by chance.
+        Every replicate, from 1, splits its cohorts in another way; number n of folds leaves out the n-th part.
 
         Raises
         ------
         UserError
             If a cohort has too few subjects for the folds.
         """
-        train, tests = (tuple(cohorts[c] for c in names) for names in (params.train, params.test))
-        share = training.validation_fraction if params.validation_fraction is None else params.validation_fraction
-        seed = training.split_seed
+        own, seed, folds = params.scenarios[name], params.training.split_seed, params.folds
+        train, tests = (tuple(cohorts[c] for c in names) for names in (own.train, own.test))
+        share = params.training.validation_fraction if own.validation_fraction is None else own.validation_fraction
         parts = {
             cohort.name: fold_of(cohort, folds, replicate - 1, seed)
             if folds
@@ -110,20 +64,17 @@ class Scenario:
             for cohort in train
         }
         marked = any(case.split == "test" for cohort in tests for case in cohort.cases)
-        on_validation = set(params.train) == set(params.test) and not marked
+        on_validation = set(own.train) == set(own.test) and not marked
+        tested = [parts[c.name][1] if on_validation else cases_to_test(c, c in train) for c in tests]
         drawn = {label for cohort in train for label in cohort.code_map.annotates}
         return cls(
             name=name,
-            params=params,
+            params=own,
             train=train,
             tests=tests,
-            labels=tuple(label for label in labels if label in drawn or label in params.labels),
+            labels=tuple(label for label in labels if label in drawn or label in own.labels),
             parts=parts,
-            test_cases=tuple(
-                case
-                for test in tests
-                for case in (parts[test.name][1] if on_validation else cases_to_test(test, test in train))
-            ),
+            test_cases=tuple(itertools.chain.from_iterable(tested)),
             tests_on_validation=on_validation,
             replicate=replicate,
         )
@@ -198,45 +149,50 @@ class Scenario:
         ordered = dict.fromkeys(m for cohort in (*self.tests, *self.train) for m in cohort.modalities)
         return tuple(m for m in ordered if m in had)
 
-    def asks(self, model: Model) -> tuple[Ask, ...]:
-        """Return what the one network of a model is asked, in order of rising priority; nothing if it is asked once."""
-        any_input = model.inputs == "any" and model.asked == "per_task"
-        if not any_input and model.head != "conditioned":
+    def questions(self, model: Model) -> tuple[Question, ...]:
+        """Return what the one network of a model is asked, by rising priority; nothing if it predicts all at once."""
+        any_input, told = model.inputs == "any" and model.asked == "per_task", model.head == "conditioned"
+        if not any_input and not told:
             return ()
         found = []
-        known_before = set(self.params.labels) - {label for cohort in self.train for label in cohort.code_map.annotates}
+        drawn = {label for cohort in self.train for label in cohort.code_map.annotates}
         for number, task in enumerate(self.tasks):
             cases = [case for cohort in task for part in self.split(cohort.name) for case in part]
             seen = tuple(m for m in self.any_input if any(m in case.images for case in cases))
-            found.append(
-                Ask(
-                    seen if any_input else None,
-                    (*task[0].code_map.annotates, *(sorted(known_before) if number == 0 else ())),
-                    number if model.head == "conditioned" else None,
-                )
-            )
+            known_before = sorted(set(self.params.labels) - drawn) if number == 0 else ()
+            labels = (*task[0].code_map.annotates, *known_before)
+            found.append(Question(seen if any_input else None, labels, number if told else None))
         return tuple(found)
 
     def task_of(self, cohort: Cohort) -> int:
         """Return the number of the task that a training cohort is for; of controls, the first that they inform."""
-        for number, task in enumerate(self.tasks):
-            hidden = cohort.code_map.sets[0]
-            labels = task[0].code_map.annotates
-            if labels == cohort.code_map.annotates or (not cohort.code_map.annotates and set(labels) - hidden):
-                return number
-        return 0
+        own, hidden = cohort.code_map.annotates, cohort.code_map.sets[0]
+        of_tasks = [task[0].code_map.annotates for task in self.tasks]
+        return next((n for n, of in enumerate(of_tasks) if of == own or (not own and set(of) - hidden)), 0)
 
     def inputs(self, task: Sequence[Cohort]) -> tuple[str, ...]:
         """Return what the network of a task sees if it has inputs of its own.
 
-        The scenario's modalities, or with ``own_modalities`` all that the task's cohorts and the test cohorts share, in
-        the test cohorts' order.
+        The scenario's modalities, or with ``own_modalities`` all that the task's cohorts and the test cohorts share.
         """
         if not self.params.own_modalities:
             return self.modalities
         cases = [*self.test_cases, *(case for c in task for part in self.split(c.name) for case in part)]
         known = dict.fromkeys(m for cohort in self.tests for m in cohort.modalities)
         return tuple(m for m in known if all(m in case.images for case in cases))
+
+    def networks(self, model: Model) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
+        """Return the foreground labels and the modalities of each network of a model, in order of rising priority."""
+        if model.networks == "one":
+            return [(self.labels, self.any_input if model.inputs == "any" else self.modalities)]
+        own = model.inputs == "own"
+        return [(task[0].code_map.annotates, self.inputs(task) if own else self.modalities) for task in self.tasks]
+
+
+def models_in(params: Params, scenario: ScenarioParams, replicate: int) -> list[str]:
+    """Return those of a scenario's models that run in a replicate of the study."""
+    chosen, n = params.replicated, scenario.replicates or params.replicates
+    return [m for m in scenario.models if replicate == 1 or (replicate <= n and (chosen is None or m in chosen))]
 
 
 def split(cohort: Cohort, validation_fraction: float, seed: int) -> Parts:
@@ -255,14 +211,11 @@ def split(cohort: Cohort, validation_fraction: float, seed: int) -> Parts:
     free = [i for i, case in enumerate(cases) if case.split is None] or list(range(len(cases)))
     order = np.random.default_rng(seed).permutation(free)
     n_validation = max(round(validation_fraction * len(cases)), 1)
-    kept = set(order[: min(n_validation, len(cases) - 1)].tolist())
-    people = {cases[i].person for i in kept}
+    chosen = set(order[: min(n_validation, len(cases) - 1)].tolist())
+    people = {cases[i].person for i in chosen}
     together = {i for i in free if cases[i].person in people}
-    kept = together if len(together) < len(cases) else kept
-    return (
-        tuple(case for i, case in enumerate(cases) if i not in kept),
-        tuple(case for i, case in enumerate(cases) if i in kept),
-    )
+    chosen = together if len(together) < len(cases) else chosen
+    return tuple(c for i, c in enumerate(cases) if i not in chosen), tuple(cases[i] for i in sorted(chosen))
 
 
 def fold_of(cohort: Cohort, folds: int, fold: int, seed: int) -> Parts:
@@ -279,8 +232,8 @@ def fold_of(cohort: Cohort, folds: int, fold: int, seed: int) -> Parts:
             f"folds: cohort {cohort.name} has {len(people)} subjects to train on, too few for {folds} folds"
         )
     order = np.random.default_rng(seed).permutation(len(people)).tolist()
-    kept = {people[i] for i in order[fold::folds]}
-    return tuple(c for c in cases if c.person not in kept), tuple(c for c in cases if c.person in kept)
+    left_out = {people[i] for i in order[fold::folds]}
+    return tuple(c for c in cases if c.person not in left_out), tuple(c for c in cases if c.person in left_out)
 
 
 def cases_to_test(cohort: Cohort, is_trained: bool) -> tuple[Case, ...]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from multiseg.base.fingerprints import ROOT, code_fingerprint, modules_needed
-from multiseg.study.plan import _TRAINING
+from multiseg.study.plan import TRAINING_CODE
 from multiseg_core.losses import LOSSES, loss_modules
 
 FILES = {
@@ -81,9 +81,9 @@ IN_KEYS = {"multiseg_core.settings", "multiseg_core.param_values"}  # by their v
 
 def test_all_that_training_imports_is_in_the_key_of_a_network() -> None:
     """But for losses and networks, of which the own files of each network count."""
-    needed = set(modules_needed(*_TRAINING))
+    needed = set(modules_needed(*TRAINING_CODE))
     losses = {name for name in needed if name.startswith("multiseg_core.losses")}
-    assert needed - losses - NO_NUMBERS - IN_KEYS - {"multiseg_core"} == set(_TRAINING)
+    assert needed - losses - NO_NUMBERS - IN_KEYS - {"multiseg_core"} == set(TRAINING_CODE)
 
 
 def test_all_that_a_loss_imports_is_in_the_key_of_what_it_trains() -> None:
@@ -104,7 +104,7 @@ def test_a_changed_loss_retrains_what_uses_it_and_nothing_else(tmp_path: Path) -
     names = [*LOSSES, "monai.DiceCELoss"]
 
     def keys(root: Path) -> dict[str, str]:
-        return {name: code_fingerprint(*_TRAINING, *loss_modules(name), root=root) for name in names}
+        return {name: code_fingerprint(*TRAINING_CODE, *loss_modules(name), root=root) for name in names}
 
     before = keys(ROOT)
     assert keys(tmp_path) == before

@@ -199,7 +199,7 @@ def test_whatever_passes_check_trains_and_reports(
         )
         try:
             study = Study(file)
-            found = check_study(study, workers=1)
+            found = check_study(study)
         except UserError:
             return
         if found.errors:

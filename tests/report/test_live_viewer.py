@@ -42,13 +42,17 @@ def test_each_model_has_labels_errors_and_uncertainty(smoke: Study) -> None:
     viewer = LiveViewer(smoke, "anatomy_wmh")
     run = next(r for r in smoke.runs_of("anatomy_wmh") if r.model == "selective_cross_entropy")
     case = run.test_cases[0]
-    stored, said, doubt = smoke.open(case), finished_runs.prediction(run, case), finished_runs.doubt(run, case)
-    assert doubt is not None
+    stored, said, uncertainty = (
+        smoke.open(case),
+        finished_runs.prediction(run, case),
+        finished_runs.uncertainty(run, case),
+    )
+    assert uncertainty is not None
     title = "Selective cross-entropy"
     for kind, overlay in {
         title: overlays.predicted(said, run.labels),
         f"{title}: errors": overlays.errors(stored, said, run.labels),
-        f"{title}: uncertainty": overlays.uncertainty(doubt),
+        f"{title}: uncertainty": overlays.uncertainty(uncertainty),
     }.items():
         viewer.lower.value = kind
         grey = overlays.grey_values(stored, viewer.image.value)

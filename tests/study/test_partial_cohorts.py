@@ -109,7 +109,8 @@ def test_only_pseudo_labels_learn_from_a_cohort_without_labels(unlabelled: Path)
     assert [p.cohort.name for p in pseudo.cohorts] == ["anatomy", "lesion", "more"]
     assert len(pseudo.teachers) == 2
     runs.finish_runs(study)
-    filled = runs._labelled(pseudo, study.open(more.cases[0]))
+    train, validation = runs.sampling_cohorts(pseudo, pseudo.cohorts[2], study.store)
+    (filled,) = (case for case in (*train.cases, *validation.cases) if case.name == more.cases[0].name)
     assert frozenset([BACKGROUND]) == filled.sets[0] and {"csf", "gm", "wm", "wmh"} <= set().union(*filled.sets)
     # nobody drew anything there, so nothing is predicted to be scored
     assert "more" not in {case.cohort for run in study.runs for case in run.validation_cases}

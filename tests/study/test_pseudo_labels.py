@@ -54,7 +54,7 @@ def test_teachers_are_the_networks_of_multi_unet(study: Study) -> None:
     multi, pseudo = study.find_run("both/multi_unet/0"), study.find_run("both/pseudo_labels/0")
     (network,) = pseudo.networks
     assert [n.key for n in network.teachers] == [n.key for n in multi.networks]
-    assert [n.key for n in study.networks(study.runs)] == [*(n.key for n in multi.networks), network.key]
+    assert [n.key for n in study.networks()] == [*(n.key for n in multi.networks), network.key]
     assert [[n.key for n in part] for part in runs.training_rounds([pseudo])] == [
         [n.key for n in multi.networks],
         [network.key],

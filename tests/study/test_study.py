@@ -15,7 +15,6 @@ import torch
 from multiseg.settings.models import MODELS
 from multiseg.study import evaluation, finished_runs, plan, runs
 from multiseg.study.plan import Planner
-from multiseg.study.scenarios import Scenario
 from multiseg.study.study import Study, find_params_file
 from multiseg_core import networks
 from multiseg_core.errors import UserError
@@ -169,7 +168,7 @@ def test_networks_are_shared_between_runs_that_need_the_same(toy_study: Callable
     mono, again = study.find_run("mono/cross_entropy/0"), study.find_run("again/multi_unet/0")
     # the lesion network of MultiUNet is the mono-task network
     assert mono.networks[0].key == again.networks[1].key
-    assert len(study.networks(study.runs)) == 2 + 1 + 1
+    assert len(study.networks()) == 2 + 1 + 1
 
 
 def test_run_keys_cover_what_changes_numbers(toy_study: Callable[..., Path]) -> None:
@@ -330,14 +329,14 @@ def test_renamed_cases_are_evaluated_again_but_not_trained_again(toy_study: Call
 
 
 def test_a_new_cohort_leaves_the_networks_of_others_alone(toy_study: Callable[..., Path]) -> None:
-    before = {n.name: n.key for n in Study(toy_study()).networks(Study(toy_study()).runs)}
+    before = {n.name: n.key for n in Study(toy_study()).networks()}
     new = """  tumours:
     source: table
     manifest: data/lesion.csv
     codes: {1: tumour}
 preprocessing:"""
     study = Study(toy_study({"preprocessing:": new}))
-    assert "tumour" in study.labels and {n.name: n.key for n in study.networks(study.runs)} == before
+    assert "tumour" in study.labels and {n.name: n.key for n in study.networks()} == before
 
 
 MONO = """scenarios:
@@ -406,7 +405,7 @@ def test_the_anatomical_network_of_multi_unet_is_the_single_task_network(toy_stu
     text = MONO.replace("lesion", "anatomy")
     same = study(text)
     assert same.scenario("mono").tests_on_validation and len(set(keys(same))) == 1
-    assert len(same.networks(same.runs)) == 3  # two of MultiUNet, one of them the single task's; selective
+    assert len(same.networks()) == 3  # two of MultiUNet, one of them the single task's; selective
     assert len(set(keys(study(text.replace("models:", "validation_fraction: 0.4\n    models:"))))) == 2
     assert len(set(keys(study(text.replace("[T1, FLAIR]", "[T1]"))))) == 2
 
@@ -495,7 +494,7 @@ def test_multi_unet_with_shared_inputs_is_made_of_the_teachers_of_pseudo_labels(
     """In the IBSR scenario the lesion network of MultiUNet sees FLAIR too; this one does not, and costs no training."""
     study = Study(ROOT / "params" / "smoke.yaml")
     params = dataclasses.replace(study.params.scenarios["anatomy_wmh"], modalities=["T1"], own_modalities=True)
-    scenario = Scenario.resolve("anatomy_wmh", params, study.cohorts, study.labels, study.params.training)
+    scenario = dataclasses.replace(study.scenario("anatomy_wmh"), params=params)
     planner = Planner(study.params, study.models, study.store, study.folder)
     plans = {model: planner.run(scenario, model, 0) for model in ("multi_unet", "multi_unet_shared", "pseudo_labels")}
     shared = plans["multi_unet_shared"].networks

@@ -33,7 +33,7 @@ class RankedCase(NamedTuple):
     case: StoredCase
     prediction: np.ndarray
     dice: float
-    doubt: np.ndarray | None = None
+    uncertainty: np.ndarray | None = None
     """How uncertain the model is of each voxel, 0 to 1, if that is known."""
 
 
@@ -46,10 +46,10 @@ def telling_slices(errors: np.ndarray) -> tuple[int, int, int]:
     return x, y, z
 
 
-def show_doubt(axes: Axes, case: StoredCase, doubt: np.ndarray, at: int) -> None:
+def show_uncertainty(axes: Axes, case: StoredCase, uncertainty: np.ndarray, at: int) -> None:
     """Draw the uncertainty of an axial slice, 0 to 1, placed as `overlays.show` places the image."""
-    wide, tall = (n * size for n, size in zip(doubt.shape[:2], case.spacing_mm, strict=False))
-    axes.imshow(doubt[:, :, at].T, origin="lower", cmap="inferno", vmin=0, vmax=1, extent=(0, wide, 0, tall))
+    wide, tall = (n * size for n, size in zip(uncertainty.shape[:2], case.spacing_mm, strict=False))
+    axes.imshow(uncertainty[:, :, at].T, origin="lower", cmap="inferno", vmin=0, vmax=1, extent=(0, wide, 0, tall))
 
 
 def _errors(table: pd.DataFrame) -> str:
@@ -79,12 +79,12 @@ def case_panel(
     """
     if not ranked:
         return None
-    columns = 4 if any(row.doubt is not None for row in ranked) else 3
+    columns = 4 if any(row.uncertainty is not None for row in ranked) else 3
     figure, grid = plt.subplots(
         len(ranked), columns, figsize=(2.9 * columns, 0.5 + 3.0 * len(ranked)), squeeze=False, layout="constrained"
     )
     rows = []
-    for line, (rank, case, prediction, dice, doubt) in zip(grid, ranked, strict=True):
+    for line, (rank, case, prediction, dice, uncertainty) in zip(grid, ranked, strict=True):
         errors = error_map(case, prediction, labels, label)
         painted = Overlay(errors, [to_rgb(c) for c in ERROR_COLOURS.values()])
         places = telling_slices(errors)
@@ -92,8 +92,8 @@ def case_panel(
             show(axes, case, modality, painted, axis, places[axis], ERROR_OPACITIES)
             axes.set_title(say(PLANES[axis]), fontsize=9.5)
         for axes in line[3:]:
-            if doubt is not None:
-                show_doubt(axes, case, doubt, places[2])
+            if uncertainty is not None:
+                show_uncertainty(axes, case, uncertainty, places[2])
                 axes.set_title(say("uncertainty"), fontsize=9.5)
             axes.set_axis_off()
         line[0].set_title(f"{say(rank)}: {case.name}, {say('Dice')} {dice:.2f}\n{say(PLANES[2])}", fontsize=9.5)

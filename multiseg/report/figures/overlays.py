@@ -79,9 +79,9 @@ def errors(case: StoredCase, prediction: np.ndarray, labels: Sequence[str]) -> O
     return Overlay(found, [to_rgb(c) for k, c in ERROR_COLOURS.items() if k != RIGHT])
 
 
-def uncertainty(doubt: np.ndarray) -> Overlay:
+def uncertainty(uncertain: np.ndarray) -> Overlay:
     """Return how uncertain a model is, (X, Y, Z) from 0 to 1, in `SHADES` colours; nothing where it is sure."""
-    steps = np.clip(np.round(doubt * SHADES), 0, SHADES).astype(np.uint8)
+    steps = np.clip(np.round(uncertain * SHADES), 0, SHADES).astype(np.uint8)
     inferno = matplotlib.colormaps["inferno"](np.linspace(0, 1, SHADES + 1)[1:])
     return Overlay(steps, [(float(r), float(g), float(b)) for r, g, b, _ in inferno])
 

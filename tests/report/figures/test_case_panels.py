@@ -43,11 +43,13 @@ def test_ranked_cases_are_worst_median_and_best(smoke: Study) -> None:
     assert rows[0].rank == "worst" and rows[0].dice == dice.min() and rows[-1].dice == dice.max()
     assert len(rows) == min(3, dice.notna().sum())
     for row in rows:
-        assert row.doubt is not None and row.doubt.shape == row.prediction.shape
-        assert row.doubt.min() == 0 and 0 < row.doubt.max() <= 1
+        assert row.uncertainty is not None and row.uncertainty.shape == row.prediction.shape
+        assert row.uncertainty.min() == 0 and 0 < row.uncertainty.max() <= 1
     panel = case_panels.case_panel(rows, run.labels, "gm", "FLAIR", run.model)
     assert panel is not None and len(panel[0].axes) == 4 * len(rows)
-    bare = case_panels.case_panel([row._replace(doubt=None) for row in rows], run.labels, "gm", "FLAIR", run.model)
+    bare = case_panels.case_panel(
+        [row._replace(uncertainty=None) for row in rows], run.labels, "gm", "FLAIR", run.model
+    )
     assert bare is not None and len(bare[0].axes) == 3 * len(rows)
     assert tables.ranked_cases(smoke, "anatomy_wmh", "gm", "conditioned") == []
     assert tables.shown_model(smoke, "anatomy_wmh") == "selective_cross_entropy"

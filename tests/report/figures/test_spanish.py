@@ -17,13 +17,13 @@ from multiseg.report.figures import (
     case_viewer,
     cohort_charts,
     curves,
-    doubt_chart,
     endpoint_chart,
     language,
     pair_matrix,
     result_charts,
     slices,
     style,
+    uncertainty_chart,
     zoomed,
 )
 from multiseg.results import cohort_tables, model_comparison, thesis_test
@@ -110,7 +110,7 @@ def every_figure(study: Study) -> Iterator[Figure]:
     assert everything is not None
     yield everything
     counts = pd.DataFrame({"bin": [0, 30], "voxels": [90, 10], "wrong": [10, 5], "scenario": "s", "model": MODELS[0]})
-    found_errors = doubt_chart.errors_found_figure(counts)
+    found_errors = uncertainty_chart.errors_found_figure(counts)
     assert found_errors is not None
     yield found_errors[0]
     points = pd.DataFrame([(MODELS[0], "s", "s", x, 0.5, 0.4, 0.6) for x in (1, 2)], columns=CURVE)

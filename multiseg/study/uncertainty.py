@@ -17,22 +17,12 @@ def allowed_classes(sets: list[frozenset[str]], labels: tuple[str, ...], backgro
     return np.array([[name in members for name in (background, *labels)] for members in sets], dtype=bool)
 
 
-def count_doubts(doubt: np.ndarray, wrong: np.ndarray, inside: np.ndarray) -> pd.DataFrame:
-    """Count voxels inside a mask by uncertainty.
+def count_by_uncertainty(uncertainty: np.ndarray, wrong: np.ndarray, inside: np.ndarray) -> pd.DataFrame:
+    """Count voxels inside a mask, (X, Y, Z) bool, by uncertainty, (X, Y, Z) float from 0 to 1.
 
-    Parameters
-    ----------
-    doubt
-        (X, Y, Z) float, 0 to 1.
-    wrong, inside
-        (X, Y, Z) bool.
-
-    Returns
-    -------
-    pd.DataFrame
-        ``bin``, ``voxels``, ``wrong``: a row per bin of `EDGES` that has voxels.
+    Returns ``bin``, ``voxels``, ``wrong``: a row per bin of `EDGES` that has voxels.
     """
-    where = np.searchsorted(EDGES, doubt[inside], side="right").clip(1, len(EDGES) - 1) - 1
+    where = np.searchsorted(EDGES, uncertainty[inside], side="right").clip(1, len(EDGES) - 1) - 1
     voxels = np.bincount(where, minlength=len(EDGES) - 1)
     errors = np.bincount(where[wrong[inside]], minlength=len(EDGES) - 1)
     table = pd.DataFrame({"bin": np.arange(len(voxels)), "voxels": voxels, "wrong": errors})
@@ -42,30 +32,20 @@ def count_doubts(doubt: np.ndarray, wrong: np.ndarray, inside: np.ndarray) -> pd
 def reliability(counts: pd.DataFrame) -> pd.DataFrame:
     """Return how well uncertainty finds errors, per scenario and model, all test voxels together.
 
-    Parameters
-    ----------
-    counts
-        Rows of `count_doubts` with ``scenario`` and ``model``.
-
-    Returns
-    -------
-    pd.DataFrame
-        ``error rate``: part of the voxels that are wrong. ``AUROC``: how often a wrong voxel is more uncertain than a
-        right one, 0.5 by chance. ``found``: part of the errors among the `CHECKED` most uncertain voxels. NaN without
-        errors.
+    From rows of `count_by_uncertainty` with ``scenario`` and ``model``. ``error rate``: part of the voxels that are
+    wrong. ``AUROC``: how often a wrong voxel is more uncertain than a right one, 0.5 by chance. ``found``: part of the
+    errors among the `CHECKED` most uncertain voxels. NaN without errors.
     """
     rows = {}
-    curves = errors_found(counts).groupby(["scenario", "model"], sort=False)
+    curves = dict(list(errors_found(counts).groupby(["scenario", "model"], sort=False)))
     for place, part in counts.groupby(["scenario", "model"], sort=False):
-        wrong, right = _by_doubt(part)
+        wrong, right = _by_uncertainty(part)
         n_wrong, n_right = wrong.sum(), right.sum()
-        before = wrong.cumsum() - wrong  # errors that are more uncertain
-        known = n_wrong > 0 and n_right > 0
-        auroc = float((right * (before + wrong / 2)).sum() / (n_wrong * n_right)) if known else np.nan
-        found = np.nan
-        if known:
-            curve = curves.get_group(place)
-            found = float(np.interp(CHECKED, curve["looked_at"], curve["found"]))
+        auroc = found = np.nan
+        if n_wrong > 0 and n_right > 0:
+            before = wrong.cumsum() - wrong  # errors that are more uncertain
+            auroc = float((right * (before + wrong / 2)).sum() / (n_wrong * n_right))
+            found = float(np.interp(CHECKED, curves[place]["looked_at"], curves[place]["found"]))
         rows[place] = {"error rate": n_wrong / (n_wrong + n_right), "AUROC": auroc, "found": found}
     table = pd.DataFrame(rows, index=["error rate", "AUROC", "found"]).T
     return table.rename_axis(["scenario", "model"]) if len(table) else table
@@ -74,21 +54,13 @@ def reliability(counts: pd.DataFrame) -> pd.DataFrame:
 def errors_found(counts: pd.DataFrame) -> pd.DataFrame:
     """Return what part of the errors somebody finds who looks at the most uncertain voxels first.
 
-    Parameters
-    ----------
-    counts
-        As of `reliability`.
-
-    Returns
-    -------
-    pd.DataFrame
-        ``scenario, model, looked_at, found``: parts of all voxels and of all errors, 0 to 1, a row per bin and one at
-        0, and no rows of a model without errors; ``best``: what would be found if every error were more uncertain than
-        every right voxel.
+    From the rows that `reliability` takes. ``scenario, model, looked_at, found``: parts of all voxels and of all
+    errors, 0 to 1, a row per bin and one at 0, and no rows of a model without errors; ``best``: what would be found if
+    every error were more uncertain than every right voxel.
     """
     curves = [pd.DataFrame(columns=["scenario", "model", "looked_at", "found", "best"])]
     for (scenario, model), part in counts.groupby(["scenario", "model"], sort=False):
-        wrong, right = _by_doubt(part)
+        wrong, right = _by_uncertainty(part)
         if wrong.sum() > 0:
             seen = np.concatenate([[0.0], (wrong + right).cumsum()]) / (wrong + right).sum()
             found = np.concatenate([[0.0], wrong.cumsum()]) / wrong.sum()
@@ -98,7 +70,7 @@ def errors_found(counts: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(curves[1:] or curves, ignore_index=True)
 
 
-def _by_doubt(counts: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+def _by_uncertainty(counts: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """Return wrong and right voxels per bin, all cases together, the most uncertain bin first."""
     by_bin = counts.groupby("bin")[["voxels", "wrong"]].sum().sort_index(ascending=False)
     return by_bin["wrong"].to_numpy(float), (by_bin["voxels"] - by_bin["wrong"]).to_numpy(float)

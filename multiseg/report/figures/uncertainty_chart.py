@@ -1,4 +1,4 @@
-"""The chart of doubts: what part of the errors lies among the most uncertain voxels."""
+"""The chart of uncertainty: what part of the errors lies among the most uncertain voxels."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ...study.doubts import CHECKED, errors_found
+from ...study.uncertainty import CHECKED, errors_found
 from .kinds import figure_kind
 from .language import say
 from .names import short_scenario
@@ -31,12 +31,12 @@ def _reading(table: pd.DataFrame) -> str:
 
 @figure_kind("errors_found", _reading)
 def errors_found_figure(counts: pd.DataFrame) -> tuple[Figure, pd.DataFrame] | None:
-    """Draw `study.doubts.errors_found`, a panel per scenario. None where no model is ever wrong.
+    """Draw `study.uncertainty.errors_found`, a panel per scenario. None where no model is ever wrong.
 
     Parameters
     ----------
     counts
-        Rows of `study.doubts.count_doubts` with ``scenario`` and ``model``.
+        Rows of `study.uncertainty.count_by_uncertainty` with ``scenario`` and ``model``.
     """
     table = errors_found(counts)
     scenarios = list(table["scenario"].unique())

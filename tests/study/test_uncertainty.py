@@ -2,14 +2,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from multiseg.study.doubts import EDGES, allowed_classes, count_doubts, errors_found, reliability
+from multiseg.study.uncertainty import EDGES, allowed_classes, count_by_uncertainty, errors_found, reliability
 
 
 def test_voxels_are_counted_by_their_uncertainty() -> None:
-    doubt = np.array([0.0, 0.00005, 0.5, 1.0, 0.7]).reshape(5, 1, 1)
+    uncertainty = np.array([0.0, 0.00005, 0.5, 1.0, 0.7]).reshape(5, 1, 1)
     wrong = np.array([False, True, True, False, True]).reshape(5, 1, 1)
     inside = np.array([True, True, True, True, False]).reshape(5, 1, 1)
-    table = count_doubts(doubt, wrong, inside)
+    table = count_by_uncertainty(uncertainty, wrong, inside)
     assert table[["voxels", "wrong"]].to_numpy().tolist() == [[2, 1], [1, 1], [1, 0]]
     assert table["bin"].tolist()[0] == 0 and table["bin"].tolist()[-1] == len(EDGES) - 2
 
@@ -34,10 +34,10 @@ def test_auroc_is_that_of_an_independent_implementation() -> None:
     from scipy.stats import mannwhitneyu
 
     rng = np.random.default_rng(0)
-    doubt = EDGES[rng.integers(0, 61, 4000)] + 1e-9
-    wrong = rng.random(4000) < 0.1 + 0.4 * doubt
-    table = count_doubts(doubt.reshape(-1, 1, 1), wrong.reshape(-1, 1, 1), np.ones((4000, 1, 1), bool))
-    u = mannwhitneyu(doubt[wrong], doubt[~wrong]).statistic / (wrong.sum() * (~wrong).sum())
+    uncertainty = EDGES[rng.integers(0, 61, 4000)] + 1e-9
+    wrong = rng.random(4000) < 0.1 + 0.4 * uncertainty
+    table = count_by_uncertainty(uncertainty.reshape(-1, 1, 1), wrong.reshape(-1, 1, 1), np.ones((4000, 1, 1), bool))
+    u = mannwhitneyu(uncertainty[wrong], uncertainty[~wrong]).statistic / (wrong.sum() * (~wrong).sum())
     assert reliability(table.assign(scenario="s", model="m"))["AUROC"].iloc[0] == pytest.approx(u)
 
 
