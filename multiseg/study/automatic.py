@@ -36,10 +36,7 @@ def decide(
 ) -> tuple[Params, dict[str, NamedModel], list[str]]:
     """Return params and models without any ``auto`` of sizes, and what was chosen, a line each.
 
-    Raises
-    ------
-    UserError
-        Naming the key, if it does not go with others.
+    Raises `UserError` naming a key that does not go with others.
     """
     asked = {name: (params.network_for(model), params.training_for(model)) for name, model in models.items()}
     spacing = params.preprocessing.spacing_mm

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -245,11 +246,9 @@ def _check_scenario(study: Study, scenario: Scenario, findings: CheckResult) -> 
 
 
 def _voxels_per_label(study: Study, cohort: Cohort, facts: Sequence[Mapping[str, Any]]) -> str:
-    totals: dict[int, int] = {}
-    for f in facts:
-        for code, n in f["codes"].items():
-            position = cohort.code_map.position(int(code))
-            totals[position] = totals.get(position, 0) + n
+    totals: Counter[int] = Counter()
+    for code, n in (item for f in facts for item in f["codes"].items()):
+        totals[cohort.code_map.position(int(code))] += n
     named = {check_data.set_name(cohort, position, study): n for position, n in sorted(totals.items())}
     order = [BACKGROUND, *study.labels]
     ordered = sorted(named, key=lambda name: order.index(name) if name in order else len(order))

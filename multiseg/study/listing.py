@@ -22,14 +22,11 @@ def listing(study: Study) -> dict[str, Any]:
     Memory (``memory_mb``) is estimated from the tensors that a training step keeps, ``minutes`` from networks of the
     same settings that are trained, or else from the number of operations.
 
-    Returns
-    -------
-    dict
-        ``networks``: ``key, name, before`` (keys of those that must be trained earlier), ``cohorts, result`` (the file
-        that is written last), ``finished, memory_mb, minutes``. ``runs``: ``key, name, networks, result, finished``.
-        ``evaluations`` (runs to evaluate in one job): ``name, key, runs, finished, networks, cohorts, memory_mb``.
-        ``cohorts``: ``name, key, cases``. And of the study: ``name, key, params, folder, checked`` (the stamp of a
-        check), ``threads, device``.
+    ``networks``: ``key, name, before`` (keys of those that must be trained earlier), ``cohorts, result`` (the file that
+    is written last), ``finished, memory_mb, minutes``. ``runs``: ``key, name, networks, result, finished``.
+    ``evaluations`` (runs to evaluate in one job): ``name, key, runs, finished, networks, cohorts, memory_mb``.
+    ``cohorts``: ``name, key, cases``. And of the study: ``name, key, params, folder, checked`` (the stamp of a check),
+    ``threads, device``.
     """
     networks, cases = study.networks(), study.prepared_cases()
     needs = Needs(study.params, networks)

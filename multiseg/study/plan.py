@@ -266,11 +266,9 @@ class Planner:
         modalities = scenario.any_input if model.inputs == "any" else scenario.modalities
         planned = []
         for c in cohorts:
-            sets = c.code_map.sets
-            if model.targets == "complete":
-                assert c.complete_map is not None  # see Study
+            sets = completed_sets(c.code_map.sets, labels) if teachers else c.code_map.sets
+            if model.targets == "complete" and c.complete_map is not None:  # it has one, see `choices`
                 sets = filled_sets(sets, c.complete_map.sets)
-            sets = completed_sets(sets, labels) if teachers else sets
             planned.append(PlannedCohort(c, *scenario.split(c.name), sets, scenario.task_of(c)))
         return self._with_key(
             NetworkPlan(

@@ -215,11 +215,8 @@ def training_rounds(runs: Iterable[Run]) -> list[list[NetworkPlan]]:
 def finish_runs(study: Study, runs: Sequence[Run] | None = None) -> None:
     """Train and evaluate what is missing of some runs (default: all), in parallel, and write the study's metrics.
 
-    Raises
-    ------
-    UserError
-        If none of them can be trained. A network that fails is recorded, see `failures.failure`, and what needs it
-        is left out of the study; everything else is finished.
+    A network that fails is recorded, see `failures.failure`, and what needs it is left out of the study; everything
+    else is finished. Raises `UserError` if none of them can be trained.
     """
     runs = study.runs if runs is None else list(runs)
     missing = [run for run in runs if not is_finished(run)]

@@ -47,12 +47,8 @@ class Scenario:
     ) -> Scenario:
         """Resolve a scenario of some params with the cohorts of a replicate, all labels of the study known.
 
-        Every replicate, from 1, splits its cohorts in another way; number n of folds leaves out the n-th part.
-
-        Raises
-        ------
-        UserError
-            If a cohort has too few subjects for the folds.
+        Every replicate, from 1, splits its cohorts in another way; number n of folds leaves out the n-th part. Raises
+        `UserError` if a cohort has too few subjects for the folds.
         """
         own, seed, folds = params.scenarios[name], params.training.split_seed, params.folds
         train, tests = (tuple(cohorts[c] for c in names) for names in (own.train, own.test))

@@ -35,10 +35,7 @@ FIRST_REPLICATE = "MULTISEG_FIRST_REPLICATE"
 class Study:
     """A params file, read and resolved. Of images the headers are read at most, and nothing is written.
 
-    Parameters
-    ----------
-    params_file
-        The YAML file; its stem names the study.
+    Raises `UserError` for anything wrong in the params file, whose stem names the study, or in manifests, a line each.
 
     Attributes
     ----------
@@ -54,11 +51,6 @@ class Study:
         Whether it is the first replicate alone of a study of several, see `FIRST_REPLICATE`.
     chosen
         What params leave to the data, and what was chosen, a line each.
-
-    Raises
-    ------
-    UserError
-        For anything wrong in the params file or the manifests, one line each.
     """
 
     def __init__(self, params_file: str | Path) -> None:
