@@ -73,7 +73,7 @@ def test_the_transfer_study_accepts_the_real_data(tmp_path: Path) -> None:
         manifest = (ROOT / "params" / f"transfer_{name}.csv").read_text().replace("../data", str(DATA))
         (tmp_path / f"transfer_{name}.csv").write_text("\n".join(manifest.splitlines()[:4]))  # two of the cases
     shutil.copy(ROOT / "params" / "transfer.yaml", tmp_path)
-    findings = check_study(Study(tmp_path / "transfer.yaml"), workers=1)
+    findings = check_study(Study(tmp_path / "transfer.yaml"))
     assert findings.errors == [] and findings.warnings == []
     assert findings.cohorts.set_index("cohort").loc[["oasis", "ms", "tumour"], "cases"].tolist() == [2, 1, 2]
 

@@ -22,7 +22,7 @@ from tests.conftest import TOY_PARAMS, RobexStandIn, ball, save, toy_case
 
 
 def errors(file: Path) -> list[str]:
-    return check_study(Study(file), workers=1).errors
+    return check_study(Study(file)).errors
 
 
 def change(path: Path, function: Callable[[np.ndarray], np.ndarray], affine: np.ndarray | None = None) -> None:
@@ -31,7 +31,7 @@ def change(path: Path, function: Callable[[np.ndarray], np.ndarray], affine: np.
 
 
 def test_sound_input(toy_study: Callable[..., Path]) -> None:
-    findings = check_study(Study(toy_study()), workers=1)
+    findings = check_study(Study(toy_study()))
     assert findings.errors == []
     row = findings.cohorts.set_index("cohort").loc["anatomy"]
     assert row["cases"] == 4 and row["modalities"] == "T1 FLAIR" and row["labels"] == "csf gm wm"
@@ -49,11 +49,11 @@ def test_sound_input(toy_study: Callable[..., Path]) -> None:
     # told what belongs together, or not to mirror, it has nothing to say
     for flip in ("flip: {swap: [[csf, wm]]}", "flip: false"):
         file = toy_study({"  patience: null": f"  patience: null\n  {flip}"})
-        assert len(check_study(Study(file), workers=1).warnings) == 1
+        assert len(check_study(Study(file)).warnings) == 1
     # nor where all models say so for themselves
     own = ", ".join(f"{m}: {{training: {{flip: false}}}}" for m in ("cross_entropy", "selective_cross_entropy"))
     file = toy_study({"scenarios:": f"models: {{{own}}}\nscenarios:"})
-    assert len(check_study(Study(file), workers=1).warnings) == 1
+    assert len(check_study(Study(file)).warnings) == 1
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_cases_for_robex_are_counted_and_not_stripped(
         change(file.parent / "data" / f"lesion{i}_T1.nii.gz", lambda v, noise=noise: noise)
     expected = "cohort lesion: 2 of 4 cases have no brain_mask and do not look brain-extracted"
     monkeypatch.setattr("multiseg.study.check.can_run_robex", lambda: True)
-    findings = check_study(Study(file), workers=1)
+    findings = check_study(Study(file))
     assert (
         findings.errors == [] and f"{expected}: ROBEX will find their brains, about a minute each" in findings.warnings
     )
@@ -142,7 +142,7 @@ def test_cases_for_robex_are_counted_and_not_stripped(
     monkeypatch.setattr("multiseg.study.check.has_deepbet", lambda: False)
     assert f"{expected}, and deepbet is missing: install it by pip install --no-deps deepbet" in errors(file)[0]
     monkeypatch.setattr("multiseg.study.check.has_deepbet", lambda: True)
-    findings = check_study(Study(file), workers=1)
+    findings = check_study(Study(file))
     assert (
         findings.errors == [] and f"{expected}: deepbet will find their brains, some seconds each" in findings.warnings
     )
@@ -175,7 +175,7 @@ def test_labels_on_a_grid_of_their_own_are_sound(toy_study: Callable[..., Path])
 def test_a_mapped_code_that_never_occurs(toy_study: Callable[..., Path]) -> None:
     """It may be rare, or the cohort one of controls; but nobody may think that it was found."""
     file = toy_study({"codes: {1: wmh}": "codes: {1: wmh, 8: csf, 9: ignore}"})
-    found = check_study(Study(file), workers=1)
+    found = check_study(Study(file))
     assert found.errors == []
     (line,) = [line for line in found.warnings if "occurs in none" in line]
     assert line.endswith(
@@ -211,13 +211,13 @@ def test_a_subject_in_training_and_test(toy_study: Callable[..., Path]) -> None:
     who = ["subject", "p1", "p2", "p1", "p1"]
     lines = [f"{line},{name}" for line, name in zip(manifest.read_text().splitlines(), who, strict=True)]
     manifest.write_text("\n".join(lines))
-    findings = check_study(Study(file), workers=1)
+    findings = check_study(Study(file))
     assert findings.errors == [
         "scenario both: test case anatomy/anatomy3 is also used for training, as anatomy/anatomy2"
     ]
     manifest.write_text("\n".join([*lines[:-1], lines[-1].replace("p1", "p3")]))
     assert (
-        check_study(Study(file), workers=1)
+        check_study(Study(file))
         .warnings[0]
         .startswith("cohort anatomy: validation case anatomy2 shows the subject of training case anatomy0")
     )
@@ -252,9 +252,9 @@ def test_phantoms_that_are_the_same_people(tmp_path: Path) -> None:
 def test_what_coarser_voxels_cost_is_said(toy_study: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
     file = toy_study()
     change(file.parent / "data" / "lesion0_labels.nii.gz", lambda v: v | _dots(v.shape))
-    assert check_study(Study(file), workers=1).costs.empty
+    assert check_study(Study(file)).costs.empty
     file.write_text(file.read_text().replace("spacing_mm: 1", "spacing_mm: 2"))
-    costs = check_study(Study(file), workers=1).costs.set_index(["cohort", "label"])
+    costs = check_study(Study(file)).costs.set_index(["cohort", "label"])
     row = costs.loc[("lesion", "wmh")]
     assert row["pieces"] == 3 + 3 and row["pieces kept (%)"] < 100 and 95 < row["ml kept (%)"] < 105
     assert cli.main(["check", str(file)]) == 0
@@ -292,7 +292,7 @@ def test_warnings_of_leaks_and_unused_cohorts(toy_study: Callable[..., Path]) ->
     data = file.parent / "data"
     for kind in ("T1", "FLAIR", "labels"):
         (data / f"anatomy2_{kind}.nii.gz").write_bytes((data / f"anatomy0_{kind}.nii.gz").read_bytes())
-    assert check_study(Study(file), workers=1).warnings == [
+    assert check_study(Study(file)).warnings == [
         "cohort anatomy: validation case anatomy2 shows the subject of training case anatomy0",
         "cohort anatomy, case anatomy2: its labels are those of anatomy/anatomy0",
         "cohort lesion is used by no scenario; only the data exploration shows it",
@@ -375,7 +375,7 @@ def layout_study(tmp_path: Path) -> Path:
 
 def test_cohorts_in_the_folders_of_their_providers(layout_study: Path) -> None:
     data = layout_study.parent / "data"
-    findings = check_study(Study(layout_study), workers=1)
+    findings = check_study(Study(layout_study))
     assert findings.errors == []
     rows = findings.cohorts.set_index("cohort")
     assert rows["cases"].to_dict() == {"ibsr": 4, "mrbrains18": 2, "brainweb": 2}
@@ -403,7 +403,7 @@ def test_missing_files_of_a_layout_leave_the_table_of_the_rest(layout_study: Pat
     (data / "ibsr/IBSR_02/IBSR_02_ana_strip.nii.gz").unlink()
     (data / "ibsr/IBSR_02/IBSR_02_segTRI_ana.nii.gz").unlink()
     (data / "brainweb/subject05_crisp_v.nii.gz").write_text("x")
-    findings = check_study(Study(layout_study), workers=1)
+    findings = check_study(Study(layout_study))
     assert [line.split(" (")[0] for line in findings.errors] == [
         "cohort ibsr, case IBSR_02: no file for T1",
         "cohort ibsr, case IBSR_02: no file for labels",
@@ -485,7 +485,7 @@ def test_looking_needs_no_folder_to_write(toy_study: Callable[..., Path], capsys
 
 
 def warnings(file: Path) -> list[str]:
-    found = check_study(Study(file), workers=1)
+    found = check_study(Study(file))
     assert found.errors == []
     return found.warnings
 
