@@ -237,7 +237,7 @@ class Segmenter:
         images: np.ndarray,
         modalities: Sequence[str],
         compute: Compute,
-        memory_gib: float = InferenceParams.memory_gib,
+        memory_gib: float = InferenceParams().memory_gib,
         mask: np.ndarray | None = None,
     ) -> list[np.ndarray]:
         """Return what each network says of a preprocessed volume, (X, Y, Z) uint8 in its own classes.
@@ -266,7 +266,7 @@ class Segmenter:
         images: np.ndarray,
         modalities: Sequence[str],
         compute: Compute,
-        memory_gib: float = InferenceParams.memory_gib,
+        memory_gib: float = InferenceParams().memory_gib,
         mask: np.ndarray | None = None,
     ) -> Iterator[np.ndarray]:
         """Yield the probabilities that each network gives its own classes, (C, X, Y, Z) float32; see `class_maps`."""

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 
-class _Choices(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
+class Settings(BaseModel):
+    """A section of a params file: unknown and ill-typed keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    def changed(self, **values: Any) -> Self:
+        """Return the section with other values, which are checked."""
+        return type(self)(**{**dict(self), **values})
+
+
+class _Choices(Settings):
+    model_config = ConfigDict(strict=True)
 
 
 class Loss(_Choices):

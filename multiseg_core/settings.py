@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import field
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import ConfigDict
-from pydantic.dataclasses import dataclass
+from pydantic import model_validator
 
+from .models import Settings
 from .param_values import SHARE, Count, CountOrAuto, Flag, NotNegative, Number, Positive, Seed, Size, Some, Text, must
 
-_CONFIG = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
-
-@dataclass(frozen=True, config=_CONFIG)
-class Flip:
+class Flip(Settings):
     """Mirroring where left and right have labels of their own."""
 
     swap: Annotated[
         list[Some],
-        must(
-            lambda v: all(len(pair) == 2 for pair in v),
-            "must be a list of pairs, such as [[kidney_left, kidney_right]]",
-        ),
+        must(lambda v: all(len(pair) == 2 for pair in v), "must be pairs, such as [[kidney_left, kidney_right]]"),
         must(lambda v: len({name for pair in v for name in pair}) == 2 * len(v), "a label stands in two pairs"),
     ]
     """Pairs of labels that change places in a mirrored patch."""
 
 
-@dataclass(frozen=True, config=_CONFIG)
-class Phase:
+class Phase(Settings):
     """A part of a training with settings of its own."""
 
     steps: Count
@@ -38,7 +30,7 @@ class Phase:
     """In place of the training's."""
     schedule: Literal["constant", "one_cycle"] | None = None
     """In place of the training's; each phase has a cycle of its own."""
-    frozen: list[Text] = field(default_factory=list)
+    frozen: list[Text] = []
     """Parts of the network that do not learn, by how the names of their weights begin: of the U-Net ``down``,
     ``down.0``, ``bottom``, ``up``, ``merge`` or ``head``. Their normalisations keep their averages."""
 
@@ -47,8 +39,7 @@ BUDGETS = ("patch_voxels", "minutes")
 """Of a training: by these ``auto`` chooses other settings; once it has, they change nothing."""
 
 
-@dataclass(frozen=True, config=_CONFIG)
-class TrainingParams:
+class TrainingParams(Settings):
     """How a network is trained (thesis 3.4, 3.6, 4 and 6.1)."""
 
     steps: CountOrAuto = 20000
@@ -58,7 +49,7 @@ class TrainingParams:
     operations: the same number of steps on every machine, slow or fast."""
     batch_size: CountOrAuto = 7
     """Patches per step. ``auto``: so many that they have four times `patch_voxels`, but two at least."""
-    patch_size: Size = field(default_factory=lambda: [32, 32, 32])
+    patch_size: Size = [32, 32, 32]
     """Patch size in voxels; a 1 makes patches of slices, for networks of slices. ``auto``: as much of the typical
     training image as `patch_voxels` allow, as wide as deep (in mm), see `recipe.plan_patch`."""
     patch_voxels: Count = 50_000
@@ -91,24 +82,25 @@ class TrainingParams:
     """Steps between two validations; a checkpoint is written at each."""
     validation_patches: Count = 10
     """Number of validation patches, the same at every validation."""
-    validation_patch_size: Size = field(default_factory=lambda: [128, 128, 128])
+    validation_patch_size: Size = [128, 128, 128]
     """Their size in voxels; ``auto``: that of the training patches."""
     patience: Count | None = 10
     """Stop after so many validations without a new minimum; null never stops early."""
     split_seed: Seed = 0
     """Seed of the split into training and validation cases."""
-    phases: list[Phase] = field(default_factory=list)
+    phases: list[Phase] = []
     """The training in parts, one after the other; ``steps`` is then their sum, and ``patience`` must be null."""
 
-    def __post_init__(self) -> None:
+    @model_validator(mode="after")
+    def _in_phases(self) -> Self:
         if self.phases:
-            object.__setattr__(self, "steps", sum(phase.steps for phase in self.phases))
+            self.__dict__["steps"] = sum(phase.steps for phase in self.phases)
             if self.patience is not None:
                 raise ValueError("phases run to their end: patience must be null")
+        return self
 
 
-@dataclass(frozen=True, config=_CONFIG)
-class InferenceParams:
+class InferenceParams(Settings):
     """How whole volumes are segmented."""
 
     memory_gib: Positive = 4.0

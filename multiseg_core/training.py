@@ -11,7 +11,6 @@ import csv
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -69,8 +68,7 @@ def in_phases(params: TrainingParams) -> list[tuple[TrainingParams, list[str]]]:
         return [(params, [])]
     return [
         (
-            replace(
-                params,
+            params.changed(
                 phases=[],
                 steps=phase.steps,
                 learning_rate=phase.learning_rate or params.learning_rate,

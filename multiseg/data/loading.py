@@ -132,7 +132,7 @@ def in_replicate(
     others = dict(cohorts)
     for name, p in params.items():
         if p.source == "phantom":
-            p = replace(p, seed=p.seed + APART * (replicate - 1))
+            p = p.changed(seed=p.seed + APART * (replicate - 1))
             others[name] = replace(cohorts[name], cases=phantom_cases(name, p, work, f"{name}_r{replicate}"))
     return others
 

@@ -19,7 +19,7 @@ import contextlib
 import functools
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -222,7 +222,7 @@ class Store:
             files: Any = dict(case.made_by)
         else:
             files = {role: self.file_content(path) for role, path in case.files.items() if role != "complete_labels"}
-        how = {"preprocessing": asdict(self.params), "code": code_fingerprint(*_CODE)}
+        how = {"preprocessing": self.params.model_dump(), "code": code_fingerprint(*_CODE)}
         own = {"modalities": list(case.images), "labels_on_own_grid": case.labels_on_own_grid}
         return fingerprint({"files": files, **own, **how})
 

@@ -49,7 +49,7 @@ def inference_config(run: Finished) -> dict[str, Any]:
     config = _template("inference.json")
     config |= {"members": describe(s), "preprocessing_params": dict(s.preprocessing)}
     config["preprocessing"]["transforms"][0] |= {"modalities": list(s.modalities), "needs_all": run.needs_all}
-    config["inferer"] |= {"precision": s.precision, "memory_gib": InferenceParams.memory_gib}
+    config["inferer"] |= {"precision": s.precision, "memory_gib": InferenceParams().memory_gib}
     config["postprocessing"]["transforms"][0] |= {"labels": list(s.labels), "clip_to_brain": s.clip_to_brain}
     return config
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import NamedTuple
+
+import yaml
 
 
 class LabelStyle(NamedTuple):
@@ -15,15 +18,10 @@ class LabelStyle(NamedTuple):
 
 
 LABEL_STYLES: Mapping[str, LabelStyle] = {
-    "csf": LabelStyle("CSF", "#2ca02c", "CSF"),
-    "gm": LabelStyle("GM", "#1f5fd0", "GM"),
-    "wm": LabelStyle("WM", "#f2d32b", "WM"),
-    "wmh": LabelStyle("WMH", "#e0201b", "WMH"),
-    "oedema": LabelStyle("Oedema", "#e0201b", "Edema"),
-    "tumour": LabelStyle("Tumour", "#2ca02c", "Tumor"),
+    label: LabelStyle(**style)
+    for label, style in yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8")).items()
 }
 """The known labels."""
-
 
 _titles: dict[str, str] = {}
 

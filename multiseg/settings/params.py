@@ -5,15 +5,12 @@ The defaults are the thesis's own recipe; ``params/*.yaml`` say what they change
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
-from dataclasses import field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, ConfigDict, Field
-from pydantic.dataclasses import dataclass
+from pydantic import BeforeValidator, Field, model_validator
 
-from multiseg_core.models import Model
+from multiseg_core.models import Model, Settings
 from multiseg_core.param_values import SHARE, Count, Flag, Int, Number, Seed, Some, Text, distinct, must
 from multiseg_core.settings import InferenceParams, TrainingParams
 
@@ -27,13 +24,11 @@ MODALITY_DROPOUT = 0.5
 EACH_SCENARIO = "scenarios"
 """Stands in ``notebooks`` for the notebooks of the scenarios."""
 
-_CONFIG = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
 # -- the schema ----------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, config=_CONFIG)
-class CohortParams:
+class CohortParams(Settings):
     """One cohort: where its cases come from and what its label codes mean."""
 
     source: Text
@@ -65,7 +60,7 @@ class CohortParams:
     variant: Text | None = None
     """Layouts: which labels or images to take, where there is a choice, such as ``testing`` or ``training``. bids:
     which folder of ``derivatives`` holds the labels."""
-    exclude: list[Text] = field(default_factory=list)
+    exclude: list[Text] = []
     """Layouts, nnunet, bids: names of cases to leave out."""
     files: dict[Text, Text] | None = None
     """Layouts: modality, ``labels`` or ``brain_mask`` -> file pattern in place of the layout's, with wildcards,
@@ -73,8 +68,7 @@ class CohortParams:
     -> number of its channel, such as ``{FLAIR: "0001"}``, in place of the names in ``dataset.json``."""
 
 
-@dataclass(frozen=True, config=_CONFIG)
-class ScenarioParams:
+class ScenarioParams(Settings):
     """One question: which cohorts to train on, which to test on, which models to compare."""
 
     train: Some
@@ -87,11 +81,11 @@ class ScenarioParams:
     single tasks)."""
     modalities: Some
     """Modalities that the networks see."""
-    models: Some = field(default_factory=lambda: list(MODELS)[:5])
+    models: Some = list(MODELS)[:5]
     """Models to compare."""
     validation_fraction: Annotated[Number, SHARE] | None = None
     """In place of ``training.validation_fraction``, in this scenario."""
-    labels: Annotated[list[Text], distinct("a label")] = field(default_factory=list)
+    labels: Annotated[list[Text], distinct("a label")] = []
     """Labels that its networks have beside those that its training cohorts draw: what the network that a model
     ``continues`` knew before."""
     own_modalities: Flag = False
@@ -104,20 +98,19 @@ class ScenarioParams:
     """Heading in reports."""
 
 
-@dataclass(frozen=True, config=_CONFIG)
-class Params:
+class Params(Settings):
     """A whole params file."""
 
     cohorts: Annotated[dict[Name, CohortParams], Field(min_length=1)]
     scenarios: Annotated[dict[Name, ScenarioParams], Field(min_length=1)]
     labels: Annotated[list[Text], distinct("a label")] | None = None
     """Order of the foreground labels; by default the order in which the cohorts name them."""
-    preprocessing: PreprocessingParams = field(default_factory=PreprocessingParams)
-    network: dict[Text, Any] = field(default_factory=lambda: {"name": "unet", "base_filters": 32})
+    preprocessing: PreprocessingParams = PreprocessingParams()
+    network: dict[Text, Any] = {"name": "unet", "base_filters": 32}
     """``name`` and keyword arguments of the network."""
-    training: TrainingParams = field(default_factory=TrainingParams)
-    inference: InferenceParams = field(default_factory=InferenceParams)
-    seeds: Annotated[list[Seed], Field(min_length=1), distinct("a seed")] = field(default_factory=lambda: [0])
+    training: TrainingParams = TrainingParams()
+    inference: InferenceParams = InferenceParams()
+    seeds: Annotated[list[Seed], Field(min_length=1), distinct("a seed")] = [0]
     """Training seeds: one run of every model per replicate and seed."""
     replicates: Count = 1
     """How often the whole study is repeated with other subjects (phantoms), another split into training and validation
@@ -141,14 +134,12 @@ class Params:
     """Where reports go, relative to the params file; by default the folder `reports` beside `params`."""
     title: Text | None = None
     """Heading of the report."""
-    notebooks: Annotated[list[Text], distinct("a notebook")] = field(
-        default_factory=lambda: [
-            "00_data_exploration",
-            EACH_SCENARIO,
-            "04_statistical_comparison",
-            "05_beyond_the_thesis",
-        ]
-    )
+    notebooks: Annotated[list[Text], distinct("a notebook")] = [
+        "00_data_exploration",
+        EACH_SCENARIO,
+        "04_statistical_comparison",
+        "05_beyond_the_thesis",
+    ]
     """The notebooks of the study in their order; ``scenarios`` stands for the notebook of each scenario."""
     base: Text | Some | None = None
     """Another params file, relative to this one, that says all that this one does not. Mappings are joined key by key,
@@ -157,21 +148,23 @@ class Params:
     which concerns a whole study, they must say the same, or this file says what holds."""
     language: Literal["en", "es"] = "en"
     """Language of figures, their captions, and tables: ``en``, or ``es`` for the thesis's Spanish."""
-    label_titles: dict[Text, Text] = field(default_factory=dict)
+    label_titles: dict[Text, Text] = {}
     """What labels are called in reports, such as ``{gm: "Grey matter"}``; others are known, or keep their names."""
     models: dict[
         Annotated[Name, must(lambda v: v != SINGLE_TASK, "'{0}' is not a name of a model: figures need it")], NamedModel
-    ] = field(default_factory=dict)
+    ] = {}
     """Models of the study's own by name, see `multiseg.settings.models.NamedModel`; an entry with the name of a
     built-in model changes only the choices that it states."""
 
-    def __post_init__(self) -> None:
+    @model_validator(mode="after")
+    def _folds_are_replicates(self) -> Self:
         if self.folds:
             if self.replicates not in (1, self.folds):
                 raise ValueError("give folds or replicates, not both")
-            object.__setattr__(self, "replicates", self.folds)
+            self.__dict__["replicates"] = self.folds
         if self.inference.mirrored and self.preprocessing.orientation == "native":
             raise ValueError("inference.mirrored: needs a preprocessing.orientation other than native")
+        return self
 
     def network_for(self, model: Model, n_tasks: int = 1) -> dict[str, Any]:
         """Return the ``network`` of a model: the study's, with what the model changes, and what its choices ask for."""
@@ -186,7 +179,7 @@ class Params:
 
     def training_for(self, model: Model) -> TrainingParams:
         """Return the ``training`` of a model: the study's, with what the model changes."""
-        return dataclasses.replace(self.training, **(model.training or {}))
+        return self.training.changed(**(model.training or {}))
 
 
 def joined(base: Any, own: Any) -> Any:

@@ -5,15 +5,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from multiseg_core.errors import UserError, one_line, suggest
 from multiseg_core.models import Loss, Pretraining, Sampling
@@ -49,7 +48,7 @@ def load_params(path: Path) -> Params:
                     raise UserError(f"scenarios.{name}: unknown cohort '{cohort}'{known}")
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
-    return dataclasses.replace(params, models=models)
+    return params.changed(models=models)
 
 
 def params_files(path: Path) -> list[Path]:
@@ -66,12 +65,16 @@ def json_schema() -> dict[str, Any]:
 
     Nothing is required in it: what a file leaves out may stand in its base. An entry of a section may be null.
     """
-    schema = TypeAdapter(Params).json_schema()
+    schema = Params.model_json_schema()
     schema["$defs"]["NamedModel"]["properties"]["training"] |= {
         "anyOf": [{"$ref": "#/$defs/TrainingParams"}, {"type": "null"}]
     }
     for part in (schema, *schema["$defs"].values()):
         part.pop("required", None)
+        for entry in part.get("properties", {}).values():
+            default = entry.get("default")
+            if default == [] or (isinstance(default, dict) and "name" not in default):
+                del entry["default"]  # says nothing, or what its section says
     for section in ("cohorts", "scenarios", "models"):
         entry = schema["properties"][section].pop("additionalProperties")
         schema["properties"][section]["additionalProperties"] = {"anyOf": [entry, {"type": "null"}]}
@@ -83,7 +86,7 @@ def _with_training(params: Params, name: str, model: NamedModel) -> NamedModel:
     if model.training is None:
         return model
     where = ("models", name, "training")
-    own = _validated(TrainingParams, {**dataclasses.asdict(params.training), **model.training}, where)
+    own = _validated(TrainingParams, {**params.training.model_dump(), **model.training}, where)
     return model.model_copy(update={"training": {key: getattr(own, key) for key in model.training}})
 
 
@@ -163,18 +166,14 @@ def _disputed(one: Any, other: Any, own: Any, place: tuple[str, ...] = ()) -> st
 
 def _keep_paths(raw: dict[str, Any], folder: Path) -> None:
     """Make what is relative to a params file relative to the place where the program runs."""
-    cohorts = raw.get("cohorts")
-    models = raw.get("models")
-    entries = [
-        entry
-        for section in (cohorts, models)
-        for entry in (section.values() if isinstance(section, dict) else ())
-        if isinstance(entry, dict)
-    ]
-    for entry in (raw, *entries):
+    entries: list[Any] = [raw]
+    for section in (raw.get("cohorts"), raw.get("models")):
+        entries += section.values() if isinstance(section, dict) else ()
+    for entry in entries:
         for key in ("data_dir", "reports_dir", "manifest", "folder", "initial"):
-            if isinstance(entry.get(key), str) and not entry[key].startswith(PACKAGE):
-                entry[key] = str(located(folder.absolute(), entry[key]))
+            value = entry.get(key) if isinstance(entry, dict) else None
+            if isinstance(value, str) and not value.startswith(PACKAGE):
+                entry[key] = str(located(folder.absolute(), value))
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
@@ -202,17 +201,17 @@ _SECTIONS: Mapping[str, Any] = {
 }  # fmt: skip
 _KINDS: Mapping[str, str] = {
     "int": "a whole number", "float": "a number", "string": "a text", "bool": "true or false", "list": "a list",
-    "dict": "a mapping", "dataclass": "a mapping of keys to values", "model": "a mapping of keys to values",
+    "dict": "a mapping", "model": "a mapping of keys to values",
 }  # fmt: skip
 
 
 def _validated(kind: Any, raw: Any, where: tuple[str, ...] = ()) -> Any:
     """Return a section made from what YAML holds. Raises `UserError` in one line for the first error."""
     try:
-        return TypeAdapter(kind).validate_python(raw)
+        return kind.model_validate(raw)
     except ValidationError as error:
         errors = error.errors(include_url=False)
-    order = ("unexpected_keyword_argument", "extra_forbidden", "missing")
+    order = ("extra_forbidden", "missing")
     # of a value that may be of several types, what is wrong with it says more than that it is not of the others
 
     def weight(e: Any) -> tuple[int, bool]:
@@ -236,15 +235,11 @@ def _validated(kind: Any, raw: Any, where: tuple[str, ...] = ()) -> Any:
         parts = parts[:-1]
     parts = [*where, *parts]
     place = ".".join(parts)
-    if kind_of in order[:2]:
+    if kind_of == "extra_forbidden":
         section = next((p for i, p in reversed(list(enumerate(parts[:-1]))) if p in _SECTIONS and i != 1), None)
-        known = _fields(_SECTIONS[section] if section else kind)
+        known = (_SECTIONS[section] if section else kind).model_fields
         raise UserError(f"unknown key '{place}'{suggest(parts[-1], known)}")
     raise UserError(f"missing key '{place}'" if kind_of == "missing" else f"{place or 'file'}: {_reason(first, value)}")
-
-
-def _fields(kind: Any) -> Iterable[str]:
-    return kind.model_fields if hasattr(kind, "model_fields") else (f.name for f in dataclasses.fields(kind))
 
 
 def _reason(error: Any, value: Any) -> str:

@@ -5,18 +5,13 @@ from __future__ import annotations
 import math
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict
-from pydantic.dataclasses import dataclass
-
+from multiseg_core.models import Settings
 from multiseg_core.param_values import Flag, Number, must
 
 from .param_values import Spacing
 
-_CONFIG = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
-
-@dataclass(frozen=True, config=_CONFIG)
-class PreprocessingParams:
+class PreprocessingParams(Settings):
     """What is done to every case before it is stored (thesis 3.5), and before a prediction; every step is optional."""
 
     orientation: Literal["closest_canonical", "world", "native"] = "closest_canonical"

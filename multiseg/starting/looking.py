@@ -96,9 +96,9 @@ def look(folder: Path, taken: Sequence[str] = ()) -> Seen:
         raise UserError(f"{folder}: {'is a file, not a folder' if folder.exists() else 'no such folder'}")
     name = cohort_name(folder, taken)
     if (folder / nnunet.DESCRIPTION).is_file():
-        kind, found = "nnunet", nnunet.find(name, CohortParams("nnunet"), folder, folder)
+        kind, found = "nnunet", nnunet.find(name, CohortParams(source="nnunet"), folder, folder)
     elif any(path.is_dir() and path.name.startswith("sub-") for path in folder.iterdir()):
-        kind, found = "bids", bids.find(name, CohortParams("bids"), folder)
+        kind, found = "bids", bids.find(name, CohortParams(source="bids"), folder)
     else:
         kind, found = "table", _find_plain(name, folder)
     seen = Seen(name, kind, folder, found.cases, found.modalities, dict(found.codes), remarks=list(found.notes))

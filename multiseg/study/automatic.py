@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import nibabel as nib
@@ -53,12 +53,12 @@ def decide(
         why = "its own" if is_own else "coarser than its own, so that a patch shows a third of its longest side"
         chosen.append(f"preprocessing.spacing_mm: {_of(planned)}: {why}")
         spacing = planned[0] if len(set(planned)) == 1 else planned
-        params = replace(params, preprocessing=replace(params.preprocessing, spacing_mm=spacing))
+        params = params.changed(preprocessing=params.preprocessing.changed(spacing_mm=spacing))
     voxel: list[float] = (np.ones(3) * (size_mm if spacing is None else spacing)).tolist()
     image = _Image([max(int(n), 1) for n in np.round(extent_mm / voxel)], voxel, chosen)
 
     network, training = image.settle("", dict(params.network), params.training)
-    params, settled = replace(params, network=network, training=training), dict(models)
+    params, settled = params.changed(network=network, training=training), dict(models)
     for name, model in models.items():
         own = model.training or {}
         says = model.network or ({*OPEN, *BUDGETS} - {"steps"}) & own.keys() or own.get("steps") == "auto"
@@ -98,16 +98,16 @@ class _Image:
             covers = _of(100 * np.minimum(np.asarray(patch) / self.shape, 1), 0)
             self.chosen.append(f"{where}training.patch_size: {' x '.join(map(str, patch))}: {covers} % of the image")
         seen = patch if training.validation_patch_size == AUTO else training.validation_patch_size
-        training = replace(training, patch_size=patch, validation_patch_size=seen)
+        training = training.changed(patch_size=patch, validation_patch_size=seen)
         if not training.batch_size:
-            training = replace(training, batch_size=plan_batch(patch, most))
+            training = training.changed(batch_size=plan_batch(patch, most))
             n = training.batch_size * math.prod(patch)
             self.chosen.append(f"{where}training.batch_size: {training.batch_size}: {n} voxels a step")
         if not training.steps:
             from .costs import step_cost  # torch is slow to import
 
             flops = step_cost(spec, 1, 1, training)[1]  # of a network of one modality and two classes
-            training = replace(training, steps=plan_steps(flops, training.minutes))
+            training = training.changed(steps=plan_steps(flops, training.minutes))
             self.chosen.append(
                 f"{where}training.steps: {training.steps}: {training.minutes:g} minutes of a thread at "
                 f"{flops / 1e9:.2g} billion operations a step"

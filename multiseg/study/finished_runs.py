@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -74,7 +74,7 @@ def load_segmenter(run: Run, params: Params) -> Segmenter:
     return Segmenter(
         members,
         run.labels,
-        asdict(params.preprocessing),
+        params.preprocessing.model_dump(),
         params.inference.clip_to_brain,
         params.precision,
         brain_modality(maskless[0].images) if maskless else "",

@@ -7,7 +7,7 @@ network is a fingerprint of everything that can change its numbers: data, settin
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -96,7 +96,7 @@ class NetworkPlan:
             "key": self.key, "name": self.name, "labels": self.labels, "modalities": self.modalities,
             "cohorts": [planned.cohort.name for planned in self.cohorts], "seed": self.seed,
             **self.model.model_dump(include={"targets", "loss", "sampling"}),
-            "network": dict(self.network), "training": asdict(self.training),
+            "network": dict(self.network), "training": self.training.model_dump(),
             "teachers": [teacher.key for teacher in self.teachers],
             **({} if self.start is None else {"continues": self.start.key}),
             **({} if self.pretraining is None else {"pretraining": self.pretraining.model_dump()}),
@@ -198,7 +198,7 @@ class Planner:
                 "networks": [(n.key, n.labels) for n in networks],
                 "cases": [(c.cohort, c.name, self.store.key(c, of, self._content(c, of))) for c, of in cases],
                 "space": scenario.labels,
-                "inference": asdict(self.params.inference),
+                "inference": self.params.inference.model_dump(),
                 "code": code_fingerprint(*EVALUATION_CODE),
             }
         )
@@ -241,8 +241,8 @@ class Planner:
                 cohorts=tuple(PlannedCohort(c, *scenario.split(c.name), c.code_map.sets) for c in scenario.train),
                 model=Model(sampling=Sampling(name="uniform")),
                 network=self.params.network_for(model),
-                training=replace(
-                    training, phases=[], steps=how.steps, learning_rate=rate, validation_every=how.steps, patience=None
+                training=training.changed(
+                    phases=[], steps=how.steps, learning_rate=rate, validation_every=how.steps, patience=None
                 ),
                 seed=seed + APART * (scenario.replicate - 1),
                 pretraining=how,
@@ -303,7 +303,7 @@ class Planner:
             "weights": [model.sampling.cohorts.get(planned.cohort.name, 1.0) for planned in network.cohorts],
             "network": dict(network.network),
             "tasks": [planned.task for planned in network.cohorts] if "tasks" in network.network else [],
-            "training": {key: v for key, v in asdict(network.training).items() if key not in BUDGETS},
+            "training": {key: v for key, v in network.training.model_dump().items() if key not in BUDGETS},
             "seed": network.seed,
             "compute": [self.params.device, self.params.precision, self.params.threads],
             "code": _training_code(network),

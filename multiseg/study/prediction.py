@@ -71,7 +71,7 @@ class Model:
 
     segmenter: Segmenter
     compute: Compute
-    memory_gib: float = InferenceParams.memory_gib
+    memory_gib: float = InferenceParams().memory_gib
 
     @property
     def labels(self) -> tuple[str, ...]:

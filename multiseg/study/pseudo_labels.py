@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -62,7 +61,7 @@ def complete_labels(
     A folder is whole or not there; `StoredCase.relabelled` reads it. Those that are there stay. Teachers that know no
     label that may hide in the background of a case are not asked.
     """
-    inference, preprocessing = params.inference, asdict(params.preprocessing)
+    inference, preprocessing = params.inference, params.preprocessing.model_dump()
     teachers = [Segmenter([load_member(t)], t.labels, preprocessing, inference.clip_to_brain) for t in network.teachers]
     cases = [(case, planned.cohort) for planned in network.cohorts for case in planned.cases] if teachers else []
     for i, (case, cohort) in enumerate(cases):

@@ -9,7 +9,6 @@ import contextlib
 import functools
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from multiseg_core.errors import UserError, suggest
@@ -84,7 +83,7 @@ class Study:
         self.is_first_replicate = os.environ.get(FIRST_REPLICATE) == "1" and len(self.replicates) > 1
         if self.is_first_replicate:
             self.replicates = self.replicates[:1]
-            self.params = replace(self.params, folds=None, replicates=1)
+            self.params = self.params.changed(folds=None, replicates=1)
         self.scenarios = self.replicates[0]
 
     def _replicate(self, r: int) -> dict[str, Scenario]:
@@ -257,11 +256,10 @@ def in_parts(params: Params, cohorts: Mapping[str, Cohort]) -> Params:
             found |= dict.fromkeys(fit or of)
         return list(found)
 
-    return replace(
-        params,
+    return params.changed(
         cohorts={part: params.cohorts[name] for name, found in parts.items() for part in found},
         scenarios={
-            name: replace(s, train=spread(s.train, is_test=False), test=spread(s.test, is_test=True))
+            name: s.changed(train=spread(s.train, is_test=False), test=spread(s.test, is_test=True))
             for name, s in params.scenarios.items()
         },
     )

@@ -270,10 +270,7 @@ BAD: dict[str, tuple[Damage, str]] = {
         params("spacing_mm: 1}", "spacing_mm: 1, clip_percentiles: [99, 1]}"),
         "must be two percentiles, low and high",
     ),
-    "a pair of one": (
-        params("steps: 4", "steps: 4\n  flip: {swap: [[csf]]}"),
-        "training.flip.*: must be a list of pairs",
-    ),
+    "a pair of one": (params("steps: 4", "steps: 4\n  flip: {swap: [[csf]]}"), "training.flip.*: must be pairs"),
     "a pair of strangers": (
         params("steps: 4", "steps: 4\n  flip: {swap: [[csf, left]]}"),
         "training.flip.swap: unknown label 'left'",

@@ -40,7 +40,7 @@ def test_the_version_is_that_of_the_project(capsys: pytest.CaptureFixture[str]) 
 def test_help_says_how_much_memory_a_prediction_may_take(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
         cli.main(["predict", "--help"])
-    assert f"cut into tiles (default: {InferenceParams.memory_gib:g})" in " ".join(capsys.readouterr().out.split())
+    assert f"cut into tiles (default: {InferenceParams().memory_gib:g})" in " ".join(capsys.readouterr().out.split())
 
 
 def test_every_command_has_a_module() -> None:

@@ -1,4 +1,3 @@
-from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,7 @@ from multiseg_core.networks import UNet, build_network
 from multiseg_core.tiling import Filling
 
 CPU = Compute(torch.device("cpu"), False)
-OUTSIDE = asdict(PreprocessingParams())
+OUTSIDE = PreprocessingParams().model_dump()
 
 
 def member(labels: tuple[str, ...]) -> Member:
@@ -64,10 +63,8 @@ def test_a_model_file_gives_the_same_segmentation(smoke: Study, tmp_path: Path) 
 def test_preprocessing_is_part_of_a_model_file(tmp_path: Path) -> None:
     spec = {"name": "unet", "base_filters": 2, "levels": 2}
     network = build_network(spec, 1, 2)
-    params = asdict(PreprocessingParams(
-        orientation="world", spacing_mm=None, label_interpolation="nearest", brain_extraction="none", z_score=False,
-        outside_value=-5.0, crop=False,
-    ))  # fmt: skip
+    chosen = {"label_interpolation": "nearest", "brain_extraction": "none", "z_score": False, "outside_value": -5.0}
+    params = PreprocessingParams(orientation="world", spacing_mm=None, crop=False, **chosen).model_dump()
     Segmenter([Member(network, spec, ("gm",), ("T1",))], ("gm",), params).save(tmp_path / "model.pt")
     assert Segmenter.load(tmp_path / "model.pt").preprocessing == params
     # files of before these steps could be chosen know two of them
@@ -167,7 +164,7 @@ def test_mirrored_prediction_is_the_mean_of_both_ways() -> None:
 
 
 def test_only_networks_that_learned_mirror_images_are_asked_for_them(smoke: Study, tmp_path: Path) -> None:
-    params = replace(smoke.params, inference=replace(smoke.params.inference, mirrored=True))
+    params = smoke.params.changed(inference=smoke.params.inference.changed(mirrored=True))
     run = smoke.find_run("anatomy_wmh/multi_unet/0")
     model = finished_runs.load_segmenter(run, params)
     assert [m.mirror for m in model.members] == [(0, 1, 2, 3), (0, 1)]  # brains have no labels of one side
@@ -198,7 +195,7 @@ def test_volumes_are_filled_only_where_there_is_an_outside() -> None:
 
 
 def test_views_and_patches_are_kept_in_the_model_file(smoke: Study, tmp_path: Path) -> None:
-    params = replace(smoke.params, inference=replace(smoke.params.inference, views=4))
+    params = smoke.params.changed(inference=smoke.params.inference.changed(views=4))
     run = smoke.find_run("anatomy_wmh/multi_unet/0")
     model = finished_runs.load_segmenter(run, params)
     model.save(tmp_path / "model.pt")

@@ -168,7 +168,7 @@ def test_a_case_is_prepared_alike_with_and_without_labels_in_any_order(
 
 def test_every_key_of_preprocessing_is_in_the_test_above() -> None:
     cases = test_a_case_is_prepared_alike_with_and_without_labels_in_any_order.pytestmark[0].args[1]  # type: ignore[attr-defined]
-    assert {key for case in cases for key in case} == {field.name for field in dataclasses.fields(PreprocessingParams)}
+    assert {key for case in cases for key in case} == set(PreprocessingParams.model_fields)
 
 
 def test_one_voxel_of_huge_value_flattens_the_rest_unless_it_is_clipped(tmp_path: Path) -> None:

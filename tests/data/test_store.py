@@ -122,7 +122,7 @@ def test_names_that_join_to_one_text_have_folders_of_their_own(tmp_path: Path, c
     assert len({completed_folder(tmp_path, StoredCase.open(folder)) for folder in folders}) == 2
 
 
-@pytest.mark.parametrize("field", [f.name for f in dataclasses.fields(PreprocessingParams)])
+@pytest.mark.parametrize("field", list(PreprocessingParams.model_fields))
 def test_key_covers_every_step_of_preprocessing(tmp_path: Path, cohort: Cohort, field: str) -> None:
     other = {
         "orientation": "world", "spacing_mm": None, "label_interpolation": "gaussian", "brain_extraction": "none",
@@ -130,7 +130,7 @@ def test_key_covers_every_step_of_preprocessing(tmp_path: Path, cohort: Cohort, 
         "resample_to": "first",
     }  # fmt: skip
     case, params = cohort.cases[0], PreprocessingParams()
-    changed = dataclasses.replace(params, **{field: other[field]})
+    changed = params.changed(**{field: other[field]})
     store = Store(tmp_path / "store", params)
     assert Store(tmp_path / "store", changed).content(case, cohort) != store.content(case, cohort)
     apart = dataclasses.replace(case, labels_on_own_grid=True)

@@ -114,7 +114,7 @@ def test_paths_follow_links_and_homes(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_a_code_that_may_be_background_keeps_the_labels_that_a_part_draws(tmp_path: Path) -> None:
     manifest(tmp_path, "case,T1,labels,annotates\na,x.nii,y.nii,gm;wm\nb,x.nii,y.nii,wm\n")
-    params = CohortParams("table", manifest="m.csv", codes={1: "gm", 2: "wm", 3: ["background", "wm"]})
+    params = CohortParams(source="table", manifest="m.csv", codes={1: "gm", 2: "wm", 3: ["background", "wm"]})
     cohorts, _ = load_cohorts({"c": params}, None, tmp_path, tmp_path)
     part = cohorts["c.wm"].code_map
     assert part.sets[part.position(3)] == {"background", "wm"} and part.sets[part.position(1)] == {"background", "gm"}

@@ -23,7 +23,7 @@ DICE = {  # model -> Dice of csf, gm and wm, and of wmh, by replicate
 def study(smoke: Study, monkeypatch: pytest.MonkeyPatch) -> Study:
     """The smoke study, as if its scenario of WMH had those models."""
     scenario = smoke.scenarios["anatomy_wmh"]
-    several = replace(scenario, params=replace(scenario.params, models=list(DICE)))
+    several = replace(scenario, params=scenario.params.changed(models=list(DICE)))
     monkeypatch.setattr(smoke, "scenarios", {"anatomy_wmh": several})
     return smoke
 

@@ -1,4 +1,3 @@
-import dataclasses
 import shutil
 from pathlib import Path
 
@@ -93,7 +92,7 @@ def test_params_say_which_notebooks_there_are(smoke: Study, monkeypatch: pytest.
     """The first and the last were written into the program."""
 
     def planned(*names: str) -> list[str]:
-        monkeypatch.setattr(smoke, "params", dataclasses.replace(smoke.params, notebooks=list(names)))
+        monkeypatch.setattr(smoke, "params", smoke.params.changed(notebooks=list(names)))
         return [output for _, output, _ in notebooks.planned_notebooks(smoke, ROOT / "notebooks")]
 
     assert planned("04_statistical_comparison") == ["04_statistical_comparison"]
@@ -104,8 +103,8 @@ def test_params_say_which_notebooks_there_are(smoke: Study, monkeypatch: pytest.
 
 
 def test_a_notebook_that_cannot_tell_a_scenario(smoke: Study, monkeypatch: pytest.MonkeyPatch) -> None:
-    wrong = dataclasses.replace(smoke.params.scenarios["anatomy_wmh"], notebook="04_statistical_comparison")
-    params = dataclasses.replace(smoke.params, scenarios={"anatomy_wmh": wrong})
+    wrong = smoke.params.scenarios["anatomy_wmh"].changed(notebook="04_statistical_comparison")
+    params = smoke.params.changed(scenarios={"anatomy_wmh": wrong})
     monkeypatch.setattr(smoke, "params", params)
     with pytest.raises(UserError, match="04_statistical_comparison.ipynb: no parameter 'scenario'"):
         notebooks.planned_notebooks(smoke, ROOT / "notebooks")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -45,7 +44,7 @@ def test_three_sentences_say_what_was_done_found_and_settled(
     )
     third = opening.opening(study, LEDGER)[2]
     assert third.startswith("A single run cannot tell luck from difference")
-    monkeypatch.setattr(study, "params", replace(study.params, replicates=4))
+    monkeypatch.setattr(study, "params", study.params.changed(replicates=4))
     assert opening.opening(study, LEDGER)[2] == (
         "After 4 repetitions with other subjects, that taking the undrawn for background fails at one task or another "
         "is shown; that one network is as good as separate ones is shown for anatomy and is still open for lesions."

@@ -1,4 +1,3 @@
-import dataclasses
 import json
 from pathlib import Path
 
@@ -115,7 +114,7 @@ def test_the_thesis_recipe_is_the_default() -> None:
     """thesis.yaml writes out what params.py says where it is silent, but for the steps and the penalty."""
     thesis = load_params(ROOT / "params" / "thesis.yaml")
     default = TrainingParams()
-    assert dataclasses.replace(thesis.training, steps=default.steps, weight_decay=default.weight_decay) == default
+    assert thesis.training.changed(steps=default.steps, weight_decay=default.weight_decay) == default
     assert thesis.training.weight_decay == 2 * 0.005
     network = build_network(thesis.network, 2, 5)
     assert count_parameters(network) == count_parameters(UNet(2, 5))
@@ -134,11 +133,11 @@ def test_demo_and_thesis_are_the_quick_study_with_other_data_and_budget() -> Non
     arms = ["selective_focal", "selective_exclusion", "sigmoid", "conditioned"]
     for name, scenario in quick.items():
         models = [*scenario.models, *(arms if name in ("anatomy_wmh", "ibsr_wmh", "anatomy_tumour") else [])]
-        assert dataclasses.replace(scenario, models=models) == demo[name]
+        assert scenario.changed(models=models) == demo[name]
     beyond = ("oracle", "multi_unet_same_compute", "selective_dice_ce", "any_modalities")
     for name, scenario in thesis.items():
         models = [model for model in quick[name].models if model not in beyond]
-        assert dataclasses.replace(quick[name], models=models, replicates=None) == scenario
+        assert quick[name].changed(models=models, replicates=None) == scenario
 
 
 # -- files that start from others ----------------------------------------------------------------------------------

@@ -1,6 +1,5 @@
 import dataclasses
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -100,7 +99,7 @@ def test_completed_labels_are_what_the_teachers_say_and_outlive_a_kill(
 
     data, anatomy_data = (runs.sampling_cohorts(network, planned, study.store)[0] for planned in network.cohorts[::-1])
     (teacher,) = (
-        Segmenter([load_member(n)], n.labels, asdict(study.params.preprocessing)) for n in network.teachers[:1]
+        Segmenter([load_member(n)], n.labels, study.params.preprocessing.model_dump()) for n in network.teachers[:1]
     )
     here = Compute(torch.device("cpu"), False)
     for case, drawn in zip(data.cases, study.scenario("both").split("lesion")[0], strict=True):

@@ -493,7 +493,7 @@ def test_params_files_of_the_project_are_valid(file: Path) -> None:
 def test_multi_unet_with_shared_inputs_is_made_of_the_teachers_of_pseudo_labels() -> None:
     """In the IBSR scenario the lesion network of MultiUNet sees FLAIR too; this one does not, and costs no training."""
     study = Study(ROOT / "params" / "smoke.yaml")
-    params = dataclasses.replace(study.params.scenarios["anatomy_wmh"], modalities=["T1"], own_modalities=True)
+    params = study.params.scenarios["anatomy_wmh"].changed(modalities=["T1"], own_modalities=True)
     scenario = dataclasses.replace(study.scenario("anatomy_wmh"), params=params)
     planner = Planner(study.params, study.models, study.store, study.folder)
     plans = {model: planner.run(scenario, model, 0) for model in ("multi_unet", "multi_unet_shared", "pseudo_labels")}

@@ -46,7 +46,9 @@ def test_signals_are_hounsfield_units() -> None:
 
 
 def test_files_and_params(tmp_path: Path) -> None:
-    (case,) = phantom_cases("c", CohortParams("phantom", "kidneys", cases=1, voxel_mm=12.0), tmp_path, "c")
+    (case,) = phantom_cases(
+        "c", CohortParams(source="phantom", preset="kidneys", cases=1, voxel_mm=12.0), tmp_path, "c"
+    )
     ensure_files(case)
     assert list(case.images) == ["CT"] and case.labels is not None
     made = make_case("kidneys", 0, (12.0,) * 3, 0)

@@ -61,7 +61,9 @@ def test_cohorts_have_subjects_of_their_own() -> None:
 
 
 def test_files_are_written_when_needed(tmp_path: Path) -> None:
-    (case,) = phantom_cases("c", CohortParams("phantom", "mrbrains18", cases=1, voxel_mm=6.0), tmp_path, "c")
+    (case,) = phantom_cases(
+        "c", CohortParams(source="phantom", preset="mrbrains18", cases=1, voxel_mm=6.0), tmp_path, "c"
+    )
     assert not any(tmp_path.iterdir()) and case.labels is not None and case.brain_mask is not None
     assert list(case.images) == ["T1", "IR", "FLAIR"]
     ensure_files(case)
@@ -80,7 +82,9 @@ def test_files_are_written_when_needed(tmp_path: Path) -> None:
 
 def test_other_arguments_make_other_folders(tmp_path: Path) -> None:
     def folder(preset: str = "mrbrains17", mm: float = 6.0, seed: int = 0) -> Path:
-        (case,) = phantom_cases("c", CohortParams("phantom", preset, 1, mm, seed), tmp_path, "c")
+        (case,) = phantom_cases(
+            "c", CohortParams(source="phantom", preset=preset, cases=1, voxel_mm=mm, seed=seed), tmp_path, "c"
+        )
         assert case.labels is not None
         return case.labels.parent.parent
 
