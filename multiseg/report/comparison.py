@@ -141,7 +141,7 @@ def write(comparison: Comparison, folder: Path) -> Path:
     """
     import matplotlib.pyplot as plt
 
-    from .figures import result_charts, saving, style
+    from .figures import comparison_charts, saving, style
 
     for name, table in comparison.tables.items():
         with atomic_path(folder / f"{name}.csv") as part:
@@ -150,7 +150,7 @@ def write(comparison: Comparison, folder: Path) -> Path:
             caption = f"{_title(name, comparison)}. {NOTES[name]}"
             part.write_text(table_files.latex_table(readable(shown(table)), caption, name), encoding="utf-8")
     style.use_style()
-    figure = result_charts.difference_intervals(comparison.tables["differences"], comparison.value)
+    figure = comparison_charts.difference_intervals(comparison.tables["differences"], comparison.value)
     drawn = ["scenario", "model_a", "model_b", "difference", "low", "high", "significant"]
     saving.save(figure, comparison.tables["differences"][drawn], folder, "forest")
     plt.close(figure)

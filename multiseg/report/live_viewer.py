@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import html
 from collections.abc import Sequence
-from typing import Any
 
 import ipywidgets as widgets
-import numpy as np
 import pandas as pd
 
 from multiseg_core.errors import UserError
@@ -17,9 +16,9 @@ from ..study import finished_runs
 from ..study.plan import Run
 from ..study.study import Study
 from .figures import overlays
-from .figures.case_panels import PLANES, telling_slices
 from .figures.names import label_title, plain, scenario_title
-from .figures.overlays import RIGHT, Overlay
+from .figures.overlays import MISSED, Overlay
+from .figures.slices import PLANES, telling_slices
 from .tables import first_seed
 
 HEIGHT = 260
@@ -29,21 +28,10 @@ TRUTH, NOTHING = "ground truth", "nothing"
 
 
 class LiveViewer:
-    """Widgets that show a test case in three planes, above with one overlay and below with another.
+    """Widgets that show a test case in three planes, above with one overlay and below with another; display `box`.
 
-    Display `box`. Runs of the first replicate and seed are shown, and only those that are finished.
-
-    Parameters
-    ----------
-    study
-        A study; some of its runs must be finished.
-    scenario
-        The one to begin with; the first that has a finished run by default.
-
-    Raises
-    ------
-    UserError
-        Without a finished run, or for an unknown scenario.
+    Runs of the first replicate and seed are shown, and only those that are finished. The scenario to begin with is the
+    first that has such a run by default. Raises `UserError` without one, or for an unknown scenario.
     """
 
     def __init__(self, study: Study, scenario: str | None = None) -> None:
@@ -54,24 +42,18 @@ class LiveViewer:
         if not self.runs:
             file = study.params_file
             raise UserError(f"{file}: nothing to look at yet; run multiseg study {file} before")
-        self._overlays: dict[str, Overlay] = {}
-        self._greys: dict[str, np.ndarray] = {}
         self._ready = False
         """Whether all choices belong together: while some follow others, nothing is drawn."""
 
-        self.scenario = widgets.Dropdown(
-            options=[(scenario_title(name), name) for name in self.runs], description="scenario"
-        )
-        self.case = widgets.Dropdown(description="case")
-        self.image = widgets.Dropdown(description="image")
-        self.upper = widgets.Dropdown(description="above")
-        self.lower = widgets.Dropdown(description="below")
+        names = [(scenario_title(name), name) for name in self.runs]
+        self.scenario = widgets.Dropdown(options=names, description="scenario")
+        choices = [widgets.Dropdown(description=what) for what in ("case", "image", "above", "below")]
+        self.case, self.image, self.upper, self.lower = choices
         self.opacity = widgets.FloatSlider(0.6, min=0, max=1, step=0.05, description="opacity")
         self.places = [widgets.IntSlider(description=plane, readout=False) for plane in PLANES]
         self.jump = widgets.Button(description="Go to the most errors", layout={"width": "auto"})
         self.pictures = [[widgets.HTML() for plane in PLANES] for _ in range(2)]
-        self.dice = widgets.HTML()
-        self.legend = widgets.HTML()
+        self.dice, self.legend = widgets.HTML(), widgets.HTML()
 
         self.scenario.observe(lambda _: self._choose_scenario(), "value")
         self.case.observe(lambda _: self._choose_case() if self._ready else None, "value")
@@ -80,10 +62,8 @@ class LiveViewer:
         for axis, place in enumerate(self.places):
             place.observe(lambda _, axis=axis: self._draw([axis]), "value")
         self.jump.on_click(lambda _: self._jump())
-        lines = [
-            [self.scenario, self.case, self.image], [self.upper, self.lower, self.opacity], [*self.places, self.jump],
-            *self.pictures, [self.legend], [self.dice],
-        ]  # fmt: skip
+        lines = [[self.scenario, self.case, self.image], [self.upper, self.lower, self.opacity]]
+        lines += [[*self.places, self.jump], *self.pictures, [self.legend], [self.dice]]
         self.box = widgets.VBox([widgets.HBox(line, layout={"flex_flow": "row wrap"}) for line in lines])
         self._choose_scenario()
 
@@ -95,93 +75,78 @@ class LiveViewer:
 
     def _choose_scenario(self) -> None:
         self._ready = False
-        run = self.runs[self.scenario.value][0]
-        self._cases: dict[str, Case] = {f"{case.name} ({case.cohort})": case for case in run.test_cases}
+        cases = self.runs[self.scenario.value][0].test_cases
+        self._cases: dict[str, Case] = {f"{case.name} ({case.cohort})": case for case in cases}
         models = list(self._run_by_title)
         kinds = [NOTHING, TRUTH, *models, *(f"{m}: errors" for m in models), *(f"{m}: uncertainty" for m in models)]
         for choice, first in ((self.upper, TRUTH), (self.lower, models[0])):
-            choice.options = kinds
-            choice.value = first
+            choice.options, choice.value = kinds, first
         self.case.options = list(self._cases)
         self.case.index = 0
         self._choose_case()
 
     def _choose_case(self) -> None:
         self._ready = False
-        chosen = self._cases[self.case.value]
-        self._overlays.clear()
-        self._greys.clear()
-        self._case = self.study.open(chosen)
+        self._case = self.study.open(self._cases[self.case.value])
+        self._overlay = functools.cache(self._made)
+        self._grey = functools.cache(functools.partial(overlays.grey_values, self._case))
         seen = self.image.value or self.study.scenario(self.scenario.value).modalities[-1]
         self.image.options = self._case.modalities
         self.image.value = seen if seen in self._case.modalities else self._case.modalities[0]
         for slider, n in zip(self.places, self._case.target.shape, strict=True):
             slider.max, slider.value = n - 1, n // 2
-        self.dice.value = self._dice(chosen)
+        self.dice.value = self._dice()
         self._ready = True
         self._draw()
 
     def _jump(self) -> None:
         """Move to the slices in which most is wrong."""
         for choice in (self.lower, self.upper):
-            run = self._run_by_title.get(choice.value.removesuffix(": errors"))
-            if run is None:
-                continue
-            found = overlays.errors(self._case, self._prediction(run), run.labels).numbers
-            self._ready = False
-            for slider, at in zip(self.places, telling_slices(found + RIGHT * (found > 0)), strict=True):
-                slider.value = at
-            self._ready = True
-            self._draw()
-            return
+            model = choice.value.removesuffix(": errors")
+            if model in self._run_by_title:
+                wrong = self._overlay(f"{model}: errors").numbers > 0
+                self._ready = False
+                for slider, at in zip(self.places, telling_slices(MISSED * wrong), strict=True):
+                    slider.value = at
+                self._ready = True
+                self._draw()
+                return
 
     # -- what is shown -----------------------------------------------------------------------------------------
 
-    def _prediction(self, run: Run) -> np.ndarray:
-        return finished_runs.prediction(run, self._cases[self.case.value])
-
-    def _overlay(self, what: str) -> Overlay:
-        if what not in self._overlays:
-            self._overlays[what] = self._made(what)
-        return self._overlays[what]
-
     def _made(self, what: str) -> Overlay:
-        nothing = Overlay(np.zeros(self._case.target.shape, dtype=np.uint8), [])
+        case = self._cases[self.case.value]
         if what == NOTHING:
-            return nothing
-        labels = self.runs[self.scenario.value][0].labels
+            return overlays.no_overlay(self._case)
         if what == TRUTH:
-            return overlays.truth(self._case, labels)
-        if what in self._run_by_title:
-            return overlays.predicted(self._prediction(self._run_by_title[what]), labels)
+            return overlays.truth(self._case, self.runs[self.scenario.value][0].labels)
+        if run := self._run_by_title.get(what):
+            return overlays.predicted(finished_runs.prediction(run, case), run.labels)
         model, _, kind = what.rpartition(": ")
         run = self._run_by_title[model]
         if kind == "errors":
-            return overlays.errors(self._case, self._prediction(run), labels)
-        uncertainty = finished_runs.uncertainty(run, self._cases[self.case.value])
-        return nothing if uncertainty is None else overlays.uncertainty(uncertainty)
+            return overlays.errors(self._case, finished_runs.prediction(run, case), run.labels)
+        uncertainty = finished_runs.uncertainty(run, case)
+        return overlays.no_overlay(self._case) if uncertainty is None else overlays.uncertainty(uncertainty)
 
     def _draw(self, axes: Sequence[int] = range(3)) -> None:
         """Draw some planes anew, those that a moved slider leaves as they are not among them."""
         if not self._ready:
             return
-        if self.image.value not in self._greys:
-            self._greys[self.image.value] = overlays.grey_values(self._case, self.image.value)
-        grey = self._greys[self.image.value]
-        for choice, line in ((self.upper, self.pictures[0]), (self.lower, self.pictures[1])):
-            overlay = self._overlay(choice.value)
+        grey, spacing = self._grey(self.image.value), self._case.spacing_mm
+        for choice, line in zip((self.upper, self.lower), self.pictures, strict=True):
             for axis in axes:
-                at, spacing = self.places[axis].value, self._case.spacing_mm
-                drawn = overlays.plane_picture(grey, overlay, axis, at, spacing, self.opacity.value, HEIGHT)
+                at, over = self.places[axis].value, self._overlay(choice.value)
+                drawn = overlays.plane_picture(grey, over, axis, at, spacing, self.opacity.value, HEIGHT)
                 what = f"{PLANES[axis]} plane {at}: {choice.value} over {self.image.value}"
                 line[axis].value = f'<img src="{overlays.data_uri(drawn, "PNG")}" alt="{html.escape(what)}">'
-        labels = self.runs[self.scenario.value][0].labels
         wrong = any(choice.value.endswith(": errors") for choice in (self.upper, self.lower))
-        self.legend.value = overlays.legend(labels, wrong)
+        self.legend.value = overlays.legend(self.runs[self.scenario.value][0].labels, wrong)
 
-    def _dice(self, chosen: Case) -> str:
-        """Return the Dice of every model on a case, a column per label."""
-        rows: dict[str, Any] = {}
+    def _dice(self) -> str:
+        """Return the Dice of every model on the case, a column per label."""
+        chosen = self._cases[self.case.value]
+        rows = {}
         for title, run in self._run_by_title.items():
             metrics = finished_runs.read_metrics(run.folder / "metrics.csv")
             own = metrics[(metrics["cohort"] == chosen.cohort) & (metrics["case"] == chosen.name)]

@@ -17,7 +17,7 @@ from .table_files import number
 def use_study_style(study: Study) -> None:
     """Set the look of figures, and the names that figures and tables use, as a study asks for."""
     scenarios = {name: s.title for name, s in study.params.scenarios.items() if s.title}
-    use_style(study.params.language, study.models, scenarios, study.params.label_titles)
+    use_style(study.params.language, models=study.models, scenarios=scenarios, labels=study.params.label_titles)
 
 
 def start_notebook(variables: MutableMapping[str, Any], *parameters: str) -> Study:

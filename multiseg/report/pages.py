@@ -31,10 +31,9 @@ from .figures.endpoint_chart import endpoint_figure
 from .figures.kinds import FigureKind
 from .figures.language import word
 from .figures.names import endpoint_title, scenario_title
-from .figures.result_charts import dice_boxes
+from .figures.result_charts import dice_boxes, dice_zoomed
 from .figures.saving import DPI, SHOWN_DPI, read_texts
 from .figures.slices import prediction_panel
-from .figures.zoomed import dice_zoomed
 from .interval_bars import interval_bar
 from .table_files import TEMPLATES, html_table, number, render, rounded
 

@@ -16,7 +16,7 @@ from ..study import finished_runs, runs
 from ..study.plan import Run
 from ..thesis import reported
 from . import show_figure, summary, tables
-from .figures import case_panels, case_viewer, result_charts, slices, zoomed
+from .figures import case_viewer, result_charts, slices
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class ScenarioPage(show_figure.Page):
 
     def show_dice_closely(self) -> None:
         """Show the same, each label on an axis of its own."""
-        self.figure(zoomed.dice_zoomed, self.beside_single, self.labels)
+        self.figure(result_charts.dice_zoomed, self.beside_single, self.labels)
 
     def show_surface_distances(self) -> tables.Shown:
         """Show the median distances between surfaces."""
@@ -105,7 +105,7 @@ class ScenarioPage(show_figure.Page):
         means = self.metrics.groupby("model", sort=False)["dice"].mean()
         tests = thesis_test.thesis_test(self.metrics)
         self.figure(result_charts.significance_axis, tests, means)
-        self.figure(zoomed.significance_zoomed, tests, means)
+        self.figure(result_charts.significance_zoomed, tests, means)
 
     def show_beside_thesis(self) -> tables.Shown | None:
         """Show the medians of each label beside the thesis's, if it has such a scenario."""
@@ -124,8 +124,7 @@ class ScenarioPage(show_figure.Page):
         shown = tables.shown_model(self.study, self.scenario)
         for label in self.labels:
             ranked = tables.ranked_cases(self.study, self.scenario, label, shown)
-            drawn = ranked, self.labels, label, self.modality, shown
-            self.figure(case_panels.case_panel, *drawn, name=f"cases_{label}")
+            self.figure(slices.case_panel, ranked, self.labels, label, self.modality, shown, name=f"cases_{label}")
 
     def show_viewer(self) -> None:
         """Show a typical case in three planes, to scroll through."""

@@ -27,21 +27,19 @@ class Page:
     """The scenario that they are about; None for the whole study."""
 
     def figure(
-        self, kind: FigureKind[..., Any], *drawn: Any, name: str | None = None, caption: str | None = None,
-        number: int | None = None, otherwise: str = "",
-    ) -> None:  # fmt: skip
+        self,
+        kind: FigureKind[..., Any],
+        *drawn: Any,
+        name: str | None = None,
+        caption: str | None = None,
+        number: int | None = None,
+        otherwise: str = "",
+    ) -> None:
         """Draw a figure, save it with its table in ``figures``, and show it with its caption and alternative text.
 
-        Parameters
-        ----------
-        kind
-            A function that draws, such as `report.figures.result_charts.dice_boxes`.
-        drawn
-            What it draws; the table of the figure first, if it returns no table.
-        name, caption, number
-            In place of the kind's own name, caption and number in the thesis.
-        otherwise
-            What to print if there is nothing to draw.
+        `kind` is a function that draws, such as `report.figures.result_charts.dice_boxes`, and `drawn` what it draws;
+        the table of the figure first, if it returns no table. `name`, `caption` and `number` are in place of the
+        kind's own and of its number in the thesis; `otherwise` is printed if there is nothing to draw.
         """
         nothing = bool(drawn) and isinstance(drawn[0], pd.DataFrame) and drawn[0].empty
         result = None if nothing else kind(*drawn)
@@ -50,11 +48,10 @@ class Page:
             return
         figure, table = (result, drawn[0]) if isinstance(result, Figure) else result
         number = figure_number(self.study, self.scenario, kind) if number is None else number
-        text = caption or kind.caption
-        alt = kind.describe(table, caption)
-        shown = say(text) if number is None else f"{say('Thesis figure {n}.', n=number)} {say(text)}"
+        text = say(caption or kind.caption)
+        shown = text if number is None else f"{say('Thesis figure {n}.', n=number)} {text}"
         file = file_name(number, self.scenario, name or kind.name)
-        saving.show(figure, table, self.study.folder / "figures", file, alt, shown)
+        saving.show(figure, table, self.study.folder / "figures", file, kind.describe(table, caption), shown)
 
     def table(self, name: str, table: pd.DataFrame) -> tables.Shown:
         """Save a table in ``tables`` under one of `tables.TITLES`, and return it, so that a cell can end with it."""

@@ -19,9 +19,9 @@ from ..study import finished_runs
 from ..study.plan import Run
 from ..study.study import Study
 from . import table_files
-from .figures.case_panels import RankedCase
 from .figures.language import CATALOGUE, say, word
 from .figures.names import label_title, readable, scenario_title
+from .figures.slices import RankedCase
 
 TITLES: Mapping[str, list[str]] = CATALOGUE["tables"]
 """Tables that notebooks save, in the order in which reports list them."""

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from multiseg.report import arms, summary
-from multiseg.report.figures import arm_chart
+from multiseg.report.figures.endpoint_chart import difference_figure
 from multiseg.study.study import Study
 
 DICE = {  # model -> Dice of csf, gm and wm, and of wmh, by replicate
@@ -83,18 +83,18 @@ def test_without_roles_it_says_so(study: Study) -> None:
 
 def test_the_chart_shows_what_has_the_reference(study: Study) -> None:
     table = arms.arm_table(study, metrics())
-    drawn = arm_chart.arms_figure(table, "minus oracle")
+    drawn = difference_figure(table, "minus oracle")
     assert drawn is not None
     figure, shown = drawn
     assert len(figure.axes) == 2 and set(shown["model"]) == set(DICE) - {"oracle"}
-    assert "anatomy wmh, anatomy: best selective cross-entropy -0.010" in arm_chart.arms_figure.describe(shown).lower()
-    assert arm_chart.arms_figure(table.assign(**{"minus oracle": np.nan}), "minus oracle") is None
+    assert "anatomy wmh, anatomy: best selective cross-entropy -0.010" in difference_figure.describe(shown).lower()
+    assert difference_figure(table.assign(**{"minus oracle": np.nan}), "minus oracle") is None
     # a failure is an arrow, and the others keep their room
     failed = table.copy()
     failed.loc[
         ("anatomy_wmh", "anatomy", "cross_entropy"), ["minus oracle", "minus oracle low", "minus oracle high"]
     ] = -0.8
-    drawn = arm_chart.arms_figure(failed, "minus oracle")
+    drawn = difference_figure(failed, "minus oracle")
     assert drawn is not None
     left = drawn[0].axes[0]
     assert left.get_xlim() == pytest.approx((-0.06, 0.06)) and [t.get_text() for t in left.texts] == ["-0.80"]

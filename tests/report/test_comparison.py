@@ -9,7 +9,7 @@ from scipy import stats
 
 from multiseg.commands import cli
 from multiseg.report import comparison
-from multiseg.report.figures import result_charts
+from multiseg.report.figures import comparison_charts
 from multiseg.results import model_comparison, results_csv, summaries
 
 DICE = {"ours": [0.81, 0.74, 0.66, 0.9, 0.71, 0.8], "peer": [0.79, 0.75, 0.6, 0.85, 0.64, 0.77]}
@@ -179,15 +179,14 @@ def test_forest_plot_has_a_line_for_every_pair_with_values() -> None:
             "significant": [True, False, False],
         }
     )  # fmt: skip
-    figure = result_charts.difference_intervals(comparison)
+    figure = comparison_charts.difference_intervals(comparison)
     names = [[label.get_text() for label in axes.get_yticklabels()] for axes in figure.axes]
     assert names == [["a − b"], ["Dice − MultiUNet"]]
     assert figure.axes[0].lines[0].get_xdata().tolist() == [0.05, 0.15]
-    result_charts.plt.close(figure)
 
 
 def test_nothing_to_draw_is_drawn() -> None:
     nothing = pd.DataFrame(
         {"scenario": ["s"], "model_a": ["a"], "model_b": ["b"], "difference": [np.nan], "low": [np.nan]}
     )
-    result_charts.plt.close(result_charts.difference_intervals(nothing))
+    comparison_charts.difference_intervals(nothing)

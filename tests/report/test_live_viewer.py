@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from multiseg.report.figures import overlays
-from multiseg.report.figures.case_panels import telling_slices
+from multiseg.report.figures.slices import telling_slices
 from multiseg.report.live_viewer import LiveViewer
 from multiseg.study import finished_runs
 from multiseg.study.study import Study

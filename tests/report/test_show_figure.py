@@ -7,8 +7,9 @@ import pytest
 from multiseg.report import show_figure
 from multiseg.report.figures import saving
 from multiseg.report.figures.cohort_charts import multi_task_example
+from multiseg.report.figures.comparison_charts import difference_intervals
 from multiseg.report.figures.kinds import FigureKind
-from multiseg.report.figures.result_charts import dice_boxes, difference_intervals, training_curves
+from multiseg.report.figures.result_charts import dice_boxes, training_curves
 from multiseg.report.figures.slices import naive_panel
 from multiseg.study.study import Study
 

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from multiseg.report.figures import result_charts
+from multiseg.report.figures import comparison_charts
 from multiseg.results.effect_sizes import cases_needed
 from multiseg.results.model_comparison import (
     holm,
@@ -267,5 +267,5 @@ def test_a_single_model_has_nothing_to_be_compared_with() -> None:
     both = pd.concat([table, table.assign(model="other")])
     assert len(compared) == 0 and list(compared.columns) == list(paired_comparison(both).columns)
     assert len(subjects_table(compared)) == 0
-    result_charts.difference_intervals(compared)
+    comparison_charts.difference_intervals(compared)
     assert rank_stability(table)["rank_1"].tolist() == [1.0]

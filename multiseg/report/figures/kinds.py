@@ -13,7 +13,7 @@ import pandas as pd
 
 from ...settings.label_styles import label_name
 from .language import CATALOGUE, word
-from .style import plain
+from .names import plain
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -54,14 +54,8 @@ def figure_kind(
 ) -> Callable[[Callable[P, T]], FigureKind[P, T]]:
     """Make the function below a kind of figure.
 
-    Parameters
-    ----------
-    name
-        The last part of the names of its files; the catalogue has its caption by it.
-    reading
-        Its main reading in words, from the table that it was drawn from.
-    thesis
-        Its number in the thesis, see `ThesisNumber`.
+    `name` ends the names of its files, and the catalogue has its caption by it; `reading` puts the table that it was
+    drawn from into words; `thesis` is its number in the thesis.
     """
     return lambda draw: FigureKind(draw, name, reading, thesis)
 
@@ -71,7 +65,7 @@ def figure_kind(
 
 def names_of(labels: Sequence[str]) -> str:
     """Return the names of labels, or *nothing*."""
-    return ", ".join(label_name(label) for label in labels) or "nothing"
+    return ", ".join(map(label_name, labels)) or "nothing"
 
 
 def listed(values: pd.Series, form: str) -> str:

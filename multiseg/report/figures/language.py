@@ -15,9 +15,8 @@ import yaml
 LANGUAGES = ("en", "es")
 """English, Spanish."""
 
-CATALOGUE: Mapping[str, Mapping[str, Any]] = yaml.safe_load(
-    Path(__file__).with_name("catalogue.yaml").read_text(encoding="utf-8")
-)
+_FILE = Path(__file__).with_name("catalogue.yaml")
+CATALOGUE: Mapping[str, Mapping[str, Any]] = yaml.safe_load(_FILE.read_text(encoding="utf-8"))
 """Part (``captions``, ``tables``, ``columns``, ``endpoints``, ``values``) -> key -> words in each language; and
 ``phrases``: English -> Spanish."""
 

@@ -7,23 +7,17 @@ which study it is about.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import pandas as pd
 
-from ...settings.label_styles import LABEL_STYLES, label_name, use_titles
+from ...settings.label_styles import label_name, use_titles
 from ...settings.models import MODELS, SINGLE_TASK, SINGLE_TASK_MODEL, NamedModel
 from .language import CATALOGUE, language, say, use_language, word
 
 _models: dict[str, NamedModel] = {**MODELS, SINGLE_TASK: SINGLE_TASK_MODEL}
 _scenarios: dict[str, str] = {}
-
-MODEL_NAMES: Mapping[str, str] = {name: model.title for name, model in _models.items()}
-"""English names of the built-in models."""
-
-LABEL_NAMES: Mapping[str, str] = {label: style.name for label, style in LABEL_STYLES.items()}
-"""English names of labels."""
 
 OR = " or "
 """Joins the labels of a coarse set, in names."""
@@ -58,15 +52,11 @@ def plain(model: str) -> str:
     return title.replace("\n", " ")
 
 
-def drawn_name(name: str, names: Mapping[str, str] = MODEL_NAMES) -> str:
-    """Return the name of a model or label in the language of figures; unknown ones keep theirs."""
-    if names is MODEL_NAMES and name in _models:
-        return _models[name].spanish if language() == "es" else _models[name].title
-    if names is LABEL_NAMES and OR in name:
-        return say(OR).join(drawn_name(label, names) for label in name.split(OR))
-    if names is LABEL_NAMES:
-        return label_name(name, spanish=language() == "es")
-    return name.replace("_", " ")
+def drawn_name(model: str) -> str:
+    """Return the name of a model in the language of figures, maybe on two lines; unknown ones keep theirs."""
+    if model not in _models:
+        return model.replace("_", " ")
+    return _models[model].spanish if language() == "es" else _models[model].title
 
 
 def model_title(name: str) -> str:
@@ -76,7 +66,7 @@ def model_title(name: str) -> str:
 
 def label_title(name: str) -> str:
     """Return the name of a label, or of a coarse set such as ``a or b``, in the language of the report."""
-    return drawn_name(name, LABEL_NAMES)
+    return say(OR).join(label_name(label, spanish=language() == "es") for label in name.split(OR))
 
 
 # -- scenarios and endpoints ---------------------------------------------------------------------------------------
@@ -111,9 +101,7 @@ def column_title(name: str) -> str:
         return word("columns", name)
     if match := re.fullmatch(r"rank_(\d+)", name):
         return f"{word('columns', 'rank')} {match[1]}"
-    if name in _models:
-        return model_title(name)
-    return label_title(name)
+    return model_title(name) if name in _models else label_title(name)
 
 
 _OF_COLUMN: Mapping[str, Callable[[str], str]] = {
@@ -129,28 +117,26 @@ _OF_COLUMN: Mapping[str, Callable[[str], str]] = {
 def readable(table: pd.DataFrame) -> pd.DataFrame:
     """Return a table whose names are for readers: headings, and the values of columns and indices that hold names."""
     shown = table.copy()
-    for place, name in enumerate(table.columns):
+    index, columns = table.index, table.columns
+    for place, name in enumerate(columns):
         if name in _OF_COLUMN:
-            values = [_OF_COLUMN[name](v) if isinstance(v, str) else v for v in table.iloc[:, place]]
-            shown.isetitem(place, pd.Series(values, index=table.index, dtype=object))
-    index = table.index
+            shown.isetitem(place, pd.Series(_read(table.iloc[:, place], name), index=index, dtype=object))
     if index.nlevels > 1:
-        levels = [_read(index.get_level_values(i), index.names[i]) for i in range(index.nlevels)]
-        shown.index = pd.MultiIndex.from_arrays(levels, names=[_heading(n) for n in index.names])
+        levels = [_read(index.get_level_values(i), name) for i, name in enumerate(index.names)]
+        shown.index = pd.MultiIndex.from_arrays(levels, names=[_heading(name) for name in index.names])
     elif not isinstance(index, pd.RangeIndex):
         # of a table of facts the index holds headings
         values = _read(index, index.name) if index.name else [_heading(v) for v in index]
         shown.index = pd.Index(values, name=_heading(index.name))
-    columns = table.columns
     if columns.nlevels > 1:
-        shown.columns = pd.MultiIndex.from_tuples([tuple(_heading(part) for part in c) for c in columns])
+        shown.columns = pd.MultiIndex.from_tuples([tuple(map(_heading, column)) for column in columns])
     else:
-        shown.columns = pd.Index([_heading(c) for c in columns])
+        shown.columns = pd.Index(list(map(_heading, columns)))
     return shown
 
 
-def _read(values: pd.Index, name: Any) -> list[Any]:
-    how = _OF_COLUMN.get(name, lambda text: text)
+def _read(values: Iterable[Any], name: Any) -> list[Any]:
+    how = _OF_COLUMN.get(name, str)
     return [how(v) if isinstance(v, str) else v for v in values]
 
 

@@ -16,12 +16,13 @@ from PIL import Image
 
 from ...data.store import StoredCase
 from .language import say
-from .names import label_title
-from .style import OR, label_colours
+from .names import OR, label_title
+from .style import label_colours
+
+Opacity = float | Sequence[float]
 
 SHADES = 16
 """Steps in which an uncertainty is painted."""
-
 
 RIGHT, MISSED, INVENTED = 1, 2, 3
 ERROR_COLOURS = {RIGHT: "#648fff", MISSED: "#ffb000", INVENTED: "#dc267f"}
@@ -37,6 +38,11 @@ class Overlay(NamedTuple):
     """(X, Y, Z) uint8."""
     colours: list[tuple[float, float, float]]
     """Red, green and blue, 0 to 1."""
+
+
+def no_overlay(case: StoredCase) -> Overlay:
+    """Return what leaves a case as it is."""
+    return Overlay(np.zeros(case.shape, dtype=np.uint8), [])
 
 
 def truth(case: StoredCase, labels: Sequence[str]) -> Overlay:
@@ -57,12 +63,7 @@ def predicted(prediction: np.ndarray, labels: Sequence[str]) -> Overlay:
 def error_map(case: StoredCase, prediction: np.ndarray, labels: Sequence[str], label: str) -> np.ndarray:
     """Return where a label is right, missed and invented, (X, Y, Z) uint8; 0 elsewhere, and where its cohort is silent.
 
-    Parameters
-    ----------
-    case, prediction
-        A stored case and class numbers on its grid, (X, Y, Z).
-    labels, label
-        Foreground labels of the prediction, and one of them.
+    `prediction` holds class numbers on the grid of the case; `label` is one of `labels`, its foreground labels.
     """
     sure = np.array([members == frozenset([label]) for members in case.sets])[case.target]
     never = np.array([label not in members for members in case.sets])[case.target]
@@ -75,8 +76,8 @@ def errors(case: StoredCase, prediction: np.ndarray, labels: Sequence[str]) -> O
     found = np.zeros(prediction.shape, dtype=np.uint8)
     for label in labels:
         wrong = error_map(case, prediction, labels, label)
-        found[wrong > RIGHT] = wrong[wrong > RIGHT] - RIGHT
-    return Overlay(found, [to_rgb(c) for k, c in ERROR_COLOURS.items() if k != RIGHT])
+        np.copyto(found, wrong - RIGHT, where=wrong > RIGHT)
+    return Overlay(found, [to_rgb(ERROR_COLOURS[kind]) for kind in (MISSED, INVENTED)])
 
 
 def uncertainty(uncertain: np.ndarray) -> Overlay:
@@ -93,21 +94,11 @@ def grey_values(case: StoredCase, modality: str) -> np.ndarray:
     return np.clip((image - low) / (high - low) * 0.85 + 0.15, 0, 1) * inside
 
 
-def painted(
-    grey: np.ndarray, overlay: Overlay, axis: int, at: int, opacity: float | Sequence[float] = 0.6
-) -> np.ndarray:
+def painted(grey: np.ndarray, overlay: Overlay, axis: int, at: int, opacity: Opacity = 0.6) -> np.ndarray:
     """Return a slice with an overlay, (rows, columns, 3) from 0 to 1, up on top and left of the patient on the left.
 
-    Parameters
-    ----------
-    grey
-        (X, Y, Z), 0 to 1, see `grey_values`.
-    overlay
-        What lies over it, of the same shape.
-    axis, at
-        The axis that the plane cuts, and where (voxels).
-    opacity
-        Of the overlay, 0 to 1; one for all its colours, or one for each.
+    `grey` is (X, Y, Z) from 0 to 1, see `grey_values`; the plane cuts `axis` at a voxel. The overlay's `opacity` is 0
+    to 1, one for all its colours, or one for each.
     """
     numbers = np.take(overlay.numbers, at, axis)
     image = np.take(grey, at, axis)[..., None].repeat(3, axis=-1)
@@ -117,20 +108,18 @@ def painted(
     return rows
 
 
-def extent_mm(shape: Sequence[int], spacing_mm: Sequence[float], axis: int) -> tuple[float, float]:
-    """Return the width and the height (mm) of a plane that cuts an axis."""
+def extent_mm(shape: Sequence[int], spacing_mm: Sequence[float], axis: int) -> tuple[float, float, float, float]:
+    """Return 0, the width, 0 and the height (mm) of a plane that cuts an axis, as `Axes.imshow` takes them."""
     wide, tall = (n * size for k, (n, size) in enumerate(zip(shape, spacing_mm, strict=True)) if k != axis)
-    return wide, tall
+    return 0, wide, 0, tall
 
 
 def show(
-    axes: Axes, case: StoredCase, modality: str, overlay: Overlay | None, axis: int, at: int,
-    opacity: float | Sequence[float] = 0.6,
-) -> None:  # fmt: skip
+    axes: Axes, case: StoredCase, modality: str, overlay: Overlay | None, axis: int, at: int, opacity: Opacity = 0.6
+) -> None:
     """Draw a slice of a case with an overlay into axes of matplotlib, in mm; see `painted`."""
-    over = overlay or Overlay(np.zeros(case.shape, dtype=np.uint8), [])
-    wide, tall = extent_mm(case.shape, case.spacing_mm, axis)
-    axes.imshow(painted(grey_values(case, modality), over, axis, at, opacity), extent=(0, wide, 0, tall))
+    rows = painted(grey_values(case, modality), overlay or no_overlay(case), axis, at, opacity)
+    axes.imshow(rows, extent=extent_mm(case.shape, case.spacing_mm, axis))
     axes.set_axis_off()
 
 
@@ -139,15 +128,14 @@ def plane_picture(
 ) -> Image.Image:
     """Return `painted` as a picture of a height (pixels), with square pixels."""
     rows = np.round(255 * painted(grey, overlay, axis, at, opacity)).astype(np.uint8)
-    wide, tall = extent_mm(grey.shape, spacing_mm, axis)
+    _, wide, _, tall = extent_mm(grey.shape, spacing_mm, axis)
     return Image.fromarray(rows).resize((max(1, round(height * wide / tall)), height), Image.Resampling.NEAREST)
 
 
 def legend(labels: Sequence[str], with_errors: bool) -> str:
     """Return HTML that says which colour is which label, and which kind of error."""
     keys = [(label_title(label), colour) for label, colour in label_colours(labels).items()]
-    if with_errors:
-        keys += [(say(ERROR_NAMES[k]), colour) for k, colour in ERROR_COLOURS.items() if k != RIGHT]
+    keys += [(say(ERROR_NAMES[k]), ERROR_COLOURS[k]) for k in (MISSED, INVENTED) if with_errors]
     patch = '<span style="white-space: nowrap"><span style="background: {}">&emsp;</span> {}&ensp;</span>'
     return " ".join(patch.format(colour, html.escape(name)) for name, colour in keys)
 

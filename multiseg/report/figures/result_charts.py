@@ -1,114 +1,118 @@
-"""Charts of results: box plots, means and their significance, differences with intervals, training curves."""
+"""Charts of results: box plots of Dice, means and their significance, and both closely; curves of training."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter
+from matplotlib.ticker import MaxNLocator
 
-from ...settings.models import SELECTIVE, SINGLE_TASK
+from ...settings.models import SINGLE_TASK, NamedModel
 from .kinds import figure_kind, listed
 from .language import say
-from .names import LABEL_NAMES, drawn_name, plain, short_scenario
-from .style import ModelStyle, model_patch, model_styles
+from .names import drawn_name, label_title, model_title, plain
+from .style import box, edge_arrow, legend_below, mark, model_patch, model_styles, name_rows, note, panels, wrapped
 
-REFERENCE = SELECTIVE
-"""The model that all others are compared with where there are too many pairs to draw."""
-
-MOST_MODELS = 6
-"""With more models in a scenario, the forest plot keeps the pairs with the reference."""
+NEAR = 0.15
+"""Closely, models within this much Dice of the best one's median or mean are drawn; others are arrows at the edge."""
 
 
 # -- box plots -----------------------------------------------------------------------------------------------------
 
 
-def _best_and_worst(means: pd.Series) -> str:
-    means = means.dropna()
+def describe_dice(table: pd.DataFrame) -> str:
+    """Return which model has the highest mean Dice, and which the lowest."""
+    means = table[table["model"] != SINGLE_TASK].groupby("model", sort=False)["dice"].mean().dropna()
     if means.empty:
         return ""
     best, worst = means.idxmax(), means.idxmin()
     if len(means) == 1:
-        return f"Mean of {plain(str(best))}: {means[best]:.3f}."
-    return f"Highest mean: {plain(str(best))}, {means[best]:.3f}; lowest: {plain(str(worst))}, {means[worst]:.3f}."
-
-
-def describe_dice(table: pd.DataFrame) -> str:
-    """Return which model has the highest mean Dice, and which the lowest."""
-    models = table[table["model"] != SINGLE_TASK]
-    return _best_and_worst(models.groupby("model", sort=False)["dice"].mean())
+        return f"Mean of {plain(best)}: {means[best]:.3f}."
+    return f"Highest mean: {plain(best)}, {means[best]:.3f}; lowest: {plain(worst)}, {means[worst]:.3f}."
 
 
 @figure_kind("dice", describe_dice, thesis=(17, 20, 23, 26, 29, 34))
 def dice_boxes(metrics: pd.DataFrame, labels: Sequence[str]) -> Figure:
-    """Draw box plots of Dice per label and model (figures 17, 20, 23, 26, 29, 34). Points are cases and seeds.
+    """Draw box plots of Dice per label and model (figures 17, 20, 23, 26, 29, 34), with a point per case and seed.
 
-    Many boxes are drawn in two rows of labels.
-
-    Parameters
-    ----------
-    metrics
-        Tidy rows with ``model, label, dice``, such as `shift.with_single_task` returns; undefined values are left out.
-    labels
-        The labels, from left to right; those without any Dice are left out.
+    `metrics` has tidy rows with ``model, label, dice``, such as `with_single_task` returns; undefined values are left
+    out, and so are labels, from left to right, without any Dice. Many boxes are drawn in two rows of labels.
     """
     labels = [label for label in labels if metrics.loc[metrics["label"] == label, "dice"].notna().any()] or labels
     groups = {str(model): part for model, part in metrics.groupby("model", sort=False)}
     styles = model_styles(list(groups))
     per_line = len(labels) if len(labels) * len(groups) <= 24 else -(-len(labels) // 2)
-    lines = -(-len(labels) // per_line)
-    width = min(11.0, 2.0 + per_line * (0.5 + 0.34 * len(groups)))
-    figure, grid = plt.subplots(lines, 1, figsize=(width, 0.9 + 3.5 * lines), squeeze=False, layout="constrained")
+    wide = min(11.0, 2.0 + per_line * (0.5 + 0.34 * len(groups)))
+    figure, grid = panels(-(-len(labels) // per_line), 1, wide, 3.5, margin=(0, 0.9))
+    width = 0.84 / len(groups)
     for line, axes in enumerate(grid.flat):
         drawn = labels[line * per_line : (line + 1) * per_line]
         for place, label in enumerate(drawn):
-            _boxes_of_a_label(axes, place, label, groups, styles)
+            for k, (model, part) in enumerate(groups.items()):
+                values = part.loc[part["label"] == label, "dice"].dropna().to_numpy(dtype=float)
+                if len(values):
+                    x = place + (k - (len(groups) - 1) / 2) * width
+                    box(axes, x, values, styles[model], (0.8 * width, 0.35 * width))
         axes.set(ylim=(-0.03, 1.03), xlim=(-0.5, per_line - 0.5), ylabel=say("Dice"))
-        axes.set_xticks(range(len(drawn)), [drawn_name(label, LABEL_NAMES) for label in drawn])
+        axes.set_xticks(range(len(drawn)), list(map(label_title, drawn)))
         axes.set_xticks(np.arange(len(drawn) - 1) + 0.5, minor=True)
         axes.grid(axis="x", which="minor", color="0.8")
-    _model_legend(figure, styles)
+    columns = min(len(styles), max(2, int(figure.get_figwidth() // 2.3)))
+    columns = -(-len(styles) // -(-len(styles) // columns))  # lines of equal length
+    legend_below(figure, list(itertools.starmap(model_patch, styles.items())), columns, 10)
     return figure
 
 
-def _boxes_of_a_label(
-    axes: Axes, place: int, label: str, groups: Mapping[str, pd.DataFrame], styles: Mapping[str, ModelStyle]
-) -> None:
-    """Draw the boxes of all models for one label, side by side around `place`."""
-    width = 0.84 / len(groups)
-    for k, (model, part) in enumerate(groups.items()):
-        values = part.loc[part["label"] == label, "dice"].dropna().to_numpy(dtype=float)
-        if not len(values):
-            continue
-        x = place + (k - (len(groups) - 1) / 2) * width
-        style = styles[model]
-        axes.boxplot(
-            values, positions=[x], widths=0.8 * width, patch_artist=True, showfliers=False, manage_ticks=False,
-            boxprops={"facecolor": style.colour, "hatch": style.hatch, "edgecolor": "0.2", "linewidth": 0.9},
-            medianprops={"color": "black", "linewidth": 1.6}, whiskerprops={"color": "0.2"}, capprops={"color": "0.2"},
-        )  # fmt: skip
-        # points side by side, by a rule rather than at random: equal results are equal pictures
-        shift = (np.arange(len(values)) * 0.618 % 1 - 0.5) * 0.35 * width
-        axes.plot(x + shift, values, "o", ms=2.6, color="0.15", mfc="white", mew=0.6, zorder=3)
+@figure_kind("dice_zoomed", describe_dice)
+def dice_zoomed(metrics: pd.DataFrame, labels: Sequence[str]) -> Figure | None:
+    """Draw the Dice of each label in a panel, a row per model, on the range where the better models lie.
+
+    From what `dice_boxes` takes; None without any Dice.
+    """
+    known = metrics[metrics["dice"].notna() & metrics["label"].isin(list(labels))]
+    labels = [label for label in labels if (known["label"] == label).any()]
+    if not labels:
+        return None
+    styles = model_styles(list(dict.fromkeys(known["model"])))
+    most, tall = 2 if len(labels) == 4 else 3, 0.8 + 0.31 * len(styles)
+    figure, grid = wrapped(len(labels), most, 2.9, tall, margin=(2.3, 0), sharey=True)
+    for axes, label in zip(grid.flat, labels, strict=False):
+        _draw_label(axes, known[known["label"] == label], styles)
+        axes.set_title(label_title(label), fontsize=10.5)
+    for line in grid:
+        name_rows(line[0], list(map(model_title, styles)))
+    return figure
 
 
-def _model_legend(figure: Figure, styles: Mapping[str, ModelStyle]) -> None:
-    """Add a legend of models below a figure with constrained layout, in as many lines as its width asks for."""
-    handles = [model_patch(model, style) for model, style in styles.items()]
-    columns = min(len(handles), max(2, int(figure.get_figwidth() // 2.3)))
-    columns = -(-len(handles) // -(-len(handles) // columns))  # lines of equal length
-    figure.legend(handles=handles, loc="outside lower center", ncol=columns, frameon=False, fontsize=10)
+def _draw_label(axes: Axes, part: pd.DataFrame, styles: Mapping[str, NamedModel]) -> None:
+    values = {str(m): dice.to_numpy(float) for m, dice in part.groupby("model", sort=False)["dice"]}
+    medians = {m: float(np.median(v)) for m, v in values.items()}
+    near = [m for m, median in medians.items() if median >= max(medians.values()) - NEAR]
+    drawn = np.concatenate([values[m] for m in near])
+    low, high = float(np.quantile(drawn, 0.02)), float(drawn.max())
+    room = max(high - low, 0.02)
+    low, high = low - 0.08 * room, high + 0.08 * room
+    for y, (model, style) in enumerate(styles.items()):
+        if model in medians and model not in near and medians[model] < low:
+            edge_arrow(axes, low + 0.05 * room, y, style, left=True)
+            note(axes, f"{medians[model]:.2f}", (low + 0.05 * room, y), 8)
+        elif model in medians:
+            box(axes, y, values[model], style, (0.62, 0.35), across=True)
+    axes.set(xlim=(low, high), ylim=(len(styles) - 0.5, -0.5))
+    axes.xaxis.set_major_locator(MaxNLocator(4))
+    axes.tick_params(axis="x", labelsize=9)
+    axes.grid(visible=True, axis="x")
+    axes.grid(axis="y", visible=False)
 
 
-# -- means and differences -----------------------------------------------------------------------------------------
+# -- means ---------------------------------------------------------------------------------------------------------
 
 
 def describe_significance(table: pd.DataFrame) -> str:
@@ -123,21 +127,15 @@ def significance_axis(tests: pd.DataFrame, summary: pd.Series) -> Figure | None:
     """Draw the models' means on an axis; bars join models that do not differ significantly (figures 19, 22, 27, ...).
 
     Names stand left and right below the axis with a line to their value, as in Demšar's diagrams (2006, JMLR 7, 1-30),
-    so that they stay readable however close the means are.
-
-    Parameters
-    ----------
-    tests
-        All pairs of models of one scenario, from `multiseg.results.thesis_test`.
-    summary
-        Model -> mean Dice; models without one are left out, and None is returned if all are.
+    so that they stay readable however close the means are. `tests` are all pairs of models of one scenario, from
+    `multiseg.results.thesis_test`; `summary` maps models to their mean Dice. Those without one are left out, and None
+    is returned if all are.
     """
     means = {str(model): float(mean) for model, mean in summary.dropna().items()}
     if not means:
         return None
     order = sorted(means, key=lambda model: means[model])
-    different = {frozenset(pair) for pair in tests.loc[tests["significant"], ["model_a", "model_b"]].to_numpy()}
-    bars = _joined(order, different)
+    bars = joined(order, {frozenset(p) for p in tests.loc[tests["significant"], ["model_a", "model_b"]].to_numpy()})
     low, high = min(means.values()), max(means.values())
     room = max(high - low, 0.05)
     styles = model_styles(order)
@@ -149,15 +147,11 @@ def significance_axis(tests: pd.DataFrame, summary: pd.Series) -> Figure | None:
         on_left = place < left
         y = -top - 0.8 * (place if on_left else len(order) - 1 - place)
         end = low - 0.12 * room if on_left else high + 0.12 * room
-        colour, mean = styles[model].colour, means[model]
-        axes.plot([mean, mean, end], [0, y, y], color=colour, lw=1.6)
-        axes.plot(mean, 0, styles[model].marker, color=colour, ms=9, mec="0.2", mew=0.6, zorder=4, clip_on=False)
-        name = drawn_name(model).replace("\n", " ")
-        axes.annotate(
-            f"{name}  {mean:.3f}" if on_left else f"{mean:.3f}  {name}", (end, y), (-5 if on_left else 5, 0),
-            textcoords="offset points", annotation_clip=False, ha="right" if on_left else "left", va="center",
-            fontsize=10.5,
-        )  # fmt: skip
+        mean = means[model]
+        axes.plot([mean, mean, end], [0, y, y], color=styles[model].colour, lw=1.6)
+        mark(axes, mean, 0, styles[model], ms=9, mew=0.6, zorder=4, clip_on=False)
+        text = f"{model_title(model)}  {mean:.3f}" if on_left else f"{mean:.3f}  {model_title(model)}"
+        note(axes, text, (end, y), -5 if on_left else 5, annotation_clip=False, fontsize=10.5)
     for level, (first, last) in enumerate(bars):
         ends = [means[first] - 0.008 * room, means[last] + 0.008 * room]
         axes.plot(ends, [-0.4 - 0.4 * level] * 2, color="0.2", lw=5, solid_capstyle="round", zorder=3)
@@ -173,126 +167,29 @@ def significance_axis(tests: pd.DataFrame, summary: pd.Series) -> Figure | None:
     return figure
 
 
-def _joined(order: Sequence[str], different: set[frozenset[str]]) -> list[tuple[str, str]]:
+def joined(order: Sequence[str], different: set[frozenset[str]]) -> list[tuple[str, str]]:
     """Return the longest runs of neighbouring models of which no two differ, as (first, last), runs of one left out."""
-    runs: list[tuple[int, int]] = []
+    runs = []
+    reached = 0
     for start in range(len(order)):
-        stop = start
-        while stop + 1 < len(order) and all(
-            frozenset((order[stop + 1], order[k])) not in different for k in range(start, stop + 1)
-        ):
+        stop = start + 1
+        while stop < len(order) and not any(frozenset((order[stop], m)) in different for m in order[start:stop]):
             stop += 1
-        if stop > start and not any(a <= start and stop <= b for a, b in runs):
-            runs.append((start, stop))
-    return [(order[a], order[b]) for a, b in runs]
+        if stop - 1 > max(start, reached):
+            runs.append((order[start], order[stop - 1]))
+            reached = stop - 1
+    return runs
 
 
-def describe_differences(table: pd.DataFrame) -> str:
-    """Return the largest difference, and how many pairs differ."""
-    known = table[table["difference"].notna()]
-    if known.empty:
-        return ""
-    top = known.loc[known["difference"].abs().idxmax()]
-    return (
-        f"Largest difference: {plain(top['model_a'])} minus {plain(top['model_b'])}, {top['difference']:+.3f} "
-        f"({short_scenario(str(top['scenario']))}). {int(known['significant'].sum())} of {len(known)} pairs differ "
-        "significantly."
-    )
-
-
-@figure_kind("differences", describe_differences)
-def difference_intervals(comparison: pd.DataFrame, value: str = "dice") -> Figure:
-    """Draw the mean difference of pairs of models with its interval, a panel per scenario (a forest plot).
-
-    Filled points are pairs whose interval excludes 0; pairs without a common value are left out.
-    A scenario of more than `MOST_MODELS` models shows the pairs with `REFERENCE` alone, if it has that model.
-
-    Parameters
-    ----------
-    comparison
-        From `multiseg.results.model_comparison.paired_comparison`.
-    value
-        What was compared, for the axis.
-    """
-    shown = comparison[comparison["difference"].notna()]
-    parts = {str(scenario): forest_pairs(part) for scenario, part in shown.groupby("scenario", sort=False)}
-    heights = [len(part) for part in parts.values()]
-    figure, grid = plt.subplots(
-        max(len(parts), 1), 1, squeeze=False, sharex=True, height_ratios=[h + 0.6 for h in heights] or None,
-        figsize=(8.5, 1.2 + 0.36 * sum(heights) + 0.6 * len(heights)), layout="constrained",
-    )  # fmt: skip
-    for axes, (scenario, part) in zip(grid.flat, parts.items(), strict=False):
-        for y, row in enumerate(part.itertuples()):
-            if not np.isnan(row.low):
-                axes.plot([row.low, row.high], [y, y], color="0.35", lw=2, solid_capstyle="butt")
-            axes.plot(row.difference, y, "o", color="#0072B2", mfc="#0072B2" if row.significant else "white", ms=5)
-        axes.axvline(0, color="0.4", lw=1)
-        names = [[drawn_name(m).replace("\n", " ") for m in (r.model_a, r.model_b)] for r in part.itertuples()]
-        axes.set_yticks(range(len(part)), [f"{a} − {b}" for a, b in names], fontsize=9.5)
-        axes.set_ylim(len(part) - 0.5, -0.5)  # the first pair on top
-        axes.grid(axis="x")
-        if len(parts) > 1:
-            axes.set_title(short_scenario(scenario), fontsize=10)
-    what = say("difference of mean {value}, 95 % interval", value=value.replace("_", " "))
-    notes = [say("(filled: the interval excludes 0)")]
-    if sum(heights) < len(shown):
-        model = drawn_name(REFERENCE).replace("\n", " ")
-        notes.append(say("only pairs with {model}; the table has all", model=model))
-    grid[-1, 0].set_xlabel("\n".join([what, *notes]), fontsize=10)
-    grid[-1, 0].tick_params(axis="x", labelsize=9)
-    return figure
-
-
-def forest_pairs(part: pd.DataFrame) -> pd.DataFrame:
-    """Return the pairs of one scenario that the forest plot shows.
-
-    All of them for up to `MOST_MODELS` models, or without `REFERENCE`; else those with the reference, as reference
-    minus the other.
-    """
-    has_reference = (part[["model_a", "model_b"]] == REFERENCE).any(axis=1)
-    if len(set(part["model_a"]) | set(part["model_b"])) <= MOST_MODELS or not has_reference.any():
-        return part
-    kept = part[has_reference].copy()
-    turned = kept["model_b"] == REFERENCE
-    kept.loc[turned, "model_b"] = kept.loc[turned, "model_a"]
-    kept["model_a"] = REFERENCE
-    old = kept.loc[turned, ["difference", "low", "high"]]
-    kept.loc[turned, "difference"] = -old["difference"]
-    kept.loc[turned, "low"], kept.loc[turned, "high"] = -old["high"], -old["low"]
-    return kept
-
-
-def _recognition(table: pd.DataFrame) -> str:
-    return f"Mean share: {listed(table.groupby('model', sort=False)['share'].mean(), '.2f')}."
-
-
-@figure_kind("recognition", _recognition)
-def recognition_figure(shares: pd.DataFrame) -> Figure | None:
-    """Draw `origin.relative_shares`: a panel per scenario, a row per model. None without any."""
-    if shares.empty:
+@figure_kind("significance_zoomed", describe_significance)
+def significance_zoomed(tests: pd.DataFrame, summary: pd.Series) -> Figure | None:
+    """Draw `significance_axis` for the models within `NEAR` of the best mean; None if these are all."""
+    means = summary.dropna()
+    near = means[means >= means.max() - NEAR] if len(means) else means
+    if len(near) in (len(means), 0, 1):
         return None
-    parts = {str(name): part for name, part in shares.groupby("scenario", sort=False)}
-    heights = [part["model"].nunique() for part in parts.values()]
-    figure, grid = plt.subplots(
-        len(parts), 1, squeeze=False, sharex=True, height_ratios=[h + 0.6 for h in heights],
-        figsize=(8.5, 1.2 + 0.36 * sum(heights) + 0.6 * len(heights)), layout="constrained",
-    )  # fmt: skip
-    for axes, (scenario, part) in zip(grid.flat, parts.items(), strict=True):
-        models = list(dict.fromkeys(part["model"]))
-        styles = model_styles(models)
-        for y, model in enumerate(models):
-            values = part.loc[part["model"] == model, "share"]
-            axes.plot(values, [y] * len(values), styles[model].marker, color=styles[model].colour, mec="0.2", mew=0.5)
-        axes.axvline(1, color="0.4", lw=1)
-        axes.set_yticks(range(len(models)), [drawn_name(m).replace("\n", " ") for m in models], fontsize=9.5)
-        axes.set_ylim(len(models) - 0.5, -0.5)
-        axes.grid(axis="x")
-        if len(parts) > 1:
-            axes.set_title(short_scenario(scenario), fontsize=10)
-    grid[-1, 0].set_xlim(left=0)
-    what = say("tissue labelled on other cohorts' images / on own images")
-    grid[-1, 0].set_xlabel(what, fontsize=10)
-    return figure
+    both = tests["model_a"].isin(near.index) & tests["model_b"].isin(near.index)
+    return significance_axis(tests[both], near)
 
 
 # -- training ------------------------------------------------------------------------------------------------------
@@ -307,20 +204,11 @@ def _training(table: pd.DataFrame) -> str:
 def training_curves(history: pd.DataFrame) -> Figure:
     """Draw training and validation loss by step: one panel per model, one line per network and seed.
 
-    Parameters
-    ----------
-    history
-        Rows of the runs' ``history.csv`` with ``model`` and ``seed``.
+    `history` has rows of the runs' ``history.csv`` with ``model`` and ``seed``.
     """
     models = list(dict.fromkeys(history["model"]))
-    columns = min(len(models), 5)
-    lines = -(-len(models) // columns)
-    figure, grid = plt.subplots(
-        lines, columns, figsize=(max(2.3 * columns, 4), 2.7 * lines), squeeze=False, layout="constrained"
-    )
-    for axes in grid.flat[len(models) :]:
-        axes.set_axis_off()
     styles = model_styles(models)
+    figure, grid = wrapped(len(models), 5, 2.3 if len(models) > 1 else 4, 2.7)
     for axes, model in zip(grid.flat, models, strict=False):
         part = history[history["model"] == model]
         for _, line in part.groupby(["network", "seed"], sort=False):
@@ -332,59 +220,7 @@ def training_curves(history: pd.DataFrame) -> Figure:
         axes.tick_params(labelsize=8)
     for axes in grid[:, 0]:
         axes.set_ylabel(say("loss"))
-    handles = [
-        Patch(color="0.6", label=say("training")),
-        Patch(color=styles[models[0]].colour, label=say("validation")),
-    ]
+    lines = {"training": "0.6", "validation": styles[models[0]].colour}
+    handles = [Patch(color=colour, label=say(line)) for line, colour in lines.items()]
     grid[0, 0].legend(handles=handles, fontsize=8, frameon=False, handlelength=1)
-    return figure
-
-
-# -- distance of cohorts -------------------------------------------------------------------------------------------
-
-
-def _domain_distance(table: pd.DataFrame) -> str:
-    pairs = (
-        table.groupby(["cohort", "test_cohort"], sort=False)[["divergence", "loss"]].mean().sort_values("divergence")
-    )
-    parts = [f"{a} to {b} loses {row.loss:.3f} at {1000 * row.divergence:.1f}" for (a, b), row in pairs.iterrows()]
-    return f"Means, from the closest pair to the farthest: {', '.join(parts)}."
-
-
-@figure_kind("domain_distance", _domain_distance)
-def shift_figure(losses: pd.DataFrame) -> Figure:
-    """Draw the loss of Dice against the divergence of training and test cohort: a mark per label, a colour per model.
-
-    Parameters
-    ----------
-    losses
-        From `multiseg_core.shift.dice_losses`; rows without a divergence are left out.
-    """
-    shown = losses.dropna(subset=["divergence", "loss"])
-    models, labels = (list(dict.fromkeys(shown[column])) for column in ("model", "label"))
-    styles = model_styles(models)
-    marks = dict(zip(labels, "os^DvPX*<>" * (1 + len(labels) // 10), strict=False))
-    figure, axes = plt.subplots(figsize=(9.5, 5), layout="constrained")
-    for row in shown.itertuples():
-        # models side by side, so that equal values do not hide each other
-        at = 1000 * row.divergence * 1.03 ** (models.index(row.model) - (len(models) - 1) / 2)
-        axes.plot(at, row.loss, marks[row.label], color=styles[row.model].colour, ms=7, mec="white", mew=0.6)
-    for (cohort, test), part in shown.groupby(["cohort", "test_cohort"], sort=False):
-        axes.annotate(
-            f"{cohort} → {test}", (1000 * part["divergence"].mean(), part["loss"].max()), xytext=(0, 9),
-            textcoords="offset points", rotation=90, fontsize=8.5, color="0.3", ha="center", va="bottom",
-        )  # fmt: skip
-    axes.axhline(0, color="0.6", lw=1)
-    axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter(ScalarFormatter())
-    axes.xaxis.set_minor_locator(NullLocator())
-    low, high = axes.get_ylim()
-    axes.set_ylim(low, high + 0.5 * (high - low))  # room for the names
-    axes.margins(x=0.1)
-    axes.set_xlabel(say("divergence of training and test cohort x 1000"))
-    axes.set_ylabel(say("loss of Dice (own cohort − test cohort)"))
-    handles: list[Artist] = [model_patch(model, style) for model, style in styles.items()]
-    handles += [Line2D([], [], color="0.4", marker=marks[k], ls="", label=drawn_name(k, LABEL_NAMES)) for k in labels]
-    axes.legend(handles=handles, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5), fontsize=10)
     return figure

@@ -45,17 +45,10 @@ def read_texts(path: Path) -> tuple[str, str]:
 
 
 def show(figure: Figure, table: pd.DataFrame, folder: Path, name: str, alt: str, caption: str = "") -> None:
-    """Save a figure and its table, close it, and display the saved file in the notebook, with a caption below.
+    """Save a figure and its table, close it, and display the saved file in the notebook, with a caption in Markdown.
 
-    Parameters
-    ----------
-    figure, table, folder, name
-        As in `save`.
-    alt
-        What the figure shows, in words, for readers who do not see it. It is the text of the output as well, so that
-        nbval compares the numbers in it.
-    caption
-        Markdown; none if empty.
+    `alt` says what the figure shows, for readers who do not see it. It is the text of the output as well, so that nbval
+    compares the numbers in it.
     """
     save(figure, table, folder, name, alt, caption)
     plt.close(figure)

@@ -6,7 +6,7 @@ import pandas as pd
 
 from multiseg.data.store import StoredCase
 from multiseg.report import tables
-from multiseg.report.figures import case_panels, case_viewer, overlays, pair_matrix, zoomed
+from multiseg.report.figures import case_viewer, comparison_charts, overlays, result_charts, slices
 from multiseg.study import finished_runs
 from multiseg.study.study import Study
 from tests.conftest import tidy
@@ -27,13 +27,13 @@ def test_errors_are_told_apart_and_silence_is_none() -> None:
 
 def test_slices_lie_where_most_errors_are() -> None:
     errors = np.zeros((5, 6, 7), dtype=np.uint8)
-    assert case_panels.telling_slices(errors) == (2, 3, 3)
+    assert slices.telling_slices(errors) == (2, 3, 3)
     errors[0] = RIGHT
     errors[0, 1, 2] = 0
-    assert case_panels.telling_slices(errors)[0] == 0
+    assert slices.telling_slices(errors)[0] == 0
     errors[3, 4, 5:] = MISSED
     errors[2, 4, 5] = INVENTED
-    assert case_panels.telling_slices(errors) == (3, 4, 5)
+    assert slices.telling_slices(errors) == (3, 4, 5)
 
 
 def test_ranked_cases_are_worst_median_and_best(smoke: Study) -> None:
@@ -45,11 +45,9 @@ def test_ranked_cases_are_worst_median_and_best(smoke: Study) -> None:
     for row in rows:
         assert row.uncertainty is not None and row.uncertainty.shape == row.prediction.shape
         assert row.uncertainty.min() == 0 and 0 < row.uncertainty.max() <= 1
-    panel = case_panels.case_panel(rows, run.labels, "gm", "FLAIR", run.model)
+    panel = slices.case_panel(rows, run.labels, "gm", "FLAIR", run.model)
     assert panel is not None and len(panel[0].axes) == 4 * len(rows)
-    bare = case_panels.case_panel(
-        [row._replace(uncertainty=None) for row in rows], run.labels, "gm", "FLAIR", run.model
-    )
+    bare = slices.case_panel([row._replace(uncertainty=None) for row in rows], run.labels, "gm", "FLAIR", run.model)
     assert bare is not None and len(bare[0].axes) == 3 * len(rows)
     assert tables.ranked_cases(smoke, "anatomy_wmh", "gm", "conditioned") == []
     assert tables.shown_model(smoke, "anatomy_wmh") == "selective_cross_entropy"
@@ -58,7 +56,7 @@ def test_ranked_cases_are_worst_median_and_best(smoke: Study) -> None:
 
 def test_mosaics_hold_every_voxel_where_the_viewer_looks() -> None:
     volume = np.arange(5 * 3 * 4).reshape(5, 3, 4)
-    mosaic = case_viewer._mosaic(volume)
+    mosaic = case_viewer.mosaic(volume)
     columns = mosaic.shape[1] // 3
     for x, y, z in np.ndindex(*volume.shape):
         row, column = divmod(x, columns)
@@ -88,7 +86,7 @@ def test_the_matrix_shows_better_minus_worse_and_frames_what_is_sure() -> None:
     table = pairs(
         [("dice", "oracle", -0.1, True), ("dice", "multi_unet", 0.1, False), ("multi_unet", "oracle", -0.2, True)]
     )
-    figure = pair_matrix.difference_matrix(table)
+    figure = comparison_charts.difference_matrix(table)
     assert figure is not None
     (axes,) = figure.axes
     assert [t.get_text() for t in axes.get_yticklabels()] == ["Oracle", "Dice"]
@@ -96,21 +94,21 @@ def test_the_matrix_shows_better_minus_worse_and_frames_what_is_sure() -> None:
     found = {t.get_position(): t.get_text() for t in axes.texts}
     assert found == {(0, 0): "+.100", (1, 1): "+.100", (1, 0): "+.200"}
     assert sum(not patch.get_fill() for patch in axes.patches) == 2
-    assert pair_matrix.difference_matrix(table.assign(difference=np.nan)) is None
+    assert comparison_charts.difference_matrix(table.assign(difference=np.nan)) is None
 
 
 def test_a_model_far_below_is_an_arrow_with_its_median() -> None:
     metrics = tidy({"dice": [[0.8], [0.82]], "oracle": [[0.85], [0.9]], "cross_entropy": [[0.1], [0.2]]})
-    figure = zoomed.dice_zoomed(metrics, ["l0"])
+    figure = result_charts.dice_zoomed(metrics, ["l0"])
     assert figure is not None
     low, high = figure.axes[0].get_xlim()
     assert 0.7 < low < 0.8 and 0.9 < high < 1
     assert [t.get_text() for t in figure.axes[0].texts] == ["0.15"]
-    assert zoomed.dice_zoomed(metrics.assign(dice=np.nan), ["l0"]) is None
+    assert result_charts.dice_zoomed(metrics.assign(dice=np.nan), ["l0"]) is None
 
 
 def test_the_axis_is_zoomed_only_where_models_are_far() -> None:
     tests = pairs([("dice", "oracle", -0.1, True)])
     near = pd.Series({"dice": 0.8, "oracle": 0.85})
-    assert zoomed.significance_zoomed(tests, near) is None
-    assert zoomed.significance_zoomed(tests, pd.concat([near, pd.Series({"cross_entropy": 0.2})])) is not None
+    assert result_charts.significance_zoomed(tests, near) is None
+    assert result_charts.significance_zoomed(tests, pd.concat([near, pd.Series({"cross_entropy": 0.2})])) is not None

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 
 from multiseg.report import figures
-from multiseg.report.figures import cohort_charts, result_charts, slices
+from multiseg.report.figures import cohort_charts, comparison_charts, result_charts, slices
 from multiseg.report.figures.kinds import FigureKind
 
 
@@ -35,7 +35,7 @@ def test_readings_of_results() -> None:
     )
     assert reading(result_charts.significance_axis, tests[:1]) == "1 of 1 pairs differ significantly."
     pairs = [{"scenario": "s", "difference": d, **t} for d, t in zip((0.1, -0.2), tests, strict=True)]
-    assert reading(result_charts.difference_intervals, pairs) == (
+    assert reading(comparison_charts.difference_intervals, pairs) == (
         "Largest difference: Dice minus MultiUNet, -0.200 (s). 1 of 2 pairs differ significantly."
     )
     history = [{"model": "dice", "validation_loss": v} for v in (0.5, 0.25, 0.75)]

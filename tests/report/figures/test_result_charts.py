@@ -7,9 +7,9 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch
 
-from multiseg.report.figures import result_charts, style
+from multiseg.report.figures import comparison_charts, result_charts
 from multiseg.results.thesis_test import thesis_test
-from multiseg.settings.models import MODELS
+from multiseg.settings.models import MODELS, SINGLE_TASK
 from multiseg.study.study import Study
 
 LABELS = ["csf", "gm", "wm", "wmh"]
@@ -51,7 +51,7 @@ def test_boxes_are_quartiles() -> None:
 
 
 def test_the_single_task_stands_first() -> None:
-    single = pd.DataFrame({"model": style.SINGLE_TASK, "label": ["gm", "gm", "wm"], "dice": [0.9, 0.7, 0.6]})
+    single = pd.DataFrame({"model": SINGLE_TASK, "label": ["gm", "gm", "wm"], "dice": [0.9, 0.7, 0.6]})
     rows = pd.concat([single, results(["multi_unet", "dice"])])
     figure = result_charts.dice_boxes(rows, ["gm", "wm", "wmh"])
     found = boxes(figure)[0]
@@ -73,9 +73,9 @@ def test_many_boxes_take_two_rows() -> None:
 
 def test_bars_join_models_that_do_not_differ() -> None:
     order = ["a", "b", "c", "d"]
-    assert result_charts._joined(order, set()) == [("a", "d")]
-    assert result_charts._joined(order, {frozenset("ad"), frozenset("ac")}) == [("a", "b"), ("b", "d")]
-    assert result_charts._joined(order, {frozenset(p) for p in ("ab", "ac", "ad", "bc", "bd", "cd")}) == []
+    assert result_charts.joined(order, set()) == [("a", "d")]
+    assert result_charts.joined(order, {frozenset("ad"), frozenset("ac")}) == [("a", "b"), ("b", "d")]
+    assert result_charts.joined(order, {frozenset(p) for p in ("ab", "ac", "ad", "bc", "bd", "cd")}) == []
 
 
 def test_significance_axis_names_every_model(smoke: Study) -> None:
@@ -108,17 +108,17 @@ def pairs(models: list[str]) -> pd.DataFrame:
 
 def test_the_forest_keeps_pairs_with_the_reference_where_there_are_many() -> None:
     few = pairs(list(MODELS)[:6])
-    assert result_charts.forest_pairs(few) is few
+    assert comparison_charts.forest_pairs(few) is few
     others = pairs([f"model{i}" for i in range(9)])
-    assert result_charts.forest_pairs(others) is others
-    kept = result_charts.forest_pairs(pairs(list(MODELS)[:7]))
+    assert comparison_charts.forest_pairs(others) is others
+    kept = comparison_charts.forest_pairs(pairs(list(MODELS)[:7]))
     assert list(kept["model_a"]) == ["selective_cross_entropy"] * 6
     assert list(kept["model_b"]) == [m for m in list(MODELS)[:7] if m != "selective_cross_entropy"]
     # the second pair, MultiUNet - selective cross-entropy, 0.02 (0.015 to 0.04), is turned round
     assert kept.iloc[0][["difference", "low", "high"]].tolist() == pytest.approx([-0.02, -0.04, -0.015])
     # pair 12, selective cross-entropy - Dice, is not
     assert kept.iloc[2][["difference", "low", "high"]].tolist() == pytest.approx([0.12, 0.115, 0.14])
-    figure = result_charts.difference_intervals(pairs(list(MODELS)[:7]))
+    figure = comparison_charts.difference_intervals(pairs(list(MODELS)[:7]))
     assert len(figure.axes[0].get_yticklabels()) == 6
     assert "only pairs with Selective cross-entropy" in figure.axes[0].get_xlabel()
 
@@ -144,7 +144,7 @@ def test_training_curves_wrap() -> None:
 def test_loss_of_dice_without_a_divergence_is_left_out() -> None:
     rows = [("dice", "a", "gm", 0.01, 0.1), ("dice", "b", "gm", 0.02, 0.2), ("dice", "c", "gm", np.nan, 0.0)]
     table = pd.DataFrame(rows, columns=["model", "cohort", "label", "divergence", "loss"]).assign(test_cohort="t")
-    axes = result_charts.shift_figure(table).axes[0]
+    axes = comparison_charts.shift_figure(table).axes[0]
     assert [text.get_text() for text in axes.texts] == ["a → t", "b → t"]
     points = [line for line in axes.lines if line.get_marker() == "o"]
     assert [float(line.get_ydata()[0]) for line in points] == [0.1, 0.2]

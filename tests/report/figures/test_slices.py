@@ -5,7 +5,7 @@ import numpy as np
 
 from multiseg.report import tables
 from multiseg.report.figures import overlays, slices
-from multiseg.report.figures.style import LABEL_NAMES, drawn_name
+from multiseg.report.figures.names import label_title
 from multiseg.results import cohort_tables
 from multiseg.study.study import Study
 
@@ -38,7 +38,7 @@ def test_a_coarse_set_is_drawn_as_itself() -> None:
     names = slices.drawn_sets(case, ["csf", "gm", "wm"])  # type: ignore[arg-type]
     assert names == ["wm", "csf or gm"]
     assert overlays.truth(case, names).numbers[:, :, 0].tolist() == [[0, 1], [2, 0]]  # type: ignore[arg-type]
-    assert drawn_name("csf or gm", LABEL_NAMES) == "CSF or GM"
+    assert label_title("csf or gm") == "CSF or GM"
 
 
 def test_a_legend_of_nothing_is_none() -> None:

@@ -12,31 +12,27 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from multiseg.report.figures import (
-    arm_chart,
-    case_panels,
     case_viewer,
     cohort_charts,
+    comparison_charts,
     curves,
     endpoint_chart,
     language,
-    pair_matrix,
     result_charts,
     slices,
     style,
-    uncertainty_chart,
-    zoomed,
 )
 from multiseg.results import cohort_tables, model_comparison, thesis_test
 from multiseg.settings.label_styles import LABEL_STYLES
 from multiseg.settings.models import MODELS as ALL_MODELS
-from multiseg.settings.models import SINGLE_TASK_MODEL
+from multiseg.settings.models import SINGLE_TASK, SINGLE_TASK_MODEL
 from multiseg.study.study import Study
 from multiseg.thesis import reported
 from tests.report.figures.test_kinds import all_kinds
 from tests.report.figures.texts import faults
 
 PHRASES = language.CATALOGUE["phrases"]
-LABELS = [*style.LABEL_NAMES]
+LABELS = [*LABEL_STYLES]
 MODELS = [*ALL_MODELS]
 TITLES = [
     *((x.title, x.spanish) for x in (*ALL_MODELS.values(), SINGLE_TASK_MODEL)),
@@ -72,25 +68,29 @@ def every_figure(study: Study) -> Iterator[Figure]:
             for model, i, label in itertools.product(MODELS, range(3), LABELS)
         ]
     )  # fmt: skip
-    single = pd.DataFrame({"model": style.SINGLE_TASK, "label": LABELS, "dice": 0.5})
+    single = pd.DataFrame({"model": SINGLE_TASK, "label": LABELS, "dice": 0.5})
     yield result_charts.dice_boxes(pd.concat([single, metrics]), LABELS)
     yield result_charts.significance_axis(thesis_test.thesis_test(metrics), metrics.groupby("model")["dice"].mean())
     pairs = model_comparison.paired_comparison(metrics, resamples=20)
-    yield result_charts.difference_intervals(pairs)
-    matrix = pair_matrix.difference_matrix(pairs)
+    yield comparison_charts.difference_intervals(pairs)
+    matrix = comparison_charts.difference_matrix(pairs)
     assert matrix is not None
     yield matrix
     better = metrics.assign(dice=metrics["dice"].where(metrics["model"] == MODELS[0], 0.7 + metrics["dice"] / 10))
-    zoom = zoomed.dice_zoomed(better, LABELS)
+    zoom = result_charts.dice_zoomed(better, LABELS)
     means = better.groupby("model")["dice"].mean()
-    axis = zoomed.significance_zoomed(thesis_test.thesis_test(better), means.where(means.index != MODELS[0], 0.2))
+    axis = result_charts.significance_zoomed(
+        thesis_test.thesis_test(better), means.where(means.index != MODELS[0], 0.2)
+    )
     assert zoom is not None and axis is not None
     yield zoom
     yield axis
-    recognised = result_charts.recognition_figure(pd.DataFrame({"scenario": "s", "model": list(MODELS), "share": 0.5}))
+    recognised = comparison_charts.recognition_figure(
+        pd.DataFrame({"scenario": "s", "model": list(MODELS), "share": 0.5})
+    )
     assert recognised is not None
     yield recognised
-    yield result_charts.shift_figure(
+    yield comparison_charts.shift_figure(
         pd.DataFrame(
             [{"model": "multi_unet", "cohort": "mrbrains13", "test_cohort": "mrbrains18", "label": label,
               "divergence": 0.01, "loss": 0.1} for label in LABELS]
@@ -98,7 +98,7 @@ def every_figure(study: Study) -> Iterator[Figure]:
     )  # fmt: skip
     names = ["scenario", "endpoint", "model"]
     places = pd.MultiIndex.from_product([["s"], ["anatomy", "lesion"], MODELS], names=names)
-    drawn = arm_chart.arms_figure(
+    drawn = endpoint_chart.difference_figure(
         pd.DataFrame(0.1, index=places, columns=["dice", "oracle", "oracle low", "oracle high"]), "oracle"
     )
     assert drawn is not None
@@ -110,7 +110,7 @@ def every_figure(study: Study) -> Iterator[Figure]:
     assert everything is not None
     yield everything
     counts = pd.DataFrame({"bin": [0, 30], "voxels": [90, 10], "wrong": [10, 5], "scenario": "s", "model": MODELS[0]})
-    found_errors = uncertainty_chart.errors_found_figure(counts)
+    found_errors = curves.errors_found_figure(counts)
     assert found_errors is not None
     yield found_errors[0]
     points = pd.DataFrame([(MODELS[0], "s", "s", x, 0.5, 0.4, 0.6) for x in (1, 2)], columns=CURVE)
@@ -121,8 +121,8 @@ def every_figure(study: Study) -> Iterator[Figure]:
     explored = cohort_tables.open_cases(study)
     case = explored["mrbrains18"][0]
     nothing = np.zeros(case.target.shape, dtype=np.uint8)
-    ranked = [case_panels.RankedCase(rank, case, nothing, 0.5, nothing / 2) for rank in ("worst", "median", "best")]
-    cases = case_panels.case_panel(ranked, LABELS, "wmh", "FLAIR", "dice")
+    ranked = [slices.RankedCase(rank, case, nothing, 0.5, nothing / 2) for rank in ("worst", "median", "best")]
+    cases = slices.case_panel(ranked, LABELS, "wmh", "FLAIR", "dice")
     assert cases is not None
     yield cases[0]
     case_viewer.case_viewer(case, {"dice": nothing}, LABELS, "FLAIR")

@@ -10,6 +10,7 @@ from matplotlib.colors import to_rgb
 from PIL import Image
 
 from multiseg.report.figures import language, saving, style
+from multiseg.report.figures.names import drawn_name, label_title, model_title
 from multiseg.settings import models
 from multiseg.settings.label_styles import label_name
 
@@ -98,23 +99,22 @@ def test_main_models_can_be_told_apart(kind: str) -> None:
 
 def test_every_model_has_a_name_and_a_look_of_its_own() -> None:
     names = [*models.MODELS, models.SINGLE_TASK]
-    assert set(style.MODEL_NAMES) == set(names)
     styles = list(style.model_styles(names).values())
     assert len({(s.colour, s.hatch) for s in styles}) == len(styles)  # in box plots
     assert len({(s.colour, s.marker) for s in styles}) == len(styles)  # on the axis of means
-    assert len(set(style.MODEL_NAMES.values())) == len(styles)
+    assert len({model_title(name) for name in names}) == len(styles)
 
 
 def test_names_are_drawn_in_the_language_of_figures() -> None:
     try:
         style.use_style("es")
-        assert style.drawn_name("selective_dice") == "Dice\nselectivo"
-        assert style.drawn_name("tumour", style.LABEL_NAMES) == "Tumor"
-        assert style.drawn_name("somebody_s_model") == "somebody s model"
+        assert drawn_name("selective_dice") == "Dice\nselectivo"
+        assert label_title("tumour") == "Tumor"
+        assert drawn_name("somebody_s_model") == "somebody s model"
         assert label_name("tumour") == "Tumour"  # tables stay English
     finally:
         style.use_style()
-    assert language.language() == "en" and style.drawn_name("selective_dice") == "Selective\nDice"
+    assert language.language() == "en" and drawn_name("selective_dice") == "Selective\nDice"
 
 
 @pytest.mark.parametrize("n", [13, 25, 60])

@@ -1,6 +1,6 @@
 import pandas as pd
 
-from multiseg.report.figures.uncertainty_chart import errors_found_figure
+from multiseg.report.figures.curves import errors_found_figure
 
 
 def test_a_curve_per_model_and_its_reading() -> None:
