@@ -14,18 +14,12 @@ from .errors import UserError
 
 @dataclass(frozen=True)
 class Compute:
-    """Where and how numbers are computed; changes results by rounding only.
-
-    Attributes
-    ----------
-    device
-        A torch device.
-    bf16
-        Run the network under bfloat16 autocast. The loss stays in float32.
-    """
+    """Where and how numbers are computed; changes results by rounding only."""
 
     device: torch.device
+    """A torch device."""
     bf16: bool
+    """Run the network under bfloat16 autocast. The loss stays in float32."""
 
     @classmethod
     def resolve(cls, device: str, precision: str) -> Compute:

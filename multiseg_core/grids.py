@@ -15,18 +15,12 @@ ROTATED = 1e-4
 
 @dataclass(frozen=True)
 class Grid:
-    """Where the voxels of an array lie.
-
-    Attributes
-    ----------
-    shape
-        (X, Y, Z).
-    affine
-        (4, 4) voxel to world (mm, RAS+).
-    """
+    """Where the voxels of an array lie."""
 
     shape: tuple[int, int, int]
+    """(X, Y, Z)."""
     affine: FloatArray
+    """(4, 4) voxel to world (mm, RAS+)."""
 
     @classmethod
     def of(cls, image: Any) -> Grid:

@@ -30,46 +30,31 @@ _CHOICES = ("clip_to_brain", "precision", "brain_from", "codes")
 
 @dataclass
 class Member:
-    """One network of a segmenter.
-
-    Attributes
-    ----------
-    network
-        Ready to predict.
-    spec
-        How it was built, see `build_network`.
-    labels
-        Its foreground labels in class order.
-    modalities
-        Its input channels.
-    sees
-        Those that it is given if they are there, of one that reads any subset; None for all.
-    paints
-        Those of its labels that count; None for all.
-    task
-        That it is asked for, of one that is conditioned.
-    mirror
-        Its classes in the order in which a mirror image (of the first axis) shows them, if it is asked for that too;
-        the probabilities of both are averaged.
-    views
-        How many views of a volume are predicted and averaged, see `predict_views`.
-    at_least
-        Smaller volumes are filled up to this size, as small images were in training: its patch size.
-    twins
-        Networks of the same kind that were trained apart; the probabilities of all are averaged.
-    """
+    """One network of a segmenter."""
 
     network: nn.Module
+    """Ready to predict."""
     spec: dict[str, Any]
+    """How it was built, see `build_network`."""
     labels: tuple[str, ...]
+    """Its foreground labels in class order."""
     modalities: tuple[str, ...]
+    """Its input channels."""
     sees: tuple[str, ...] | None = None
+    """Those that it is given if they are there, of one that reads any subset; None for all."""
     paints: tuple[str, ...] | None = None
+    """Those of its labels that count; None for all."""
     task: int | None = None
+    """That it is asked for, of one that is conditioned."""
     mirror: tuple[int, ...] | None = None
+    """Its classes in the order in which a mirror image (of the first axis) shows them, if it is asked for that too; the
+    probabilities of both are averaged."""
     views: int = 1
+    """How many views of a volume are predicted and averaged, see `predict_views`."""
     at_least: tuple[int, ...] = (1, 1, 1)
+    """Smaller volumes are filled up to this size, as small images were in training: its patch size."""
     twins: tuple[Member, ...] = ()
+    """Networks of the same kind that were trained apart; the probabilities of all are averaged."""
 
     @classmethod
     def of(cls, network: nn.Module, described: Mapping[str, Any]) -> Member:
@@ -151,33 +136,22 @@ class Member:
 
 @dataclass
 class Segmenter:
-    """A finished run: one or several networks that together give every voxel a label.
-
-    Attributes
-    ----------
-    members
-        Networks in order of rising priority.
-    labels
-        All foreground labels; the prediction holds 0 for background and k for ``labels[k - 1]``.
-    preprocessing
-        What the images must undergo first, as in a params file; it says ``outside_value`` and ``brain_extraction``.
-    clip_to_brain
-        Nothing is predicted outside the brain, see `InferenceParams`.
-    precision
-        In which its run predicted, see `Params`.
-    brain_from
-        The image on which its run found the brains of test cases; '' if they had masks.
-    codes
-        Label -> native code, where all cohorts of its run agree on them; else empty.
-    """
+    """A finished run: one or several networks that together give every voxel a label."""
 
     members: list[Member]
+    """Networks in order of rising priority."""
     labels: tuple[str, ...]
+    """All foreground labels; the prediction holds 0 for background and k for ``labels[k - 1]``."""
     preprocessing: Mapping[str, Any]
+    """What the images must undergo first, as in a params file; it says ``outside_value`` and ``brain_extraction``."""
     clip_to_brain: bool = False
+    """Nothing is predicted outside the brain, see `InferenceParams`."""
     precision: str = "auto"
+    """In which its run predicted, see `Params`."""
     brain_from: str = ""
+    """The image on which its run found the brains of test cases; '' if they had masks."""
     codes: dict[str, int] = field(default_factory=dict)
+    """Label -> native code, where all cohorts of its run agree on them; else empty."""
 
     @property
     def modalities(self) -> tuple[str, ...]:

@@ -34,86 +34,56 @@ NOISE_POOL = 2**22
 
 @dataclass(frozen=True)
 class SamplingCohort:
-    """A training cohort as the sampler sees it.
-
-    Attributes
-    ----------
-    cases
-        Its stored cases.
-    lookup
-        Positions in the cases' `sets` -> rows of the network's label space, uint8.
-    modalities
-        What to read of the cases' images; the channel of one that a case lacks holds NaN.
-    mirrored
-        As `lookup`, in patches that are mirrored; where left and right have labels of their own, these change places.
-    controls
-        Its background says something on its own, as of healthy controls: cases without any drawn label are of use.
-    task
-        Number of the task that it is for, of a network that is told.
-    weight
-        How often it is drawn, compared with others.
-    label_weights
-        Position in the cases' `sets` -> how often that label is aimed at; 1 for the others.
-    """
+    """A training cohort as the sampler sees it."""
 
     cases: Sequence[Case]
+    """Its stored cases."""
     lookup: np.ndarray
+    """Positions in the cases' `sets` -> rows of the network's label space, uint8."""
     modalities: Sequence[str]
+    """What to read of the cases' images; the channel of one that a case lacks holds NaN."""
     mirrored: np.ndarray | None = None
+    """As `lookup`, in patches that are mirrored; where left and right have labels of their own, these change places."""
     controls: bool = False
+    """Its background says something on its own, as of healthy controls: cases without any drawn label are of use."""
     task: int = 0
+    """Number of the task that it is for, of a network that is told."""
     weight: float = 1.0
+    """How often it is drawn, compared with others."""
     label_weights: Mapping[int, float] = field(default_factory=dict)
+    """Position in the cases' `sets` -> how often that label is aimed at; 1 for the others."""
 
 
 class Batch(NamedTuple):
-    """Some patches, and what is known of the cohorts that they are from.
-
-    Attributes
-    ----------
-    images
-        (N, M, *patch) float32.
-    target
-        (N, *patch) int64 row numbers.
-    task
-        (N,) int64, see `SamplingCohort`.
-    background
-        (N,) int64, the row that stands for the background of each patch's cohort.
-    """
+    """Some patches, and what is known of the cohorts that they are from."""
 
     images: torch.Tensor
+    """(N, M, *patch) float32."""
     target: torch.Tensor
+    """(N, *patch) int64 row numbers."""
     task: torch.Tensor
+    """(N,) int64, see `SamplingCohort`."""
     background: torch.Tensor
+    """(N,) int64, the row that stands for the background of each patch's cohort."""
 
 
 @dataclass(frozen=True)
 class PatchDraw:
-    """Everything that determines one patch.
-
-    Attributes
-    ----------
-    cohort, case
-        Numbers of the cohort and of the case within it.
-    label
-        Position of the aimed voxel's label in the case's `sets`.
-    voxel
-        The aimed voxel, (3,).
-    corner
-        First voxel of the patch, (3,); negative if the volume is smaller than the patch.
-    flip
-        Mirror the axis that runs from left to right.
-    noise_start
-        Where in the pool of normal numbers its noise begins.
-    """
+    """Everything that determines one patch."""
 
     cohort: int
     case: int
+    """Numbers of the cohort and of the case within it."""
     label: int
+    """Position of the aimed voxel's label in the case's `sets`."""
     voxel: tuple[int, ...]
+    """The aimed voxel, (3,)."""
     corner: tuple[int, ...]
+    """First voxel of the patch, (3,); negative if the volume is smaller than the patch."""
     flip: bool
+    """Mirror the axis that runs from left to right."""
     noise_start: int
+    """Where in the pool of normal numbers its noise begins."""
 
 
 class PatchSampler:

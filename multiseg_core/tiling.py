@@ -34,23 +34,16 @@ _MEASURED: weakref.WeakKeyDictionary[nn.Module, tuple[int, float]] = weakref.Wea
 
 @dataclass(frozen=True)
 class Filling:
-    """How a volume is made larger, on both sides, before a network reads it.
-
-    Attributes
-    ----------
-    value
-        What lies outside.
-    at_least
-        The size (X, Y, Z) of training patches, to which smaller images were filled up with `value`.
-    has_outside
-        Whether `value` is what networks have seen at borders. Then volumes are filled up with it to multiples of what
-        the network pools over. Where the body goes on at the border, networks that take any size (`any_size`) read
-        it as it is, and for others the outermost voxels are repeated.
-    """
+    """How a volume is made larger, on both sides, before a network reads it."""
 
     value: float = -4.0
+    """What lies outside."""
     at_least: tuple[int, ...] = (1, 1, 1)
+    """The size (X, Y, Z) of training patches, to which smaller images were filled up with `value`."""
     has_outside: bool = True
+    """Whether `value` is what networks have seen at borders. Then volumes are filled up with it to multiples of what
+    the network pools over. Where the body goes on at the border, networks that take any size (`any_size`) read it as
+    it is, and for others the outermost voxels are repeated."""
 
     def size(self, network: nn.Module, shape: Sequence[int]) -> tuple[int, ...]:
         """Return the size up to which a volume (X, Y, Z) is filled for a network."""

@@ -17,46 +17,31 @@ FILE_ROLES = ("labels", "brain_mask", "complete_labels")
 
 @dataclass(frozen=True)
 class Case:
-    """One subject of a cohort, as files.
-
-    Attributes
-    ----------
-    cohort, name
-        Names; a case name is unique within its cohort.
-    images
-        Modality -> image file.
-    labels
-        File of native codes, None for a case without labels.
-    brain_mask
-        File, nonzero inside the brain, or None if the images are brain-extracted or ROBEX shall find it.
-    split
-        One of `SPLITS`, or None if the cohort leaves the choice to the study.
-    made_by
-        For generated cases: everything that determines the files, which need not exist yet.
-    complete_labels
-        File that labels everything, also what `labels` leaves out, where somebody knows: for upper bounds.
-    labels_on_own_grid
-        The labels share the world of the images but not their voxels: they must be resampled to them.
-    subject
-        Whose images they are, where several cases may show the same; "" for a subject of its own.
-    annotates
-        The labels that were drawn in this case, where not all cases of its cohort show the same.
-    manifest_of
-        The cohort that its manifest belongs to, where its cases draw different labels; "" for its own.
-    """
+    """One subject of a cohort, as files."""
 
     cohort: str
     name: str
+    """Names; a case name is unique within its cohort."""
     images: Mapping[str, Path]
+    """Modality -> image file."""
     labels: Path | None = None
+    """File of native codes, None for a case without labels."""
     brain_mask: Path | None = None
+    """File, nonzero inside the brain, or None if the images are brain-extracted or ROBEX shall find it."""
     split: str | None = None
+    """One of `SPLITS`, or None if the cohort leaves the choice to the study."""
     made_by: Mapping[str, object] | None = None
+    """For generated cases: everything that determines the files, which need not exist yet."""
     labels_on_own_grid: bool = False
+    """The labels share the world of the images but not their voxels: they must be resampled to them."""
     complete_labels: Path | None = None
+    """File that labels everything, also what `labels` leaves out, where somebody knows: for upper bounds."""
     subject: str = ""
+    """Whose images they are, where several cases may show the same; "" for a subject of its own."""
     annotates: tuple[str, ...] | None = None
+    """The labels that were drawn in this case, where not all cases of its cohort show the same."""
     manifest_of: str = ""
+    """The cohort that its manifest belongs to, where its cases draw different labels; "" for its own."""
 
     @property
     def person(self) -> tuple[str, str]:
@@ -79,33 +64,23 @@ class Case:
 
 @dataclass(frozen=True)
 class Cohort:
-    """A named list of cases that share modalities and a labelling protocol.
-
-    Attributes
-    ----------
-    name, cases, modalities, code_map
-        What its name says; every case has every modality.
-    problems
-        Case -> what is wrong with its files, one line each: `multiseg check` reports them as errors.
-    notes
-        What `multiseg check` reports as warnings.
-    imitates
-        The known cohort that it is or stands in for: its phantom preset, its layout, or else its own name.
-    part_of
-        The cohort of the params file whose cases draw different labels, of which this is a part; "" for none.
-    complete_map
-        What the codes of its cases' `complete_labels` mean; None where no case has any.
-    """
+    """A named list of cases that share modalities and a labelling protocol."""
 
     name: str
     cases: tuple[Case, ...]
     modalities: tuple[str, ...]
     code_map: CodeMap = field(repr=False)
+    """What its name says; every case has every modality."""
     problems: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
+    """Case -> what is wrong with its files, one line each: `multiseg check` reports them as errors."""
     notes: tuple[str, ...] = ()
+    """What `multiseg check` reports as warnings."""
     complete_map: CodeMap | None = field(default=None, repr=False)
+    """What the codes of its cases' `complete_labels` mean; None where no case has any."""
     imitates: str = ""
+    """The known cohort that it is or stands in for: its phantom preset, its layout, or else its own name."""
     part_of: str = ""
+    """The cohort of the params file whose cases draw different labels, of which this is a part; "" for none."""
 
     @property
     def says_something(self) -> bool:

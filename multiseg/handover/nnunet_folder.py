@@ -28,18 +28,12 @@ from .finished import Finished
 
 @dataclass(frozen=True)
 class Completion:
-    """How drawn labels and a prediction become one label file.
-
-    Attributes
-    ----------
-    table
-        (S, 1 + L) uint8: position in a cohort's sets, number of the prediction -> code.
-    drawn
-        (S,) bool: whether a position was drawn as one label, which stays.
-    """
+    """How drawn labels and a prediction become one label file."""
 
     table: np.ndarray
+    """(S, 1 + L) uint8: position in a cohort's sets, number of the prediction -> code."""
     drawn: np.ndarray
+    """(S,) bool: whether a position was drawn as one label, which stays."""
 
     @classmethod
     def of(cls, sets: Sequence[LabelSet], labels: Sequence[str]) -> Completion:

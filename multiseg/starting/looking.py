@@ -38,43 +38,30 @@ HEAD_MM = 140.0
 
 @dataclass
 class Seen:
-    """What lies in a folder.
-
-    Attributes
-    ----------
-    name
-        What its cohort shall be called.
-    kind
-        ``nnunet``, ``bids`` or ``table``.
-    folder
-        Where it lies.
-    cases, modalities, codes
-        See `Found`.
-    voxels
-        Code -> voxels in the label files that were read, and `read`, their number.
-    values
-        Lowest and highest value of the first image.
-    size_mm, shape
-        Voxels of the first image.
-    shows
-        ``brain`` (brain-extracted), ``head`` or ``other``.
-    remarks
-        What had to be guessed, a line each.
-    """
+    """What lies in a folder."""
 
     name: str
+    """What its cohort shall be called."""
     kind: str
+    """``nnunet``, ``bids`` or ``table``."""
     folder: Path
+    """Where it lies."""
     cases: Sequence[Case]
     modalities: Sequence[str]
     codes: dict[int, str | Sequence[str]]
+    """See `Found`."""
     voxels: Counter[int] = field(default_factory=Counter)
+    """Code -> voxels in the label files that were read, and `read`, their number."""
     read: int = 0
     values: tuple[float, float] = (0.0, 0.0)
+    """Lowest and highest value of the first image."""
     size_mm: tuple[float, ...] = ()
     shape: tuple[int, ...] = ()
+    """Voxels of the first image."""
     shows: str = "other"
+    """``brain`` (brain-extracted), ``head`` or ``other``."""
     remarks: list[str] = field(default_factory=list)
+    """What had to be guessed, a line each."""
 
     @property
     def labels(self) -> tuple[str, ...]:

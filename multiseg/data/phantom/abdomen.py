@@ -22,21 +22,14 @@ EXTENT_MM = (352.0, 248.0, 208.0)
 
 @dataclass(frozen=True)
 class Organ:
-    """An ellipsoid before it is warped.
-
-    Attributes
-    ----------
-    centre_mm
-        Rightwards, forwards and upwards from the middle of the image.
-    radii_mm
-        Along the same axes; infinite for a tube.
-    signal
-        Mean and standard deviation over subjects (HU).
-    """
+    """An ellipsoid before it is warped."""
 
     centre_mm: tuple[float, float, float]
+    """Rightwards, forwards and upwards from the middle of the image."""
     radii_mm: tuple[float, float, float]
+    """Along the same axes; infinite for a tube."""
     signal: tuple[float, float]
+    """Mean and standard deviation over subjects (HU)."""
 
 
 _TUBE = float("inf")
@@ -59,24 +52,16 @@ _KIDNEYS = ("right_kidney", "left_kidney")
 
 @dataclass(frozen=True)
 class Abdomen:
-    """A cohort of such phantoms.
-
-    Attributes
-    ----------
-    draws
-        Structure -> native code: organs, ``tumour`` and ``cyst``; all else reads 0.
-    codes
-        Native code -> label; all that its files show, which is all that there is.
-    cases
-        Number of cases.
-    lesions
-        Whether kidneys have tumours and cysts.
-    """
+    """A cohort of such phantoms."""
 
     draws: Mapping[str, int]
+    """Structure -> native code: organs, ``tumour`` and ``cyst``; all else reads 0."""
     codes: Mapping[int, str]
+    """Native code -> label; all that its files show, which is all that there is."""
     cases: int
+    """Number of cases."""
     lesions: bool
+    """Whether kidneys have tumours and cysts."""
     modalities: tuple[str, ...] = ("CT",)
     absent: tuple[str, ...] = ()
 

@@ -19,33 +19,22 @@ DEFORMATION = ((40.0, 2.2), (14.0, 1.3))
 
 @dataclass(frozen=True)
 class Subject:
-    """Tissue fractions of one subject on its own grid.
-
-    Attributes
-    ----------
-    fractions
-        (3, X, Y, Z) float32: CSF, GM, WM; they sum to `brain`.
-    brain
-        (X, Y, Z) float32 in [0, 1].
-    ventricle_distance_mm
-        (X, Y, Z) float32, negative inside the ventricles.
-    midline_distance_mm
-        (X, Y, Z) float32, distance from the plane between the hemispheres.
-    hindbrain
-        (X, Y, Z) float32 in [0, 1]: cerebellum and brain stem, roughly.
-    affine
-        (4, 4) voxel to world (mm), RAS.
-    spacing_mm
-        (3,) voxel size.
-    """
+    """Tissue fractions of one subject on its own grid."""
 
     fractions: FloatArray
+    """(3, X, Y, Z) float32: CSF, GM, WM; they sum to `brain`."""
     brain: FloatArray
+    """(X, Y, Z) float32 in [0, 1]."""
     ventricle_distance_mm: FloatArray
+    """(X, Y, Z) float32, negative inside the ventricles."""
     midline_distance_mm: FloatArray
+    """(X, Y, Z) float32, distance from the plane between the hemispheres."""
     hindbrain: FloatArray
+    """(X, Y, Z) float32 in [0, 1]: cerebellum and brain stem, roughly."""
     affine: FloatArray
+    """(4, 4) voxel to world (mm), RAS."""
     spacing_mm: Spacing
+    """(3,) voxel size."""
 
 
 @dataclass(frozen=True)
@@ -69,26 +58,18 @@ class MassEffect:
 
 @dataclass(frozen=True)
 class Geometry:
-    """Where each point of a subject lies in the atlas.
-
-    Attributes
-    ----------
-    field
-        (3, X, Y, Z) displacement in mm on a grid of `COARSE_MM` that starts at `low_mm`.
-    low_mm, high_mm
-        (3,) corners of the subject's field of view.
-    linear, shift_mm
-        (3, 3) and (3,): applied after the displacement.
-    mass
-        Tissue pushed away by a tumour, or None.
-    """
+    """Where each point of a subject lies in the atlas."""
 
     field: FloatArray
+    """(3, X, Y, Z) displacement in mm on a grid of `COARSE_MM` that starts at `low_mm`."""
     low_mm: FloatArray
     high_mm: FloatArray
+    """(3,) corners of the subject's field of view."""
     linear: FloatArray
     shift_mm: FloatArray
+    """(3, 3) and (3,): applied after the displacement."""
     mass: MassEffect | None = None
+    """Tissue pushed away by a tumour, or None."""
 
     def to_atlas(self, world: FloatArray) -> FloatArray:
         """Map world positions of the subject, (3, X, Y, Z) in mm, to world positions in the atlas."""

@@ -14,26 +14,18 @@ from .fields import FloatArray, column, interpolate
 
 @dataclass(frozen=True)
 class Atlas:
-    """Maps on the 1 mm atlas grid, all of shape (X, Y, Z).
-
-    Attributes
-    ----------
-    gm, wm, csf
-        Tissue probabilities, float32; they sum to `brain`.
-    brain
-        Soft brain mask, float32 in [0, 1].
-    ventricle_distance_mm
-        Signed distance to the surface of the ventricles, negative inside, float32.
-    affine
-        (4, 4) voxel to world (mm), RAS.
-    """
+    """Maps on the 1 mm atlas grid, all of shape (X, Y, Z)."""
 
     gm: FloatArray
     wm: FloatArray
     csf: FloatArray
+    """Tissue probabilities, float32; they sum to `brain`."""
     brain: FloatArray
+    """Soft brain mask, float32 in [0, 1]."""
     ventricle_distance_mm: FloatArray
+    """Signed distance to the surface of the ventricles, negative inside, float32."""
     affine: FloatArray
+    """(4, 4) voxel to world (mm), RAS."""
 
     @property
     def bounds_mm(self) -> tuple[FloatArray, FloatArray]:

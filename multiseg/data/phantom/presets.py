@@ -25,31 +25,21 @@ from .tumours import draw_mass, draw_tumour
 
 @dataclass(frozen=True)
 class Preset:
-    """One imitated cohort.
-
-    Attributes
-    ----------
-    scanner
-        Its images.
-    protocol
-        Its labels.
-    cases
-        Number of cases in the thesis.
-    pathology
-        ``none``, ``wmh``, ``tumour`` or ``wmh+tumour``.
-    subjects_of
-        The preset whose subjects it scans; its own by default.
-    first_subject, subjects
-        Which of them: case k is of subject first_subject + k % subjects; of as many as cases by default.
-    """
+    """One imitated cohort."""
 
     scanner: Scanner
+    """Its images."""
     protocol: Protocol
+    """Its labels."""
     cases: int
+    """Number of cases in the thesis."""
     pathology: str = "none"
+    """``none``, ``wmh``, ``tumour`` or ``wmh+tumour``."""
     subjects_of: str | None = None
+    """The preset whose subjects it scans; its own by default."""
     first_subject: int = 0
     subjects: int | None = None
+    """Which of them: case k is of subject first_subject + k % subjects; of as many as cases by default."""
 
     @property
     def modalities(self) -> tuple[str, ...]:

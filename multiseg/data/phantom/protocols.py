@@ -21,29 +21,20 @@ OTHER = 7
 
 @dataclass(frozen=True)
 class Protocol:
-    """How a cohort draws its labels.
-
-    Attributes
-    ----------
-    annotates
-        The labels that its files show; the others read 0.
-    weights
-        What the shares of CSF, GM and WM in a voxel count for: a CSF weight above 1 draws CSF generously.
-    thresholds
-        Labels as programs that cluster intensities give them, from a voxel's mean signal: CSF up to this
-        share of the way from CSF's signal to GM's, and WM from that share of the way from GM's to WM's. A voxel of CSF
-        and WM then counts as GM.
-    csf_reach_mm
-        CSF further than this from the ventricles is not drawn: it becomes GM where the voxel holds some, else 0.
-    hindbrain
-        ``drawn`` like the rest, ``background`` or ``other`` (code `OTHER`).
-    """
+    """How a cohort draws its labels."""
 
     annotates: tuple[str, ...]
+    """The labels that its files show; the others read 0."""
     weights: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    """What the shares of CSF, GM and WM in a voxel count for: a CSF weight above 1 draws CSF generously."""
     thresholds: tuple[float, float] | None = None
+    """Labels as programs that cluster intensities give them, from a voxel's mean signal: CSF up to this share of the
+    way from CSF's signal to GM's, and WM from that share of the way from GM's to WM's. A voxel of CSF and WM then
+    counts as GM."""
     csf_reach_mm: float | None = None
+    """CSF further than this from the ventricles is not drawn: it becomes GM where the voxel holds some, else 0."""
     hindbrain: str = "drawn"
+    """``drawn`` like the rest, ``background`` or ``other`` (code `OTHER`)."""
 
     def draw(self, subject: Subject, pathology: Mapping[str, np.ndarray]) -> np.ndarray:
         """Return the label file of a subject, (X, Y, Z) uint8 of `CODES`, 0 and `OTHER`."""

@@ -16,13 +16,7 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True)
 class TissueContrast:
-    """Mean signal of each tissue in one modality, relative to white matter; of pathology, from least to most.
-
-    Attributes
-    ----------
-    ventricle_rim
-        How much brighter the lining of the ventricles may be than white matter.
-    """
+    """Mean signal of each tissue in one modality, relative to white matter; of pathology, from least to most."""
 
     csf: float
     gm: float
@@ -31,6 +25,7 @@ class TissueContrast:
     core: Range = (1.0, 1.0)
     rim: Range = (1.0, 1.0)
     ventricle_rim: float = 0.0
+    """How much brighter the lining of the ventricles may be than white matter."""
 
 
 def t1(csf: float, gm: float) -> TissueContrast:
@@ -58,51 +53,34 @@ on FLAIR and 0.69 to 0.80 on T1; grey matter on FLAIR has 1.08 to 1.13."""
 
 @dataclass(frozen=True)
 class Scanner:
-    """The look of one cohort.
-
-    Attributes
-    ----------
-    modalities
-        What it takes.
-    t1
-        Its T1 contrast; T1c is the same with enhancement.
-    jitter
-        Standard deviation of the tissue means between subjects, relative.
-    gamma
-        Exponent of the intensity transfer of T1 and T1c.
-    bias
-        Relative amplitude of the bias field.
-    noise
-        Standard deviation of the Rician noise in signal units.
-    texture
-        Relative variation within a tissue.
-    blur_mm
-        Width (sigma) of the point spread in the plane.
-    slice_mm
-        Slice thickness; 0 for images that are as fine in all directions.
-    uneven
-        Relative variation of the contrast of pathology from place to place.
-    regions
-        Relative variation of grey matter from region to region.
-    contrast
-        Contrast of all modalities, in place of the usual ones.
-    any_contrast
-        Draw another scanner for every image, from all that there are.
-    """
+    """The look of one cohort."""
 
     modalities: tuple[str, ...]
+    """What it takes."""
     t1: TissueContrast = t1(0.3, 0.65)  # noqa: RUF009
+    """Its T1 contrast; T1c is the same with enhancement."""
     jitter: float = 0.04
+    """Standard deviation of the tissue means between subjects, relative."""
     gamma: float = 1.0
+    """Exponent of the intensity transfer of T1 and T1c."""
     bias: float = 0.08
+    """Relative amplitude of the bias field."""
     noise: float = 0.03
+    """Standard deviation of the Rician noise in signal units."""
     texture: float = 0.03
+    """Relative variation within a tissue."""
     blur_mm: float = 0.5
+    """Width (sigma) of the point spread in the plane."""
     slice_mm: float = 0.0
+    """Slice thickness; 0 for images that are as fine in all directions."""
     uneven: float = 0.3
+    """Relative variation of the contrast of pathology from place to place."""
     regions: float = 0.0
+    """Relative variation of grey matter from region to region."""
     contrast: TissueContrast | None = None
+    """Contrast of all modalities, in place of the usual ones."""
     any_contrast: bool = False
+    """Draw another scanner for every image, from all that there are."""
 
     def image(
         self, rng: np.random.Generator, subject: Subject, pathology: Mapping[str, FloatArray], modality: str

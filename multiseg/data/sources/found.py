@@ -22,21 +22,14 @@ from ..image_files import read_with_sitk
 
 @dataclass(frozen=True)
 class Part:
-    """An image that no reader of this program takes as it is: one modality of a 4-D file, or another format.
-
-    Attributes
-    ----------
-    source
-        The file.
-    channel
-        Which of the volumes in it; None of a file that holds one.
-    copy
-        Where the volume is written as NIfTI, once.
-    """
+    """An image that no reader of this program takes as it is: one modality of a 4-D file, or another format."""
 
     source: Path
+    """The file."""
     channel: int | None
+    """Which of the volumes in it; None of a file that holds one."""
     copy: Path
+    """Where the volume is written as NIfTI, once."""
 
     def read(self) -> nib.Nifti1Image:
         """Open the volume. Raises `UserError` naming the source."""
@@ -64,34 +57,23 @@ class Part:
 
 @dataclass(frozen=True)
 class Found:
-    """What a source holds of a cohort, before its codes are mapped to the labels of a study.
-
-    Attributes
-    ----------
-    cases, modalities
-        See `Cohort`. Files that were not found have the path where they should be.
-    codes
-        Native code -> meaning, as the source itself says; a params file may state others.
-    absent
-        Labels that its subjects do not have; those that no study asks for do not matter.
-    complete_codes
-        What the codes of all `complete_labels` mean, if the source knows.
-    problems
-        Case -> what is wrong with its files, one line each.
-    notes
-        What is odd but no error, one line each.
-    parts
-        Copies that its cases name as files and that `write_parts` makes.
-    """
+    """What a source holds of a cohort, before its codes are mapped to the labels of a study."""
 
     cases: Sequence[Case]
     modalities: Sequence[str]
+    """See `Cohort`. Files that were not found have the path where they should be."""
     codes: Codes = field(default_factory=dict)
+    """Native code -> meaning, as the source itself says; a params file may state others."""
     absent: Sequence[str] = ()
+    """Labels that its subjects do not have; those that no study asks for do not matter."""
     complete_codes: Codes | None = None
+    """What the codes of all `complete_labels` mean, if the source knows."""
     problems: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Case -> what is wrong with its files, one line each."""
     notes: Sequence[str] = ()
+    """What is odd but no error, one line each."""
     parts: Sequence[Part] = ()
+    """Copies that its cases name as files and that `write_parts` makes."""
 
 
 def not_excluded(cohort: str, names: Iterable[str], exclude: Sequence[str], folder: Path) -> list[str]:

@@ -33,79 +33,53 @@ _Patterns = Mapping[str, tuple[Sequence[str], Sequence[str]]]
 
 @dataclass(frozen=True)
 class Variant:
-    """One way to take a layout: which files are the images and the labels, and what the codes mean.
-
-    Attributes
-    ----------
-    cases
-        Where cases lie, below the cohort's folder: ``/``-separated regular expressions, one per level, matched in
-        full and whatever the case of letters. Their named groups can be used in `name` and `files`.
-    example
-        What such a path looks like, for messages.
-    files
-        Modality, ``labels`` or ``brain_mask`` -> one pattern or several to choose from: shell wildcards, letters of
-        either case, without the suffix of the file. ``{at}`` is the folder of the case, ``{case}`` its name.
-    codes
-        Native code -> label, list of labels, ``background`` or ``ignore``; 0 is background.
-    absent
-        Labels that the subjects are known not to have.
-    name, subject
-        Templates of the case's name and of its subject's, where several cases may show one.
-    cases_are_files
-        `cases` finds files instead of folders; several of them may belong to one case.
-    """
+    """One way to take a layout: which files are the images and the labels, and what the codes mean."""
 
     cases: tuple[str, ...]
+    """Where cases lie, below the cohort's folder: ``/``-separated regular expressions, one per level, matched in full
+    and whatever the case of letters. Their named groups can be used in `name` and `files`."""
     example: str
+    """What such a path looks like, for messages."""
     files: Mapping[str, str | tuple[str, ...]]
+    """Modality, ``labels`` or ``brain_mask`` -> one pattern or several to choose from: shell wildcards, letters of
+    either case, without the suffix of the file. ``{at}`` is the folder of the case, ``{case}`` its name."""
     codes: Mapping[int, str | Sequence[str]]
+    """Native code -> label, list of labels, ``background`` or ``ignore``; 0 is background."""
     absent: tuple[str, ...] = ()
+    """Labels that the subjects are known not to have."""
     name: str = "{id}"
     subject: str = ""
+    """Templates of the case's name and of its subject's, where several cases may show one."""
     cases_are_files: bool = False
+    """`cases` finds files instead of folders; several of them may belong to one case."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """A cohort as it is downloaded.
-
-    Attributes
-    ----------
-    title
-        Its name.
-    provider
-        Who hands it out, and where.
-    terms
-        On which terms, in short; the provider's own page is what counts.
-    n_cases
-        Number of cases; another number is worth a warning. 0 if any will do.
-    variants
-        The ways to take it; the first is the default.
-    tops
-        Folders that downloads add around the cases, besides none.
-    suffixes
-        Endings of the files.
-    detect
-        Take the variant that finds cases instead of the default.
-    labels_on_own_grid
-        See `Case`.
-    of_slices
-        Its cases are slices, which are put together by subject, see `data.sources.slices`.
-    guess
-        What nobody has verified, in a few words; `multiseg check` warns unless the params file states `codes`.
-    """
+    """A cohort as it is downloaded."""
 
     title: str
+    """Its name."""
     provider: str
+    """Who hands it out, and where."""
     terms: str
+    """On which terms, in short; the provider's own page is what counts."""
     n_cases: int
+    """Number of cases; another number is worth a warning. 0 if any will do."""
     variants: Mapping[str, Variant]
+    """The ways to take it; the first is the default."""
     tops: tuple[str, ...] = ()
+    """Folders that downloads add around the cases, besides none."""
     suffixes: tuple[str, ...] = NIFTI
+    """Endings of the files."""
     detect: bool = False
+    """Take the variant that finds cases instead of the default."""
     labels_on_own_grid: bool = False
+    """See `Case`."""
     of_slices: bool = False
+    """Its cases are slices, which are put together by subject, see `data.sources.slices`."""
     guess: str = ""
+    """What nobody has verified, in a few words; `multiseg check` warns unless the params file states `codes`."""
 
     @property
     def default(self) -> Variant:

@@ -32,27 +32,18 @@ DESCRIPTION = "dataset.json"
 
 @dataclass(frozen=True)
 class Description:
-    """What ``dataset.json`` says.
-
-    Attributes
-    ----------
-    channels
-        Names of modalities in order of the channels.
-    codes
-        Native code -> label or ``ignore``.
-    ending
-        Suffix of the files.
-    listed
-        Case -> image files and label file, where the file lists them itself, relative to the folder.
-    notes
-        What is worth a word.
-    """
+    """What ``dataset.json`` says."""
 
     channels: tuple[str, ...]
+    """Names of modalities in order of the channels."""
     codes: Mapping[int, str]
+    """Native code -> label or ``ignore``."""
     ending: str
+    """Suffix of the files."""
     listed: Mapping[str, tuple[tuple[str, ...], str]]
+    """Case -> image files and label file, where the file lists them itself, relative to the folder."""
     notes: tuple[str, ...]
+    """What is worth a word."""
 
 
 def describe(folder: Path) -> Description:
