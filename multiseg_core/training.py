@@ -139,12 +139,12 @@ class Trainer:
     def train_step(self) -> Tensor:
         """Do one optimiser step and return its loss."""
         batch = self._varied(self.train_sampler.batch(self.step))
-        torch.manual_seed(_mix(self.seed, self.step))  # dropout of this step, whatever happened before
+        torch.manual_seed(step_seed(self.seed, self.step))  # dropout of this step, whatever happened before
         for group in self.optimiser.param_groups:
             group["lr"] = self._rate(self.step)
         self.network.train()
         self._freeze()
-        loss = self._loss_of(batch)
+        loss = self.loss_of(batch)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         self.optimiser.step()
@@ -189,10 +189,10 @@ class Trainer:
         self.network.eval()
         total = 0.0
         for i in range(self.params.validation_patches):
-            total += float(self._loss_of(self.validation_sampler.batch(i)))
+            total += float(self.loss_of(self.validation_sampler.batch(i)))
         return total / self.params.validation_patches
 
-    def _loss_of(self, batch: Batch) -> Tensor:
+    def loss_of(self, batch: Batch) -> Tensor:
         """Return the loss of a batch; tell the network its tasks, and the loss its backgrounds, if they ask."""
         device = self.compute.device
         task = {"task": batch.task.to(device)} if isinstance(self.network, Conditioned) else {}
@@ -311,6 +311,6 @@ def is_trained(folder: Path) -> bool:
     return (folder / "network.json").exists()
 
 
-def _mix(seed: int, step: int) -> int:
+def step_seed(seed: int, step: int) -> int:
     """Combine seed and step into one seed for torch; distinct steps of one seed never collide."""
     return (seed * 0x9E3779B97F4A7C15 + step) % 2**63

@@ -43,7 +43,7 @@ def deepbet_mask(volume: np.ndarray, affine: np.ndarray, path: Path, models: Pat
     """
     turn = nib.io_orientation(affine)
     image = torch.from_numpy(np.ascontiguousarray(nib.apply_orientation(volume, turn), dtype=np.float32)).nan_to_num()
-    finder, drawer = _networks(models)
+    finder, drawer = load_networks(models)
     coarse = _resized(image, COARSE)
     low, high = (float(coarse.quantile(q)) for q in (DARKEST, BRIGHTEST))
     mask = np.zeros(image.shape, dtype=bool)
@@ -58,7 +58,7 @@ def deepbet_mask(volume: np.ndarray, affine: np.ndarray, path: Path, models: Pat
 
 
 @functools.cache
-def _networks(folder: Path) -> tuple[Any, Any]:
+def load_networks(folder: Path) -> tuple[Any, Any]:
     """Return the network that finds the brain, and the one that draws it."""
     try:
         with warnings.catch_warnings():

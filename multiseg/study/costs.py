@@ -194,7 +194,7 @@ def time_left(networks: Iterable[NetworkPlan], params: Params) -> TimeLeft | Non
             t, sizes = network.training, (len(network.modalities), network.space.n_classes)
             kind = json.dumps([network.network, *sizes, t.patch_size, t.batch_size])
             if kind not in known:
-                known[kind] = _seconds_per_step(network, compute)
+                known[kind] = seconds_per_step(network, compute)
             seconds += known[kind] * t.steps
     finally:
         torch.set_num_threads(threads)
@@ -202,7 +202,8 @@ def time_left(networks: Iterable[NetworkPlan], params: Params) -> TimeLeft | Non
     return TimeLeft(len(left), steps, steps * workers / seconds)
 
 
-def _seconds_per_step(network: NetworkPlan, compute: Compute) -> float:
+def seconds_per_step(network: NetworkPlan, compute: Compute) -> float:
+    """Return how long a training step takes here, measured."""
     t, classes = network.training, network.space.n_classes
     size = tuple(int(n) for n in t.patch_size)
     with torch.random.fork_rng(devices=[]):

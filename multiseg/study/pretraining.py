@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from multiseg_core.models import Pretraining
 from multiseg_core.samplers import Batch
-from multiseg_core.training import Trainer, _mix
+from multiseg_core.training import Trainer, step_seed
 
 
 def hidden_cubes(shape: Sequence[int], cube: int, share: float, seed: int) -> Tensor:
@@ -45,11 +45,11 @@ class PretrainingTrainer(Trainer):
         super().__init__(folder, network, nn.Identity(), *arguments, **options)
         self.how = how
 
-    def _loss_of(self, batch: Batch) -> Tensor:
+    def loss_of(self, batch: Batch) -> Tensor:
         """Return the mean squared error in the hidden cubes; those of validation are always the same."""
         images = self.compute.place(batch.images)
         # validation patches come one a batch and differ: one choice of cubes does for all of them
-        seed = _mix(self.seed, self.step) if self.network.training else self.seed
+        seed = step_seed(self.seed, self.step) if self.network.training else self.seed
         hidden = hidden_cubes((len(images), *images.shape[2:]), self.how.cube, self.how.masked, seed).to(images.device)
         with self.compute.autocast():
             found = self.network(images.masked_fill(hidden, 0))

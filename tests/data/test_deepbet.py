@@ -41,7 +41,7 @@ class Bright:
 @pytest.fixture
 def bright(monkeypatch: pytest.MonkeyPatch) -> Bright:
     network = Bright()
-    monkeypatch.setattr(deepbet, "_networks", lambda models: (network, network))
+    monkeypatch.setattr(deepbet, "load_networks", lambda models: (network, network))
     return network
 
 
@@ -76,7 +76,7 @@ def test_only_the_largest_piece_is_brain_and_it_has_no_holes(bright: Bright) -> 
 
 @pytest.mark.parametrize("image", [np.zeros(SHAPE), np.random.default_rng(0).normal(size=SHAPE)])
 def test_where_there_is_no_brain(monkeypatch: pytest.MonkeyPatch, image: np.ndarray) -> None:
-    monkeypatch.setattr(deepbet, "_networks", lambda models: (lambda x: torch.zeros(1, 2, *x.shape[2:]),) * 2)
+    monkeypatch.setattr(deepbet, "load_networks", lambda models: (lambda x: torch.zeros(1, 2, *x.shape[2:]),) * 2)
     with pytest.raises(UserError, match="^x: deepbet found no brain; give the case a brain_mask$"):
         deepbet_mask(image.astype(np.float32), np.eye(4), Path("x"), Path("models"))
 
@@ -85,7 +85,7 @@ def test_the_networks_are_looked_for_where_the_package_has_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    deepbet._networks.cache_clear()
+    deepbet.load_networks.cache_clear()
     with pytest.raises(UserError, match="^x: is not brain-extracted, and deepbet, .*, is not installed; install it by"):
         extracted_brain(head(), np.eye(4), Path("x"), "deepbet")
     monkeypatch.undo()

@@ -47,7 +47,7 @@ def test_what_is_done_counts(smoke: Study, monkeypatch: pytest.MonkeyPatch, tmp_
 
 
 def test_the_estimate_counts_what_is_left(fresh: Study, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(costs, "_seconds_per_step", lambda network, compute: 0.5)
+    monkeypatch.setattr(costs, "seconds_per_step", lambda network, compute: 0.5)
     left = costs.time_left(fresh.networks(), fresh.params)
     n = len(fresh.networks())
     assert left == (n, 6 * n, 2.0) and left.minutes == pytest.approx(6 * n / 2 / 60)
