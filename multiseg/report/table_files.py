@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import html
 import itertools
-import re
-from collections.abc import Callable, Sequence
+import operator
+from collections.abc import Mapping
 from pathlib import Path
 
 import jinja2
@@ -33,6 +32,10 @@ P_VALUES = ("p", "p_holm", "p_corrected")
 
 TEMPLATES = Path(__file__).parent / "templates"
 
+_PAGES = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined
+)
+
 
 def number(value: float) -> str:
     """Format a number of a table: three decimals, one for large numbers, two digits for what would read 0.000."""
@@ -41,39 +44,32 @@ def number(value: float) -> str:
     return f"{value:.3f}" if abs(value) >= 0.001 or value == 0 else f"{value:.2g}"
 
 
-def rounded(table: pd.DataFrame, missing: str = MISSING) -> pd.DataFrame:
+def rounded(table: pd.DataFrame) -> pd.DataFrame:
     """Return a table as texts for readers.
 
-    Numbers by `number`, but whole ones without decimals where a column counts something; *yes* and *no*; `missing` for
+    Numbers by `number`, but whole ones without decimals where a column counts something; *yes* and *no*; `MISSING` for
     what is not defined.
     """
-    columns = [
-        [_text(v, missing, whole=_counts(column), is_p=name in P_VALUES) for v in column]
-        for name, column in table.items()
-    ]
-    return pd.DataFrame(
-        dict(enumerate(columns)), index=table.index, columns=range(len(columns)), dtype=object
-    ).set_axis(table.columns, axis=1)
+    texts: dict[int, list[str]] = {}
+    for place, (name, column) in enumerate(table.items()):
+        known = column.dropna() if pd.api.types.is_float_dtype(column) else column[:0]
+        # counts are floats only where some are missing
+        counts = len(known) > 0 and bool((known % 1 == 0).all()) and known.abs().max() > 1
+        texts[place] = [_text(value, counts, name in P_VALUES) for value in column]
+    result = pd.DataFrame(texts, index=table.index, columns=range(len(texts)), dtype=object)
+    return result.set_axis(table.columns, axis=1)
 
 
-def _counts(column: pd.Series) -> bool:
-    """Whether a column of floats holds counts, which are floats only because some are missing."""
-    if not pd.api.types.is_float_dtype(column):
-        return False
-    known = column.dropna()
-    return len(known) > 0 and bool((known % 1 == 0).all()) and known.abs().max() > 1
-
-
-def _text(value: object, missing: str, whole: bool, is_p: bool = False) -> str:
+def _text(value: object, counts: bool, is_p: bool) -> str:
     if isinstance(value, bool | np.bool_):
         return "yes" if value else "no"
     if value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value)):
-        return missing
-    if is_p and isinstance(value, float) and value < 0.001:
+        return MISSING
+    if not isinstance(value, float):
+        return " ".join(str(value).split())
+    if is_p and value < 0.001:
         return "<0.001"
-    if isinstance(value, float):
-        return f"{value:.0f}" if whole else number(value)
-    return " ".join(str(value).split())
+    return f"{value:.0f}" if counts else number(value)
 
 
 def flat(table: pd.DataFrame) -> pd.DataFrame:
@@ -104,9 +100,7 @@ def _has_names(table: pd.DataFrame) -> bool:
 
 def render(template: str, **values: object) -> str:
     """Return a page of HTML made from one of the templates."""
-    loader = jinja2.FileSystemLoader(TEMPLATES)
-    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
-    return environment.get_template(template).render(**values)
+    return _PAGES.get_template(template).render(**values)
 
 
 def html_table(texts: pd.DataFrame, fold: bool = True) -> str:
@@ -118,101 +112,42 @@ def html_table(texts: pd.DataFrame, fold: bool = True) -> str:
     one of facts.
     """
     texts = texts.loc[:, [not (len(c) and (c == MISSING).all()) for _, c in texts.items()]]
-    scenarios = _scenarios_of(texts)
-    several = scenarios is not None and scenarios.nunique() > 1
-    shown = names.readable(_without_scenario(texts))
+    headed = _has_names(texts)
+    texts, scenarios = _without_scenario(texts)
+    shown = names.readable(texts)
     if not _only_counts_rows(shown):
         shown = shown.reset_index(names=[name or "" for name in shown.index.names], allow_duplicates=True)
-    kinds = [_kind(column.astype(str)) for _, column in shown.items()]
-    rows = ["".join(_cell(str(v), kind, k) for k, (v, kind) in enumerate(zip(row, kinds, strict=True)))
-            for row in shown.itertuples(index=False, name=None)]  # fmt: skip
-    bodies = []
-    if several and scenarios is not None:
-        for scenario in dict.fromkeys(scenarios):
-            title = html.escape(names.scenario_title(str(scenario)))
-            lines = [row for row, s in zip(rows, scenarios, strict=True) if s == scenario]
-            head = f'<tr class="group"><th colspan="{len(kinds)}" scope="rowgroup"><span>{title}</span></th></tr>\n'
-            bodies.append(head + _lines(lines))
-    else:
-        bodies.append(_lines(rows))
-    has_names = _has_names(texts)
-    parts = [f'<table class="data{"" if has_names else " facts"}">\n', _html_head(shown, kinds) if has_names else ""]
-    parts += [f"<tbody>\n{body}</tbody>\n" for body in bodies]
-    table = f'<div class="scroll">{"".join(parts)}</table></div>\n'
-    if fold and has_names and len(rows) > LONG_TABLE:
-        return f'<details class="rows"><summary>{say("All {n} rows", n=len(rows))}</summary>\n{table}</details>\n'
-    return table
-
-
-def _scenarios_of(texts: pd.DataFrame) -> pd.Series | None:
-    """Return the column or the level of the index that holds scenarios, if there is one beside other things."""
-    if not len(texts):
-        return None
-    if SCENARIO in texts.index.names and texts.index.nlevels > 1:
-        return pd.Series(texts.index.get_level_values(SCENARIO))
-    if texts.columns.nlevels == 1 and list(texts.columns).count(SCENARIO) == 1 and len(texts.columns) > 1:
-        return texts[SCENARIO].reset_index(drop=True)
-    return None
-
-
-def _without_scenario(texts: pd.DataFrame) -> pd.DataFrame:
-    if _scenarios_of(texts) is None:
-        return texts
-    return texts.droplevel(SCENARIO) if SCENARIO in texts.index.names else texts.drop(columns=SCENARIO)
-
-
-def _kind(column: pd.Series) -> str:
-    """Return the class of a column's cells: ``t`` for words, ``t long`` for texts, or nothing."""
-    if not _is_words(column):
-        return ""
-    return "t long" if column.str.len().max() > LONG_TEXT else "t"
-
-
-def _cell(text: str, kind: str, place: int) -> str:
-    if place == 0:
-        return f'<th scope="row" class="{kind or "t"}">{html.escape(text)}</th>'
-    if text == MISSING:
-        return f'<td class="{f"{kind} none".strip()}">{text}</td>'
-    shown = html.escape(re.sub(r"^-(?=[\d.])", "−", text))  # a minus, not a hyphen
-    return f'<td class="{kind}">{shown}</td>' if kind else f"<td>{shown}</td>"
-
-
-def _lines(rows: Sequence[str]) -> str:
-    return "".join(f"<tr>{row}</tr>\n" for row in rows)
-
-
-def _html_head(shown: pd.DataFrame, kinds: Sequence[str]) -> str:
+    words = [column.astype(str) for _, column in shown.items()]
+    kinds = ["" if not _is_words(w) else "t long" if w.str.len().max() > LONG_TEXT else "t" for w in words]
+    kinds[0] = kinds[0] or "t"
+    minus = [words[0], *(w.str.replace(r"^-(?=[\d.])", "−", regex=True) for w in words[1:])]  # not a hyphen
+    groups: dict[str, list[tuple[str, ...]]] = {}
+    for scenario, row in zip(scenarios, zip(*minus, strict=True), strict=True):
+        groups.setdefault(scenario, []).append(row)
     heads = [c if isinstance(c, tuple) else (c,) for c in shown.columns]
-    lines = []
-    for level in range(len(heads[0])):
-        cells = []
-        above = [head[: level + 1] for head in heads]
-        for group, members in itertools.groupby(range(len(heads)), above.__getitem__):
-            span = list(members)
-            if level + 1 < len(heads[0]):
-                name = html.escape(str(group[-1])) if any(heads[span[0]][level + 1 :]) else ""
-                cells.append(f'<th scope="colgroup" colspan="{len(span)}">{name}</th>' if name else "<td></td>")
-                continue
-            for k in span:
-                # of columns without a second level the heading stands below, beside the others
-                text = str(heads[k][-1] or heads[k][0])
-                kind = kinds[k].split()[0] if kinds[k] else ("t" if k == 0 else "")
-                cells.append(f'<th scope="col"{f" class={kind!r}" if kind else ""}>{html.escape(text)}</th>')
-        lines.append("".join(cells))
-    return f"<thead>\n{_lines(lines)}</thead>\n".replace("class='t'", 'class="t"')
+    upper = []
+    for level in range(1, len(heads[0])):
+        alike = [list(group) for _, group in itertools.groupby(heads, operator.itemgetter(slice(level)))]
+        upper.append([(group[0][level - 1] if any(group[0][level:]) else "", len(group)) for group in alike])
+    return render(
+        "cells.html.j2",
+        summary=say("All {n} rows", n=len(shown)) if fold and headed and len(shown) > LONG_TABLE else "",
+        headed=headed,
+        upper=upper,
+        headings=[head[-1] or head[0] for head in heads],  # without a second level it stands below, beside the others
+        kinds=kinds,
+        groups=[(names.scenario_title(s) if len(groups) > 1 else "", rows) for s, rows in groups.items()],
+        missing=MISSING,
+    )
 
 
-def _styler(texts: pd.DataFrame, escape: Callable[[str], str]) -> Styler:
-    """Return a table of texts that pandas can write, without an index that only counts and without empty headings."""
-
-    def escaped(value: object) -> str:
-        return escape(str(value))
-
-    counted = _only_counts_rows(texts)
-    names = [None if name is None else escaped(name) for name in texts.index.names]
-    styler = Styler(texts.rename_axis(index=names), cell_ids=False).format(escaped).format_index(escaped, axis=1)
-    styler = styler.hide(axis="index") if counted else styler.format_index(escaped, axis=0)
-    return styler if _has_names(texts) else styler.hide(axis="columns")
+def _without_scenario(texts: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Return a table without the scenarios that stand beside other things in it, and these, one a row."""
+    if SCENARIO in texts.index.names and texts.index.nlevels > 1:
+        return texts.droplevel(SCENARIO), list(map(str, texts.index.get_level_values(SCENARIO)))
+    if texts.columns.nlevels == 1 and list(texts.columns).count(SCENARIO) == 1 and len(texts.columns) > 1:
+        return texts.drop(columns=SCENARIO), list(map(str, texts[SCENARIO]))
+    return texts, [""] * len(texts)
 
 
 def _is_words(column: pd.Series) -> bool:
@@ -223,13 +158,14 @@ def _is_words(column: pd.Series) -> bool:
 
 # -- LaTeX ---------------------------------------------------------------------------------------------------------
 
+_LATEX: Mapping[str, str] = {mark: rf"\{mark}" for mark in "%_&#${}"} | {
+    "\\": r"\textbackslash{}", "^": r"\^{}", "~": r"\~{}", "<": r"\textless{}", ">": r"\textgreater{}", "–": "--",
+}  # fmt: skip
 
-def escape_latex(text: str) -> str:
+
+def escape_latex(text: object) -> str:
     """Return a text with everything escaped that LaTeX would not print as it is."""
-    marks = {mark: rf"\{mark}" for mark in "%_&#${}"} | {
-        "\\": r"\textbackslash{}", "^": r"\^{}", "~": r"\~{}", "<": r"\textless{}", ">": r"\textgreater{}", "–": "--",
-    }  # fmt: skip
-    return "".join(marks.get(character, character) for character in text)
+    return str(text).translate(str.maketrans(dict(_LATEX)))
 
 
 def latex_table(texts: pd.DataFrame, caption: str, label: str) -> str:
@@ -244,23 +180,25 @@ def latex_table(texts: pd.DataFrame, caption: str, label: str) -> str:
     label
         What ``\ref`` refers to, after ``tab:``.
     """
-    levels = [] if _only_counts_rows(texts) else [texts.index.get_level_values(i) for i in range(texts.index.nlevels)]
-    columns = [*levels, *(column for _, column in texts.items())]
-    words = [pd.Series(column, dtype=object).astype(str) for column in columns]
-    long = sum(column.str.len().max() > LONG_TEXT for column in words)
-    width = {1: "9cm", 2: "5cm"}.get(long, "3cm")  # of about 16 cm that a page has
-    text: str = _styler(texts, escape_latex).to_latex(
+    counted = _only_counts_rows(texts)
+    columns = [pd.Series(column, dtype=object).astype(str) for _, column in texts.items()]
+    if not counted:
+        levels = map(texts.index.get_level_values, range(texts.index.nlevels))
+        columns = [*(pd.Series(level, dtype=object).astype(str) for level in levels), *columns]
+    long = [bool(column.str.len().max() > LONG_TEXT) for column in columns]
+    width = {1: "9cm", 2: "5cm"}.get(sum(long), "3cm")  # of about 16 cm that a page has
+    of_words = [f"p{{{width}}}" if is_long else "l" for is_long in long]
+    kinds = [kind if _is_words(column) else "r" for kind, column in zip(of_words, columns, strict=True)]
+    index_names = [None if name is None else escape_latex(name) for name in texts.index.names]
+    styler = Styler(texts.rename_axis(index=index_names), cell_ids=False).format(escape_latex)
+    styler = styler.format_index(escape_latex, axis=1)
+    styler = styler.hide(axis="index") if counted else styler.format_index(escape_latex, axis=0)
+    text: str = (styler if _has_names(texts) else styler.hide(axis="columns")).to_latex(
         hrules=True,
         sparse_index=True,
         multirow_align="naive",  # no package more
-        column_format="".join(_latex_column(column, width) for column in words),
+        column_format="".join(kinds),
         caption=escape_latex(caption),
         label=f"tab:{label}",
     )
     return text.replace("\\toprule\n\\midrule\n", "\\toprule\n")  # two rules where there is no header
-
-
-def _latex_column(column: pd.Series, width: str) -> str:
-    if not _is_words(column):
-        return "r"
-    return f"p{{{width}}}" if column.str.len().max() > LONG_TEXT else "l"
