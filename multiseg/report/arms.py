@@ -7,14 +7,15 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from multiseg_core.networks import build_network, count_parameters
-
 from ..results.replicates import Interval, replicate_means
-from ..results.verdicts import SAME_INPUTS, endpoints, margin, model_in_role
+from ..results.verdicts import SAME_INPUTS, endpoints, margin, model_in_role, several_tasks
 from ..settings.models import ORACLE, SELECTIVE
 from ..study import finished_runs
 from ..study.study import Study
+from ..thesis.findings import parameters
 from .figures.names import endpoint_title, model_title, short_scenario
+from .summary import listed
+from .tables import first_seed
 
 AGAINST: Mapping[str, str] = {
     "minus oracle": ORACLE, "minus separate": SAME_INPUTS, "minus selective CE": SELECTIVE,
@@ -46,24 +47,20 @@ def arm_table(study: Study, metrics: pd.DataFrame) -> pd.DataFrame:
         Intervals are 95 % t intervals over replicates, NaN for fewer than three; differences NaN where the other model
         does not run.
     """
-    rows = []
-    for scenario in (s for s in study.scenarios.values() if len(s.tasks) > 1):
+    rows: list[dict[str, object]] = []
+    for scenario in several_tasks(study):
         part = metrics[metrics["scenario"] == scenario.name]
         others = {name: model_in_role(study, scenario, role) for name, role in AGAINST.items()}
         for endpoint, labels in endpoints(scenario).items():
             means = replicate_means(part, labels)
             for model in (m for m in scenario.models if m in means):
                 own = Interval.of(means[model].to_numpy())
-                row = {
-                    "scenario": scenario.name, "endpoint": endpoint, "model": model,
-                    "replicates": int(means[model].notna().sum()), "dice": own.mean, "low": own.low, "high": own.high,
-                }  # fmt: skip
+                rows.append(dict(zip(KEYS, (scenario.name, endpoint, model), strict=True)) | {"replicates": own.n})
+                rows[-1] |= {"dice": own.mean, "low": own.low, "high": own.high}
                 for name, other in others.items():
-                    known = other in means and other != model
-                    values = (means[model] - means[other]).to_numpy() if known else np.array([])
-                    e = Interval.of(values)
-                    row |= {name: e.mean, f"{name} low": e.low, f"{name} high": e.high}
-                rows.append(row)
+                    against = means[other] if other in means and other != model else np.nan
+                    e = Interval.of((means[model] - against).to_numpy())
+                    rows[-1] |= {name: e.mean, f"{name} low": e.low, f"{name} high": e.high}
     # an interval of replicates that agree is a point, whatever the last digits say
     return pd.DataFrame(rows, columns=None if rows else [*KEYS, "replicates", "dice"]).round(6).set_index(KEYS)
 
@@ -74,12 +71,10 @@ def beside_separate(study: Study, table: pd.DataFrame) -> pd.DataFrame:
     The reference is the Dice of separate networks with the same inputs, NaN without such.
     """
     shown = table.reset_index()[[*KEYS, *(c for c in ("dice", "low", "high") if c in table)]]
-    references = []
-    for row in shown.itertuples():
-        other = model_in_role(study, study.scenario(str(row.scenario)), SAME_INPUTS)
-        place = (row.scenario, row.endpoint, other)
-        references.append(float(table.loc[place, "dice"]) if place in table.index else np.nan)
-    return shown.assign(reference=references, margin=[margin(str(e)) for e in shown["endpoint"]])
+    others = {name: model_in_role(study, scenario, SAME_INPUTS) for name, scenario in study.scenarios.items()}
+    places = [(s, e, others[s]) for s, e in zip(shown["scenario"], shown["endpoint"], strict=True)]
+    references = [float(table["dice"].get(place, np.nan)) for place in places]
+    return shown.assign(reference=references, margin=[margin(endpoint) for _, endpoint, _ in places])
 
 
 def with_intervals(table: pd.DataFrame) -> pd.DataFrame:
@@ -96,27 +91,17 @@ def with_intervals(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(shown, index=table.index)
 
 
-def candidates(study: Study, table: pd.DataFrame) -> list[str]:
-    """Return the models to choose from: one network, no complete labels, on every endpoint of every scenario."""
-    places = table.reset_index()[["scenario", "endpoint"]].drop_duplicates()
-    counts = table.reset_index().groupby("model", sort=False).size()
-    return [
-        str(model)
-        for model, n in counts.items()
-        if n == len(places)
-        and study.models[str(model)].networks == "one"
-        and study.models[str(model)].targets != "complete"
-    ]
-
-
 def ranking(study: Study, table: pd.DataFrame) -> pd.DataFrame:
-    """Return the candidates, best first: ``mean`` Dice over all endpoints, and ``behind``.
+    """Return the models to choose from, best first: ``mean`` Dice over all endpoints, and ``behind``.
 
-    ``behind`` is what a model loses against the best candidate on the endpoint where it loses most: a low mean may hide
-    that a model fails at one task, this cannot.
+    They have one network, no complete labels, and run on every endpoint of every scenario. ``behind`` is what a model
+    loses against the best of them on the endpoint where it loses most: a low mean may hide that a model fails at one
+    task, this cannot.
     """
     dice = table["dice"].unstack("model")
-    chosen = candidates(study, table)
+    counts = table.groupby("model", sort=False).size()
+    everywhere = {str(name): study.models[str(name)] for name in counts.index[counts == len(dice)]}
+    chosen = [name for name, m in everywhere.items() if m.networks == "one" and m.targets != "complete"]
     if not chosen:
         return pd.DataFrame(columns=["mean", "behind"])
     dice = dice[chosen]
@@ -136,35 +121,30 @@ def answers(study: Study, table: pd.DataFrame) -> pd.Series:
     if order.empty:
         nothing = "No model with one network runs in every scenario with several tasks of this study."
         return pd.Series({"Which loss should I use?": nothing}, name="answer")
-    best = str(order.index[0])
-    close = [str(m) for m in order.index[1:] if order["mean"].iloc[0] - order.loc[m, "mean"] < CLOSE]
+    best, highest = str(order.index[0]), order["mean"].iloc[0]
+    close = [model_title(str(m)) for m in order.index[1:] if highest - order.loc[m, "mean"] < CLOSE]
     safest = str(order["behind"].idxmin())
-    n = len(table.reset_index()[["scenario", "endpoint"]].drop_duplicates())
-    first = (
-        f"{model_title(best)}: the highest mean Dice, {order['mean'].iloc[0]:.3f} over {n} endpoints"
-        + (f"; {_listed(close)} within {CLOSE}" if close else "")
-        + (
-            ". It is the best at every task of those with one network that run in every scenario."
-            if order.loc[best, "behind"] == 0
-            else f". {model_title(safest)} is never more than {order.loc[safest, 'behind']:.3f} behind the best at "
-            "any task."
-        )
-    )
-    rows = table.xs(best, level="model")
+    n = len(table.groupby(["scenario", "endpoint"]))
+    first = f"{model_title(best)}: the highest mean Dice, {highest:.3f} over {n} endpoints"
+    first += f"; {listed(close)} within {CLOSE}. " if close else ". "
+    if order.loc[best, "behind"] == 0:
+        first += "It is the best at every task of those with one network that run in every scenario."
+    else:
+        behind = f"{order.loc[safest, 'behind']:.3f}"
+        first += f"{model_title(safest)} is never more than {behind} behind the best at any task."
+    rows, alone = table.xs(best, level="model"), "networks that each learn from the data of one task alone"
     return pd.Series(
         {
             "Which loss should I use?": first,
             "What do I lose against complete labels?": _against(best, rows, "minus oracle", "the oracle"),
-            "What does one more data set bring?": _against(
-                best, rows, "minus separate", "networks that each learn from the data of one task alone"
-            ),
+            "What does one more data set bring?": _against(best, rows, "minus separate", alone),
         },
         name="answer",
     )
 
 
 def _against(model: str, rows: pd.DataFrame, other: str, words: str) -> str:
-    known = rows[rows[other].notna()] if other in rows else rows[:0]
+    known = rows[rows[other].notna()]
     if known.empty:
         return f"This study does not say: none of its scenarios has {words}."
     by_scenario: dict[str, list[str]] = {}
@@ -179,29 +159,16 @@ def _against(model: str, rows: pd.DataFrame, other: str, words: str) -> str:
     return f"{model_title(model)}, against {words}. {'; '.join(parts)}.{end if lacking.any() else ''}"
 
 
-def _listed(models: list[str]) -> str:
-    names = [model_title(m) for m in models]
-    return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else names[0]
-
-
 def cost_table(study: Study) -> pd.DataFrame:
     """Return what a run of each model costs: networks, their parameters, minutes of training, passes per prediction.
 
     Of the first replicate and seed, means over scenarios; minutes of networks that are trained, NaN without any.
     """
     rows = []
-    for run in study.runs:
-        if (run.replicate, run.seed) != (1, study.params.seeds[0]) or len(study.scenario(run.scenario).tasks) < 2:
-            continue
+    for run in (run for scenario in several_tasks(study) for run in first_seed(study, scenario.name)):
         facts = finished_runs.network_facts([*run.networks, *(t for n in run.networks for t in n.before)])
-        counts = [
-            count_parameters(build_network(n.network, len(n.modalities), 1 + len(n.labels))) for n in run.networks
-        ]
-        rows.append(
-            {
-                "model": run.model, "networks": len(run.networks), "thousand parameters": sum(counts) / 1000,
-                "minutes of training": sum(f["seconds"] for f in facts) / 60 if facts else np.nan,
-                "passes per prediction": max(len(run.networks), len(run.questions)),
-            }
-        )  # fmt: skip
-    return pd.DataFrame(rows).groupby("model", sort=False).mean() if rows else pd.DataFrame()
+        minutes = sum(f["seconds"] for f in facts) / 60 if facts else np.nan
+        passes = max(len(run.networks), len(run.questions))
+        rows.append((run.model, len(run.networks), parameters(run) / 1000, minutes, passes))
+    columns = ["model", "networks", "thousand parameters", "minutes of training", "passes per prediction"]
+    return pd.DataFrame(rows, columns=columns).groupby("model", sort=False).mean() if rows else pd.DataFrame()

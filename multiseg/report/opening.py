@@ -15,6 +15,7 @@ from ..study.study import Study
 from ..thesis import ledger
 from ..thesis.findings import PRIMARY
 from .figures.names import endpoint_title, label_title
+from .summary import listed
 
 _WHO = {
     SELECTIVE: "One network that is told what each data set leaves undrawn",
@@ -54,7 +55,7 @@ def _what_was_done(study: Study) -> str:
         (c.cohort, c.name) for s in study.all_scenarios if s.name in {x.name for x in several} for c in s.test_cases
     }
     part = "each drawn only in part: no training image shows all of" if len(cohorts) > 1 else "which show"
-    return f"{_how_much(study, several)}, {part} {_listed(labels)}; they were tested on {len(tested)} other cases."
+    return f"{_how_much(study, several)}, {part} {listed(labels)}; they were tested on {len(tested)} other cases."
 
 
 def _how_much(study: Study, scenarios: Sequence[Scenario]) -> str:
@@ -81,7 +82,7 @@ def _what_came_out(study: Study) -> str:
     parts = []
     for role in (r for r in _WHO if r in means):
         reached = [f"{_range(values)} for {endpoint_title(e)}" for e, values in means[role].items()]
-        parts.append(f"{_WHO[role]} reached {_listed(reached)}")
+        parts.append(f"{_WHO[role]} reached {listed(reached)}")
     many = any(len(v) > 1 for v in means[SELECTIVE].values())
     over = f"; from the worst to the best of {max(map(len, means[SELECTIVE].values()))} scenarios" if many else ""
     first, *others = parts
@@ -116,13 +117,7 @@ def _verdicts(table: pd.DataFrame) -> list[str]:
         by_word: dict[str, list[str]] = {}
         for row in rows.itertuples():
             by_word.setdefault(_WORDS[str(row.verdict)], []).append(endpoint_title(str(row.endpoint)))
-        said = [
-            word if len(by_word) == 1 else f"{word} for {_listed(endpoints)}" for word, endpoints in by_word.items()
-        ]
+        said = [word if len(by_word) == 1 else f"{word} for {listed(endpoints)}" for word, endpoints in by_word.items()]
         if said:
-            found.append(f"{_CLAIMS[contrast.number]} {_listed(said)}")
+            found.append(f"{_CLAIMS[contrast.number]} {listed(said)}")
     return found
-
-
-def _listed(texts: list[str]) -> str:
-    return f"{', '.join(texts[:-1])} and {texts[-1]}" if len(texts) > 1 else "".join(texts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import re
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from ..results.verdicts import BY_CONSTRUCTION, COLUMNS, EVERY
 from ..settings.params_files import params_files
 from ..study import finished_runs
 from ..study.study import Study
+from ..thesis.findings import RATIOS
 from ..thesis.ledger import is_companion, ledger
 from . import arms, notebook_setup, notebooks, opening, show_figure, summary, tables
 from .figures.endpoint_chart import endpoint_figure
@@ -182,7 +183,8 @@ def ledger_rows(table: pd.DataFrame) -> list[dict[str, str]]:
     apart = table["verdict"] == BY_CONSTRUCTION  # shows that the study does what it says, and nothing else
     for row in pd.concat([table[~apart], table[apart]]).to_dict("records"):
         known = not pd.isna(row["low"])
-        bar = interval_bar(row["ours"], row["low"], row["high"], row["margin"], _threshold(row))
+        nothing = 1.0 if row["measure"] in RATIOS else 0.0
+        bar = interval_bar(row["ours"], row["low"], row["high"], row["margin"], nothing)
         rows.append(
             {
                 "finding": row["finding"],
@@ -198,11 +200,6 @@ def ledger_rows(table: pd.DataFrame) -> list[dict[str, str]]:
             }
         )
     return rows
-
-
-def _threshold(row: Mapping[Hashable, Any]) -> float:
-    """Return where the line of a finding's interval stands: 1 for ratios and shares, 0 for differences."""
-    return 1.0 if re.match("share|volume|parameters", str(row["measure"])) else 0.0
 
 
 def _cell(value: float) -> str:

@@ -154,6 +154,11 @@ def _by(models: Counter[str], made: Counter[str]) -> str:
     )
 
 
+def listed(texts: Sequence[str]) -> str:
+    """Return texts joined by commas and a last *and*."""
+    return f"{', '.join(texts[:-1])} and {texts[-1]}" if len(texts) > 1 else "".join(texts)
+
+
 def _distinct(trained: Sequence[Mapping[str, Any]], what: Callable[[Mapping[str, Any]], object]) -> str:
     """Return the distinct values of a fact over networks, in words."""
     return ", ".join(dict.fromkeys(str(what(t["provenance"])) for t in trained)) or "-"

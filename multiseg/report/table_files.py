@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import operator
-from collections.abc import Mapping
 from pathlib import Path
 
 import jinja2
@@ -158,14 +157,15 @@ def _is_words(column: pd.Series) -> bool:
 
 # -- LaTeX ---------------------------------------------------------------------------------------------------------
 
-_LATEX: Mapping[str, str] = {mark: rf"\{mark}" for mark in "%_&#${}"} | {
-    "\\": r"\textbackslash{}", "^": r"\^{}", "~": r"\~{}", "<": r"\textless{}", ">": r"\textgreater{}", "–": "--",
-}  # fmt: skip
+_LATEX = str.maketrans(
+    {mark: rf"\{mark}" for mark in "%_&#${}"}
+    | {"\\": r"\textbackslash{}", "^": r"\^{}", "~": r"\~{}", "<": r"\textless{}", ">": r"\textgreater{}", "–": "--"}
+)
 
 
 def escape_latex(text: object) -> str:
     """Return a text with everything escaped that LaTeX would not print as it is."""
-    return str(text).translate(str.maketrans(dict(_LATEX)))
+    return str(text).translate(_LATEX)
 
 
 def latex_table(texts: pd.DataFrame, caption: str, label: str) -> str:

@@ -6,8 +6,9 @@ it are independent from one replicate to the next. Cases and seeds within one ar
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple, dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -47,6 +48,16 @@ def replicate_means(metrics: pd.DataFrame, labels: Sequence[str], value: str = "
     return per_subject.groupby(["model", "replicate"]).mean().unstack("model")
 
 
+def model_intervals(
+    metrics: pd.DataFrame, labels: Sequence[str], models: Sequence[str], value: str = "dice"
+) -> pd.DataFrame:
+    """Return the mean of some labels for each model that has any: ``replicates, mean, low, high``, index model."""
+    means = replicate_means(metrics, labels, value)
+    found = {model: Interval.of(means[model].to_numpy()) for model in models if model in means}
+    rows = {model: (e.n, e.mean, e.low, e.high) for model, e in found.items()}
+    return pd.DataFrame.from_dict(rows, "index", columns=["replicates", "mean", "low", "high"]).rename_axis("model")
+
+
 @dataclass(frozen=True)
 class Interval:
     """A mean over replicates that is asked whether it exceeds a threshold.
@@ -58,6 +69,8 @@ class Interval:
         `LEAST_REPLICATES`.
     p_above, p_below
         One-sided p values against "is not above" and "is not below" the threshold; NaN as above.
+    n
+        Number of replicates that have a value.
     """
 
     mean: float
@@ -65,6 +78,7 @@ class Interval:
     high: float
     p_above: float
     p_below: float
+    n: int = 0
 
     @classmethod
     def of(cls, values: np.ndarray, threshold: float = 0.0) -> Interval:
@@ -73,12 +87,12 @@ class Interval:
         n = len(values)
         mean = float(values.mean()) if n else float("nan")
         if n < LEAST_REPLICATES:
-            return cls(mean, *[float("nan")] * 4)
+            return cls(mean, np.nan, np.nan, np.nan, np.nan, n)
         # replicates that agree to the last digit still differ by what Dice cannot show
         error = max(float(values.std(ddof=1)), 1e-9) / np.sqrt(n)
         half = float(stats.t.isf(ALPHA, n - 1)) * error
         t = (mean - threshold) / error
-        return cls(mean, mean - half, mean + half, float(stats.t.sf(t, n - 1)), float(stats.t.cdf(t, n - 1)))
+        return cls(mean, mean - half, mean + half, float(stats.t.sf(t, n - 1)), float(stats.t.cdf(t, n - 1)), n)
 
 
 def in_every(estimates: Sequence[Interval]) -> Interval:
@@ -87,36 +101,21 @@ def in_every(estimates: Sequence[Interval]) -> Interval:
     Every place must pass at full level, and one that fails must do so after a correction for their number (Bonferroni):
     the least of several means is itself a poor statistic, whose bootstrap interval is far too low.
 
-    Parameters
-    ----------
-    estimates
-        One for each scenario, with one threshold.
-
-    Returns
-    -------
-    Interval
-        The least mean; the least bounds.
+    `estimates` has one for each scenario, with one threshold. Returned are the least mean and the least bounds.
     """
-    return Interval(
-        min(e.mean for e in estimates), _min([e.low for e in estimates]), _min([e.high for e in estimates]),
-        _max([e.p_above for e in estimates]), min(len(estimates) * _min([e.p_below for e in estimates]), 1.0),
-    )  # fmt: skip
+    means, lows, highs, above, below, n = _columns(estimates)
+    return Interval(min(means), np.min(lows), np.min(highs), np.max(above), min(len(n) * np.min(below), 1.0), min(n))
 
 
 def in_some(estimates: Sequence[Interval]) -> Interval:
     """Judge "above the threshold somewhere": the largest mean, the converse of `in_every`."""
-    return Interval(
-        max(e.mean for e in estimates), _max([e.low for e in estimates]), _max([e.high for e in estimates]),
-        min(len(estimates) * _min([e.p_above for e in estimates]), 1.0), _max([e.p_below for e in estimates]),
-    )  # fmt: skip
+    means, lows, highs, above, below, n = _columns(estimates)
+    return Interval(max(means), np.max(lows), np.max(highs), min(len(n) * np.min(above), 1.0), np.max(below), min(n))
 
 
-def _min(values: Sequence[float]) -> float:
-    return float(np.min(values))  # NaN, unlike in `min`, if there is any
-
-
-def _max(values: Sequence[float]) -> float:
-    return float(np.max(values))
+def _columns(estimates: Sequence[Interval]) -> Iterable[Sequence[Any]]:
+    """Return each attribute of some intervals; numpy's least of them, unlike Python's, is NaN if there is any."""
+    return zip(*map(astuple, estimates), strict=True)
 
 
 def verdict(p_above: float, p_below: float) -> str:

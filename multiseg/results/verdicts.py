@@ -18,7 +18,7 @@ from ..study import finished_runs
 from ..study.scenarios import Scenario
 from ..study.study import Study
 from .model_comparison import holm
-from .replicates import Interval, in_every, in_some, replicate_means, verdict
+from .replicates import Interval, in_every, in_some, model_intervals, replicate_means, verdict
 
 COLUMNS = ("finding", "endpoint", "scenario", "thesis", "ours", "low", "high", "margin", "verdict")
 
@@ -38,7 +38,11 @@ EXPLORATORY, BY_CONSTRUCTION = "exploratory", "by construction"
 
 SAME_INPUTS, SAME_COMPUTE = "separate networks, same inputs", "separate networks, same compute"
 
-Row = dict[str, object]
+Question = tuple[str, str, str]
+"""Number of a finding, what is claimed, and what is measured."""
+
+Row = tuple[object, ...]
+"""A row of a ledger before its verdict, see `row`."""
 
 Published = Callable[[Scenario, Sequence[str], str, str], float]
 """(scenario, labels, first model, second model) -> their difference in a publication, NaN if it has none."""
@@ -66,11 +70,6 @@ class Contrast:
     second: str
     superior: bool = False
     somewhere: bool = False
-
-    @property
-    def measure(self) -> str:
-        """What is measured, in words."""
-        return f"Dice of {self.first.replace('_', ' ')} minus {self.second.replace('_', ' ')}"
 
     def threshold(self, endpoint: str) -> float:
         """Return what the difference must exceed."""
@@ -115,6 +114,11 @@ class Claim:
     value: str = "dice"
     less_is_better: bool = False
     published: float = float("nan")
+
+
+def several_tasks(study: Study) -> list[Scenario]:
+    """Return the scenarios with several tasks."""
+    return [scenario for scenario in study.scenarios.values() if len(scenario.tasks) > 1]
 
 
 def margin(endpoint: str) -> float:
@@ -162,13 +166,12 @@ def model_in_role(study: Study, scenario: Scenario, role: str) -> str | None:
 
 def endpoint_table(study: Study, metrics: pd.DataFrame) -> pd.DataFrame:
     """Return each model's Dice on each endpoint: ``replicates, mean, low, high``, a t interval over replicates."""
-    rows = []
-    for name, scenario in study.scenarios.items():
-        for endpoint, labels in endpoints(scenario).items():
-            means = replicate_means(metrics[metrics["scenario"] == name], labels)
-            for model in (m for m in scenario.models if m in means):
-                e = Interval.of(means[model].to_numpy())
-                rows.append((name, endpoint, model, int(means[model].notna().sum()), e.mean, e.low, e.high))
+    rows = [
+        (name, endpoint, *found)
+        for name, scenario in study.scenarios.items()
+        for endpoint, labels in endpoints(scenario).items()
+        for found in model_intervals(metrics[metrics["scenario"] == name], labels, scenario.models).itertuples()
+    ]
     columns = ["scenario", "endpoint", "model", "replicates", "mean", "low", "high"]
     return pd.DataFrame(rows, columns=columns).set_index(columns[:3])
 
@@ -177,15 +180,19 @@ def endpoint_table(study: Study, metrics: pd.DataFrame) -> pd.DataFrame:
 
 
 def row(
-    finding: str, claim: str, measure: str, endpoint: str, scenario: str, estimate: Interval, n: int, *,
-    thesis: float = float("nan"), margin: float = float("nan"), verdict: str = EXPLORATORY,
-) -> Row:  # fmt: skip
+    question: Question,
+    endpoint: str,
+    scenario: str,
+    estimate: Interval,
+    *,
+    thesis: float = np.nan,
+    margin: float = np.nan,
+    verdict: str = EXPLORATORY,
+) -> Row:
     """Return a row of a ledger; a `verdict` of ``""`` is still to come, see `settled`."""
-    return {
-        "finding": finding, "endpoint": endpoint, "scenario": scenario, "thesis": thesis, "ours": estimate.mean,
-        "low": estimate.low, "high": estimate.high, "margin": margin, "verdict": verdict, "claim": claim,
-        "measure": measure, "replicates": n, "p_above": estimate.p_above, "p_below": estimate.p_below,
-    }  # fmt: skip
+    (finding, *words), e = question, estimate
+    judged = (thesis, e.mean, e.low, e.high, margin, verdict)
+    return finding, endpoint, scenario, *judged, *words, e.n, e.p_above, e.p_below
 
 
 def settled(rows: Sequence[Row]) -> pd.DataFrame:
@@ -205,49 +212,35 @@ def settled(rows: Sequence[Row]) -> pd.DataFrame:
 
 def contrast_rows(study: Study, c: Contrast, metrics: pd.DataFrame, judged: bool, published: Published) -> list[Row]:
     """Return the rows of a contrast: every scenario with several tasks, and if it is judged, all of them together."""
-    rows: list[Row] = []
-    found: dict[tuple[str, str], tuple[Interval, float, int]] = {}
-    for scenario in (s for s in study.scenarios.values() if len(s.tasks) > 1):
+    found: dict[tuple[str, str], tuple[Interval, float]] = {}
+    for scenario in several_tasks(study):
         first, second = (model_in_role(study, scenario, role) for role in (c.first, c.second))
         if first is None or second is None:
             continue
         part = metrics[(metrics["scenario"] == scenario.name) & metrics["model"].isin([first, second])]
         for endpoint, labels in endpoints(scenario).items():
             means = replicate_means(part, labels)
-            if not {first, second} <= set(means.columns):
-                continue
-            differences = (means[first] - means[second]).to_numpy()
-            estimate = Interval.of(differences, c.threshold(endpoint))
-            theirs, n = published(scenario, labels, first, second), int(np.count_nonzero(~np.isnan(differences)))
-            found[endpoint, scenario.name] = estimate, theirs, n
-            rows.append(
-                row(
-                    c.number, c.claim, c.measure, endpoint, scenario.name, estimate, n, thesis=theirs,
-                    margin=margin(endpoint) if judged else np.nan,
-                    verdict="" if judged and not c.somewhere else EXPLORATORY,
-                )
-            )  # fmt: skip
-    if not judged or not rows:
-        return rows
-    least = min(n for *_, n in found.values())
-    together: dict[str, dict[str, tuple[Interval, float]]] = {}
-    for (endpoint, scenario_name), (estimate, theirs, _) in found.items():
-        together.setdefault(endpoint, {})[scenario_name] = estimate, theirs
-    if c.somewhere:
-        places = {s: [(e, t) for (_, at), (e, t, _) in found.items() if at == s] for _, s in found}
-        together = {"any": {s: (in_some([e for e, _ in f]), max(t for _, t in f)) for s, f in places.items()}}
-    return [
-        *(
-            row(
-                c.number, c.claim, f"{c.measure}, in the scenario where that is least", endpoint, EVERY,
-                in_every([e for e, _ in by_scenario.values()]), least,
-                thesis=min(theirs for _, theirs in by_scenario.values()),
-                margin=np.nan if endpoint == "any" else margin(endpoint), verdict="",
-            )
-            for endpoint, by_scenario in together.items()
-        ),
-        *rows,
-    ]  # fmt: skip
+            if {first, second} <= set(means.columns):
+                estimate = Interval.of((means[first] - means[second]).to_numpy(), c.threshold(endpoint))
+                found[endpoint, scenario.name] = estimate, published(scenario, labels, first, second)
+    measure = f"Dice of {c.first.replace('_', ' ')} minus {c.second.replace('_', ' ')}"
+    awaited = "" if judged and not c.somewhere else EXPLORATORY
+    rows = []
+    for (endpoint, name), (estimate, theirs) in found.items():
+        question, limit = (c.number, c.claim, measure), margin(endpoint) if judged else np.nan
+        rows.append(row(question, endpoint, name, estimate, thesis=theirs, margin=limit, verdict=awaited))
+    together: dict[str, list[tuple[Interval, float]]] = {}
+    for (endpoint, name), value in found.items() if judged else ():
+        together.setdefault(name if c.somewhere else endpoint, []).append(value)
+    if c.somewhere and together:
+        together = {"any": [(in_some([e for e, _ in at]), max(t for _, t in at)) for at in together.values()]}
+    whole = []
+    for endpoint, values in together.items():
+        question = c.number, c.claim, f"{measure}, in the scenario where that is least"
+        limit = np.nan if endpoint == "any" else margin(endpoint)
+        least, theirs = in_every([e for e, _ in values]), min(t for _, t in values)
+        whole.append(row(question, endpoint, EVERY, least, thesis=theirs, margin=limit, verdict=""))
+    return [*whole, *rows]
 
 
 def judge(study: Study, claims: Sequence[Claim]) -> pd.DataFrame:
@@ -272,14 +265,13 @@ def judge(study: Study, claims: Sequence[Claim]) -> pd.DataFrame:
         parts = []
         for first, *second in c.pairs:
             values = means[first] - (means[second[0]] if second else 0)
-            values = (-values if c.less_is_better else values).dropna().to_numpy(dtype=float)
-            parts.append((" - ".join([first, *second]), Interval.of(values, c.threshold), len(values)))
+            values = (-values if c.less_is_better else values).to_numpy(dtype=float)
+            parts.append((" - ".join([first, *second]), Interval.of(values, c.threshold)))
         limit = abs(c.threshold) if all(len(pair) == 2 for pair in c.pairs) else np.nan
-        whole, least = in_every([e for _, e, _ in parts]), min(n for *_, n in parts)
-        where, what = "+".join(labels), (c.number, c.claim, c.measure)
-        rows.append(row(*what, where, EVERY, whole, least, thesis=c.published, margin=limit, verdict=""))
+        question, whole = (c.number, c.claim, c.measure), in_every([e for _, e in parts])
+        rows.append(row(question, "+".join(labels), EVERY, whole, thesis=c.published, margin=limit, verdict=""))
         if len(parts) > 1:
-            rows += [row(*what, name, c.scenario, e, n, margin=limit) for name, e, n in parts]
+            rows += [row(question, name, c.scenario, e, margin=limit) for name, e in parts]
     return settled(rows)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from ..results.replicates import Interval, replicate_means
+from ..results.replicates import model_intervals
 from ..study import finished_runs
 from ..study.costs import network_cost
 from ..study.study import Study
@@ -30,14 +30,10 @@ def model_dice(study: Study, scenario: str, labels: Sequence[str] = (), value: s
     value
         Column of the metrics.
     """
-    labels = labels or study.scenario(scenario).tested_labels
     metrics = finished_runs.metrics(study)
-    means = replicate_means(metrics[metrics["scenario"] == scenario], labels, value)
-    rows = {}
-    for model in (m for m in study.scenario(scenario).models if m in means):
-        e = Interval.of(means[model].to_numpy())
-        rows[model] = (int(means[model].notna().sum()), e.mean, e.low, e.high)
-    return pd.DataFrame.from_dict(rows, "index", columns=["replicates", "mean", "low", "high"]).rename_axis("model")
+    place = study.scenario(scenario)
+    labels = labels or place.tested_labels
+    return model_intervals(metrics[metrics["scenario"] == scenario], labels, place.models, value)
 
 
 def label_means(study: Study, scenario: str) -> pd.DataFrame:
@@ -50,17 +46,14 @@ def dice_by_label(study: Study, scenario: str) -> pd.DataFrame:
     """Return each model's Dice by label and their mean, over replicates, as texts with 95 % t intervals."""
     tested = study.scenario(scenario).tested_labels
     columns = {label: [label] for label in tested} | ({"mean": list(tested)} if len(tested) > 1 else {})
-    shown = {}
-    for name, labels in columns.items():
-        found = model_dice(study, scenario, labels)
-        shown[name] = found.apply(
-            lambda r: (
-                f"{r['mean']:z.3f}" + (f" ({r['low']:z.3f} to {r['high']:z.3f})" if np.isfinite(r["low"]) else "")
-            ),
-            axis=1,
-        )
-        shown["replicates"] = found["replicates"]
-    return pd.DataFrame(shown)[[*columns, "replicates"]]
+    found = {name: model_dice(study, scenario, labels) for name, labels in columns.items()}
+    shown = pd.DataFrame({name: table.apply(_with_interval, axis=1) for name, table in found.items()})
+    return shown.assign(replicates=next(reversed(found.values()))["replicates"])
+
+
+def _with_interval(row: pd.Series) -> str:
+    interval = f" ({row['low']:z.3f} to {row['high']:z.3f})" if np.isfinite(row["low"]) else ""
+    return f"{row['mean']:z.3f}{interval}"
 
 
 def settings(study: Study, scenario: str, keys: Sequence[str]) -> pd.DataFrame:
@@ -90,11 +83,10 @@ def costs(study: Study, scenarios: Sequence[str]) -> pd.DataFrame:
             asked = spec, len(scenario.modalities), 1 + len(scenario.labels), size
             if str(asked) not in known:
                 known[str(asked)] = network_cost(*asked)
-            cost = known[str(asked)]
             runs = [run for run in study.runs_of(scenario.name) if run.model == name]
             facts = finished_runs.network_facts(network for run in runs for network in run.networks)
             ms = 1000 * float(np.mean([f["seconds"] / f["steps"] for f in facts])) if facts else np.nan
-            rows[name] = {**cost, "ms per step": ms}
+            rows[name] = {**known[str(asked)], "ms per step": ms}
     return pd.DataFrame.from_dict(rows, "index").rename_axis("model")
 
 
@@ -119,6 +111,5 @@ def curves(
     ]
     table = pd.concat(parts) if parts else pd.DataFrame(columns=["panel", "replicates", "mean", "low", "high"])
     table = table.assign(x=x.reindex(table.index), series=series.reindex(table.index)).dropna(subset=["x", "series"])
-    order = {panel: n for n, panel in enumerate(panels)}
     table = table.reset_index().sort_values(["series", "x"], kind="stable")
-    return table.sort_values("panel", key=lambda names: names.map(order), kind="stable").reset_index(drop=True)
+    return table.sort_values("panel", key=lambda names: names.map(list(panels).index), kind="stable", ignore_index=True)

@@ -50,11 +50,10 @@ def beside(
     """
     table = published.drop(columns="ours")
     for name, values in ours.items():
-        keys = [(row[model], row[what] if what else values.columns[0]) for _, row in published.iterrows()]
-        found = [
-            values.at[key] if key[0] in values.index and key[1] in values.columns else float("nan") for key in keys
-        ]
-        table.insert(list(table.columns).index(at), name, pd.Series(found, dtype=object if what == "ours" else float))
+        columns = published[what] if what else [values.columns[0]] * len(published)
+        keys = zip(published[model], columns, strict=True)
+        found = [values.at[key] if key[0] in values.index and key[1] in values else float("nan") for key in keys]
+        table.insert(table.columns.get_loc(at), name, pd.Series(found, dtype=object if what == "ours" else float))
     return table
 
 
@@ -72,14 +71,12 @@ def beside_dropouts(published: pd.DataFrame, found: pd.DataFrame) -> pd.DataFram
     ours = []
     for of in published["of"]:
         how, _, stem = str(of).rpartition(" ")
-        part = found.loc[[m for m in found.index if m == stem or (how and m in {f"{stem}_{d}" for d in range(6)})]]
-        if how == "least but 0.2":
-            part = part.drop(index=f"{stem}_2", errors="ignore")
-        best = str(part["mean"].idxmax()) if len(part) else ""
-        if how == "best dropout":
-            ours.append(int(best[-1]) / 10 if best else float("nan"))
+        alike = {f"{stem}_{tenths}" for tenths in range(6)} - ({f"{stem}_2"} if how == "least but 0.2" else set())
+        means = found.loc[[m for m in found.index if m == stem or (how and m in alike)], "mean"]
+        if how == "best dropout" and len(means):
+            ours.append(int(str(means.idxmax())[-1]) / 10)
         else:
-            ours.append(float(part["mean"].min()) if len(part) else float("nan"))
+            ours.append(float(means.min()))
     table = published.drop(columns="of")
     table.insert(2, "ours", ours)
     return table

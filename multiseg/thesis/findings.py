@@ -11,6 +11,7 @@ corrected for their number (Holm). All else is exploratory, or holds by the way 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -32,9 +33,11 @@ from ..results.verdicts import (
     endpoints,
     row,
     settled,
+    several_tasks,
 )
 from ..settings.models import DICE, NAIVE, ORACLE, SELECTIVE, SELECTIVE_DICE, SEPARATE, SEPARATE_SHARED, UNIFORM
 from ..study import finished_runs
+from ..study.plan import Run
 from ..study.scenarios import Scenario
 from ..study.study import Study
 from . import reported
@@ -55,6 +58,12 @@ SECONDARY = (
 )
 """Those that are only looked at."""
 
+RECOGNITION = "share of the brain with these labels, as a part of that on own images"
+VOLUMES = "volume of lesions that it predicts, as a multiple of the true one"
+COST = "parameters of the separate networks, as a multiple of those of the selective one"
+RATIOS = frozenset({RECOGNITION, VOLUMES, COST})
+"""What is measured and is 1 where nothing differs; all else is a difference, and 0."""
+
 
 # -- the table -----------------------------------------------------------------------------------------------------
 
@@ -70,7 +79,7 @@ def make_ledger(study: Study) -> pd.DataFrame:
         left out.
     """
     metrics = finished_runs.metrics(study)
-    several = [s for s in study.scenarios.values() if len(s.tasks) > 1]
+    several = several_tasks(study)
     rows = _single_tasks(study, metrics)
     for contrast in (*PRIMARY, *SECONDARY):
         rows += contrast_rows(study, contrast, metrics, contrast in PRIMARY, thesis_difference)
@@ -93,6 +102,7 @@ def thesis_difference(scenario: Scenario, labels: Sequence[str], first: str, sec
 
 def _single_tasks(study: Study, metrics: pd.DataFrame) -> list[Row]:
     """Finding 1: how far the losses lie apart on single tasks."""
+    question = "1", "Every loss learns every single task about as well", "largest difference of Dice between losses"
     rows = []
     for scenario in study.scenarios.values():
         labels = list(scenario.tested_labels)
@@ -100,16 +110,12 @@ def _single_tasks(study: Study, metrics: pd.DataFrame) -> list[Row]:
         losses = [m for m in (NAIVE, DICE, SELECTIVE_DICE) if m in means.columns]
         if len(scenario.tasks) > 1 or len(losses) < 2:
             continue
-        values = (means[losses].max(axis=1) - means[losses].min(axis=1)).to_numpy()
+        estimate = Interval.of((means[losses].max(axis=1) - means[losses].min(axis=1)).to_numpy())
+        estimate = replace(estimate, n=int(means[losses].notna().all(axis=1).sum()))
         known = reported.dice(*scenario.place)
         theirs = known[(known["label"] == "mean") & known["model"].isin(losses)]["dice"]
-        rows.append(
-            row(
-                "1", "Every loss learns every single task about as well", "largest difference of Dice between losses",
-                "+".join(labels), scenario.name, Interval.of(values), int(means[losses].notna().all(axis=1).sum()),
-                thesis=float(theirs.max() - theirs.min()) if len(theirs) > 1 else np.nan,
-            )
-        )  # fmt: skip
+        apart = float(theirs.max() - theirs.min()) if len(theirs) > 1 else np.nan
+        rows.append(row(question, "+".join(labels), scenario.name, estimate, thesis=apart))
     return rows
 
 
@@ -122,20 +128,16 @@ def _recognition(study: Study) -> list[Row]:
         number, who = ("3", "The naive model") if model == NAIVE else ("3b", "The selective model")
         claim = f"{who} and the origin of an image: what it labels on images of cohorts that do not draw it"
         name = "anatomy" if set(str(task).split("+")) <= KINDS["anatomy"] else str(task)
-        values = part["share"].to_numpy()
         known = reported.scenario_place(*study.scenario(str(scenario)).place)
-        rows.append(
-            row(
-                number, claim, "share of the brain with these labels, as a part of that on own images", name,
-                str(scenario), Interval.of(values), len(values),
-                thesis=0.0 if model == NAIVE and known is not None else np.nan,
-            )
-        )  # fmt: skip
+        theirs = 0.0 if model == NAIVE and known is not None else np.nan
+        estimate = replace(Interval.of(part["share"].to_numpy()), n=len(part))
+        rows.append(row((number, claim, RECOGNITION), name, str(scenario), estimate, thesis=theirs))
     return rows
 
 
 def _volumes(scenarios: Sequence[Scenario], metrics: pd.DataFrame) -> list[Row]:
     """Finding 6a: lesions that selective Dice finds where there are none."""
+    question = "6a", "Selective Dice finds lesions, but also where there are none", VOLUMES
     rows = []
     for scenario in scenarios:
         labels = endpoints(scenario).get("lesion", ())
@@ -143,9 +145,7 @@ def _volumes(scenarios: Sequence[Scenario], metrics: pd.DataFrame) -> list[Row]:
         sums = part[part["label"].isin(labels)].groupby("replicate")[["volume_pred_ml", "volume_true_ml"]].sum()
         values = (sums["volume_pred_ml"] / sums["volume_true_ml"]).to_numpy()
         if len(values):
-            claim = "Selective Dice finds lesions, but also where there are none"
-            measure = "volume of lesions that it predicts, as a multiple of the true one"
-            rows.append(row("6a", claim, measure, "lesion", scenario.name, Interval.of(values), len(values)))
+            rows.append(row(question, "lesion", scenario.name, Interval.of(values)))
     return rows
 
 
@@ -160,47 +160,28 @@ def _constructed(study: Study, scenarios: Sequence[Scenario], metrics: pd.DataFr
         labels = [label for names in endpoints(alike).values() for label in names]
         a, b = (replicate_means(metrics[metrics["scenario"] == s.name], labels) for s in (alike, apart))
         if SELECTIVE in a and SELECTIVE in b:
-            values = (a[SELECTIVE] - b[SELECTIVE]).to_numpy()
-            rows.append(
-                row(
-                    "7", "Models are much worse with IBSR than with MRBrainS13",
-                    "mean Dice of selective cross-entropy, MRBrainS13+17 minus IBSR+17", "all labels", apart.name,
-                    Interval.of(values), len(values), thesis=_thesis_mean(alike) - _thesis_mean(apart), verdict=word,
-                )
-            )  # fmt: skip
-    ours, theirs = reported.divergences_beside_thesis(study.cohorts, cohort_tables.open_cases(study))
-    if theirs is not None and np.isfinite(rho := domain_distance.agreement(ours, theirs)[0]):
+            measure = "mean Dice of selective cross-entropy, MRBrainS13+17 minus IBSR+17"
+            question = "7", "Models are much worse with IBSR than with MRBrainS13", measure
+            estimate = Interval.of((a[SELECTIVE] - b[SELECTIVE]).to_numpy())
+            tables = (reported.dice(*s.place).set_index(["model", "label"])["dice"] for s in (alike, apart))
+            theirs, less = (float(table[SELECTIVE, "mean"]) for table in tables)
+            rows.append(row(question, "all labels", apart.name, estimate, thesis=theirs - less, verdict=word))
+    ours, thesis = reported.divergences_beside_thesis(study.cohorts, cohort_tables.open_cases(study))
+    if thesis is not None and np.isfinite(rho := domain_distance.agreement(ours, thesis)[0]):
         claim = "MRBrainS cohorts are close in intensity, TumorSim is close to BraTS12, BrainWeb is far from all"
-        measure = "Spearman's correlation of the divergences between cohorts with the thesis's"
-        rows.append(
-            row("8", claim, measure, "T1", EVERY, Interval.of(np.array([rho])), 1, thesis=1.0, verdict=word)
-        )  # fmt: skip
-    if (cost := _cost(study)) is not None:
-        measure = "parameters of the separate networks, as a multiple of those of the selective one"
-        claim, one = "Separate networks cost a network per task", Interval.of(np.array([cost]))
-        rows.append(
-            row("10", claim, measure, "parameters", EVERY, one, 1, thesis=2.0, verdict=BY_CONSTRUCTION)
-        )  # fmt: skip
+        question = "8", claim, "Spearman's correlation of the divergences between cohorts with the thesis's"
+        rows.append(row(question, "T1", EVERY, Interval.of(np.array([rho])), thesis=1.0, verdict=word))
+    ratios = []
+    for scenario in scenarios:
+        of = {run.model: parameters(run) for run in study.runs_of(scenario.name) if run.model in (SEPARATE, SELECTIVE)}
+        ratios += [of[SEPARATE] / of[SELECTIVE]] if len(of) == 2 else []
+    if ratios:
+        question, once = ("10", "Separate networks cost a network per task", COST), np.array([np.mean(ratios)])
+        rows.append(row(question, "parameters", EVERY, Interval.of(once), thesis=2.0, verdict=BY_CONSTRUCTION))
     return rows
 
 
-def _thesis_mean(scenario: Scenario) -> float:
-    """Return the mean Dice of selective cross-entropy in the thesis."""
-    table = reported.dice(*scenario.place)
-    return float(table.set_index(["model", "label"])["dice"][SELECTIVE, "mean"])
-
-
-def _cost(study: Study) -> float | None:
-    """Parameters of MultiUNet's networks as a multiple of the single network's, over scenarios with several tasks."""
-    ratios = []
-    for name, scenario in study.scenarios.items():
-        counts = {
-            run.model: sum(
-                count_parameters(build_network(n.network, len(n.modalities), 1 + len(n.labels))) for n in run.networks
-            )
-            for run in study.runs_of(name)
-            if run.model in (SEPARATE, SELECTIVE)
-        }
-        if len(counts) == 2 and len(scenario.tasks) > 1:
-            ratios.append(counts[SEPARATE] / counts[SELECTIVE])
-    return float(np.mean(ratios)) if ratios else None
+def parameters(run: Run) -> int:
+    """Return the number of parameters of a run's networks together."""
+    sizes = ((n.network, len(n.modalities), 1 + len(n.labels)) for n in run.networks)
+    return sum(count_parameters(build_network(*size)) for size in sizes)
