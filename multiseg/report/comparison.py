@@ -12,6 +12,7 @@ import pandas as pd
 from multiseg_core.files import atomic_path
 
 from ..results import model_comparison
+from ..results.bootstrap import LEAST_UNITS
 from ..results.results_csv import ABSENT
 from . import table_files
 from .figures.names import readable
@@ -74,20 +75,13 @@ def compare(
             by_label.rename(columns=str), on=["scenario", "model"], how="left", suffixes=("", " (label)")
         )
     differences = model_comparison.paired_comparison(metrics, value, contrasts=contrasts)
-    means = pd.concat(
-        part.sort_values("mean", ascending=not higher_is_better, kind="stable")
-        for _, part in means.groupby("scenario", sort=False)
-    )
-    judged = {}
+    by_scenario = [part for _, part in means.groupby("scenario", sort=False)]
+    means = pd.concat(p.sort_values("mean", ascending=not higher_is_better, kind="stable") for p in by_scenario)
+    tables = {"means": means, "differences": differences}
     if margin is not None:
-        judged = {"non_inferiority": model_comparison.non_inferiority(differences, margin, higher_is_better)}
-    tables = {
-        "means": means,
-        "differences": differences,
-        **judged,
-        "ranks": model_comparison.rank_stability(metrics, value, higher_is_better),
-        "subjects_needed": model_comparison.subjects_table(differences),
-    }
+        tables["non_inferiority"] = model_comparison.non_inferiority(differences, margin, higher_is_better)
+    tables["ranks"] = model_comparison.rank_stability(metrics, value, higher_is_better)
+    tables["subjects_needed"] = model_comparison.subjects_table(differences)
     return Comparison(value, tables, _warnings(metrics, differences, value))
 
 
@@ -108,8 +102,8 @@ def _warnings(metrics: pd.DataFrame, differences: pd.DataFrame, value: str) -> l
             for row in pairs[pairs["n_subjects"] < 2].itertuples()
         )
         n = int(pairs["n_subjects"].max()) if len(pairs) else 0
-        if 2 <= n < model_comparison.LEAST_UNITS:
-            lines.append(f"{where}{n} subjects are too few for intervals, which need {model_comparison.LEAST_UNITS}")
+        if 2 <= n < LEAST_UNITS:
+            lines.append(f"{where}{n} subjects are too few for intervals, which need {LEAST_UNITS}")
     return lines
 
 

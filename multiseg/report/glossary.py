@@ -78,17 +78,14 @@ _QUESTIONS: Mapping[str, str] = {
 
 def what_to_change(study: Study) -> pd.DataFrame:
     """Return which line of which params file to change for another question: the nearest file that has the key."""
+    lines = [
+        (f"{file.name}, line {n}", line)
+        for file in params_files(study.params_file)
+        for n, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1)
+    ]
     rows = []
     for question, key in _QUESTIONS.items():
-        for file in params_files(study.params_file):
-            lines = file.read_text(encoding="utf-8").splitlines()
-            at = next((n for n, line in enumerate(lines, start=1) if re.match(rf"\s*{key}:", line)), None)
-            if at is not None:
-                text = re.sub(r"\s+#.*", "", lines[at - 1]).strip()
-                rows.append({"question": question, "line": f"{file.name}, line {at}", "now": text})
-                break
-        else:
-            rows.append(
-                {"question": question, "line": f"add it to {study.params_file.name}", "now": f"{key}: (default)"}
-            )
-    return pd.DataFrame(rows)
+        known = ((place, line) for place, line in lines if re.match(rf"\s*{key}:", line))
+        place, line = next(known, (f"add it to {study.params_file.name}", f"{key}: (default)"))
+        rows.append((question, place, re.sub(r"\s+#.*", "", line).strip()))
+    return pd.DataFrame(rows, columns=["question", "line", "now"])

@@ -87,8 +87,7 @@ def execute_notebook(source: Path, output: Path, parameters: Mapping[str, str]) 
     try:
         with own_kernel():
             papermill.execute_notebook(
-                _unformatted(source),
-                _unformatted(output),
+                *(str(path).replace("{", "{{").replace("}", "}}") for path in (source, output)),  # which it formats
                 parameters=dict(parameters),
                 kernel_name="python3",
                 cwd=str(source.parent),
@@ -102,11 +101,6 @@ def execute_notebook(source: Path, output: Path, parameters: Mapping[str, str]) 
         raise UserError(f"{source.name}: cell {cell} failed: {reason} (see {output})") from None
     except DeadKernelError:
         raise UserError(f"{source.name}: its kernel died; run the command again: finished work is kept") from None
-
-
-def _unformatted(path: Path) -> str:
-    """Return a path as papermill wants it, which formats paths: braces doubled."""
-    return str(path).replace("{", "{{").replace("}", "}}")
 
 
 @contextlib.contextmanager
@@ -129,14 +123,13 @@ def own_kernel() -> Iterator[None]:
 
 def notebook_key(study: Study, source: Path, parameters: Mapping[str, str]) -> str:
     """Return a fingerprint of everything that an executed notebook shows."""
-    cases = [study.store.key(case, study.cohorts[case.cohort]) for case in study.needed_cases()]
     return fingerprint(
         {
             "source": file_fingerprint(source),
             "parameters": dict(parameters),
             "params": [file_fingerprint(file) for file in params_files(study.params_file)],
             "runs": [run.key for run in study.runs],
-            "cases": cases,
+            "cases": [study.store.key(case, study.cohorts[case.cohort]) for case in study.needed_cases()],
             "code": code_fingerprint("multiseg.report", "multiseg.results", "multiseg.thesis"),
         }
     )
@@ -144,9 +137,8 @@ def notebook_key(study: Study, source: Path, parameters: Mapping[str, str]) -> s
 
 def is_rendered(folder: Path, output: str, key: str) -> bool:
     """Whether a notebook of a study in a folder has been executed and rendered with this key."""
-    record = folder / "notebooks" / f"{output}.json"
     try:
-        known = json.loads(record.read_text(encoding="utf-8"))
+        known = json.loads((folder / "notebooks" / f"{output}.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
     return known == {"key": key} and (folder / f"{output}.html").exists()

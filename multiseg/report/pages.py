@@ -95,11 +95,8 @@ def render_notebook(executed: Path, target: Path) -> None:
     files = [(os.path.relpath(executed, target.parent), "this notebook with its results")]
     if (target.parent / "metrics.csv").exists():
         files.append(("metrics.csv", "the numbers behind it"))
-    parts = {name: (TEMPLATES / name).read_text(encoding="utf-8") for name in ("look.css", "sort.js")}
-    resources = {
-        "metadata": {"name": notebook_title(executed)}, "report_files": files, "look": parts["look.css"],
-        "sort": parts["sort.js"],
-    }  # fmt: skip
+    look, sort = ((TEMPLATES / name).read_text(encoding="utf-8") for name in ("look.css", "sort.js"))
+    resources = {"metadata": {"name": notebook_title(executed)}, "report_files": files, "look": look, "sort": sort}
     body, _ = exporter.from_notebook_node(nbformat.read(executed, as_version=4), resources=resources)
     with atomic_path(target) as part:
         part.write_text(_with_contents(body), encoding="utf-8")
@@ -182,7 +179,6 @@ def ledger_rows(table: pd.DataFrame) -> list[dict[str, str]]:
     table = table[table["scenario"] == EVERY]
     apart = table["verdict"] == BY_CONSTRUCTION  # shows that the study does what it says, and nothing else
     for row in pd.concat([table[~apart], table[apart]]).to_dict("records"):
-        known = not pd.isna(row["low"])
         nothing = 1.0 if row["measure"] in RATIOS else 0.0
         bar = interval_bar(row["ours"], row["low"], row["high"], row["margin"], nothing)
         rows.append(
@@ -193,7 +189,7 @@ def ledger_rows(table: pd.DataFrame) -> list[dict[str, str]]:
                 "measure": row["measure"] + ("" if pd.isna(row["margin"]) else f"; margin {number(row['margin'])}"),
                 "thesis": _cell(row["thesis"]),
                 "ours": _cell(row["ours"]),
-                "interval": f"{_cell(row['low'])} to {_cell(row['high'])}" if known else "",
+                "interval": "" if pd.isna(row["low"]) else f"{_cell(row['low'])} to {_cell(row['high'])}",
                 "bar": Markup(bar),
                 "verdict": row["verdict"],
                 "note": f"replicates: {row['replicates']}" if row["verdict"] == "inconclusive" else "",
@@ -211,24 +207,17 @@ def _html(table: pd.DataFrame) -> str:
 
 
 def _scenario(study: Study, name: str, notebooks: Sequence[str]) -> dict[str, object]:
-    """Return what the index says of a scenario."""
-    s = study.params.scenarios[name]
+    """Return what the index says of a scenario, with its main figures."""
+    notebook = study.params.scenarios[name].notebook
     sentence = summary.findings_by_scenario(study).get(name, "")
+    numbers = [(show_figure.figure_number(study, name, kind), kind.name) for kind in MAIN_FIGURES]
+    figures = (_figure(study, show_figure.file_name(number, name, kind)) for number, kind in numbers)
     return {
         "title": scenario_title(name),
         "sentence": sentence[:1].upper() + sentence[1:],
-        "page": next((page for page in (f"{s.notebook}-{name}", s.notebook) if page in notebooks), None),
-        "figures": _main_figures(study, name),
+        "page": next((page for page in (f"{notebook}-{name}", notebook) if page in notebooks), None),
+        "figures": [figure for figure in figures if figure],
     }
-
-
-def _main_figures(study: Study, scenario: str) -> list[dict[str, str]]:
-    """Return the main figures of a scenario as data URIs, with captions and alternative texts."""
-    names = [
-        show_figure.file_name(show_figure.figure_number(study, scenario, kind), scenario, kind.name)
-        for kind in MAIN_FIGURES
-    ]
-    return [figure for figure in (_figure(study, name) for name in names) if figure]
 
 
 def _figure(study: Study, name: str) -> dict[str, str] | None:
@@ -237,22 +226,18 @@ def _figure(study: Study, name: str) -> dict[str, str] | None:
     if not path.exists():
         return None
     with Image.open(path) as image:
-        width = round(image.width * SHOWN_DPI / DPI)
+        width = str(round(image.width * SHOWN_DPI / DPI))
     uri = f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
     caption, alt = read_texts(path)
-    stem = f"figures/{path.stem}"
-    return {
-        "uri": uri, "caption": caption, "alt": alt, "csv": f"{stem}.csv", "svg": f"{stem}.svg", "width": str(width)
-    }  # fmt: skip
+    files = {ending: f"figures/{path.stem}.{ending}" for ending in ("csv", "svg")}
+    return {"uri": uri, "caption": caption, "alt": alt, **files, "width": width}
 
 
 def _saved_tables(folder: Path, titles: Mapping[str, str]) -> list[dict[str, object]]:
     """Return the tables that the notebooks saved: those of the whole study, then those of each scenario."""
-    groups: list[dict[str, object]] = []
     places = {"": "The whole study", **{f"{name}_": title for name, title in titles.items()}}
+    groups: list[dict[str, object]] = []
     for prefix, title in places.items():
-        names = [(f"{prefix}{kind}", word("tables", kind)) for kind in tables.TITLES]
-        found = [(name, text) for name, text in names if (folder / f"{name}.html").exists()]
-        if found:
-            groups.append({"title": title, "tables": found})
-    return groups
+        saved = [kind for kind in tables.TITLES if (folder / f"{prefix}{kind}.html").exists()]
+        groups.append({"title": title, "tables": [(f"{prefix}{kind}", word("tables", kind)) for kind in saved]})
+    return [group for group in groups if group["tables"]]

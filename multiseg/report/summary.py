@@ -76,27 +76,27 @@ def warnings(study: Study) -> list[str]:
     mixed = mixed_conditions(finished_runs.network_facts(study.networks()))
     early = ["this is the first replicate alone; the others are still to come"] if study.is_first_replicate else []
     failed = [f"{line}; what needs it is left out" for line in failed_networks(study.planned_runs)]
-    return [*early, *failed, *mixed, *collapsed_runs(study), *fallen_pupils(study, finished_runs.metrics(study))]
+    return [*early, *failed, *mixed, *collapsed_runs(study), *weak_pseudo_labels(study, finished_runs.metrics(study))]
 
 
 FALLEN = 0.05
 """What a network that learns from pseudo-labels may lose against the networks that they come from."""
 
 
-def fallen_pupils(study: Study, metrics: pd.DataFrame) -> list[str]:
+def weak_pseudo_labels(study: Study, metrics: pd.DataFrame) -> list[str]:
     """Return a sentence for every endpoint on which pseudo-labels teach less than the networks know that made them."""
     sentences = []
     for scenario in study.scenarios.values():
-        teachers = model_in_role(study, scenario, SAME_INPUTS)
-        pupils = [m for m in scenario.models if study.models[m].targets == "pseudo"]
+        source = model_in_role(study, scenario, SAME_INPUTS)
+        taught = [m for m in scenario.models if study.models[m].targets == "pseudo"]
         part = metrics[metrics["scenario"] == scenario.name]
-        for endpoint, labels in endpoints(scenario).items() if teachers else ():
+        for endpoint, labels in endpoints(scenario).items() if source and taught else ():
             means = replicate_means(part, labels)
-            for pupil in (m for m in pupils if {m, teachers} <= set(means.columns)):
-                reached, known = means[[pupil, teachers]].dropna().mean()
+            for model in (m for m in taught if {m, source} <= set(means.columns)):
+                reached, known = means[[model, source]].dropna().mean()
                 if known - reached > FALLEN:
                     sentences.append(
-                        f"{scenario_title(scenario.name)}, {endpoint_title(endpoint)}: {model_title(pupil)} reaches a "
+                        f"{scenario_title(scenario.name)}, {endpoint_title(endpoint)}: {model_title(model)} reaches a "
                         f"Dice of {reached:.2f}, and the networks that made its labels {known:.2f}"
                     )
     return sentences
@@ -107,7 +107,6 @@ LOST_DICE = 0.05
 
 PAINTED = 3.0
 """A label whose predicted volume exceeds the drawn one by this factor is painted over what is none of it."""
-
 
 _LOST, _PAINTED = f"a Dice below {LOST_DICE}", f"more than {PAINTED:g} times the volume"
 
@@ -171,10 +170,8 @@ def results_table(study: Study) -> pd.DataFrame:
     """Return the mean Dice by scenario, model and label in the first replicate, best mean first within a scenario."""
     table = summaries.mean_dice(finished_runs.metrics(study).query("replicate == 1")).reset_index()
     scenarios = list(study.params.scenarios)
-    table = table.sort_values("mean", ascending=False, kind="stable")
-    table = table.sort_values(
-        "scenario", key=lambda names: names.map(scenarios.index), kind="stable", ignore_index=True
-    )
+    table = table.assign(place=table["scenario"].map(scenarios.index))
+    table = table.sort_values(["place", "mean"], ascending=[True, False], kind="stable", ignore_index=True)
     order = [label for label in study.labels if label in table.columns]
     return table[["scenario", "model", *order, "mean"]]
 
@@ -203,11 +200,8 @@ def scenario_in_short(study: Study, scenario: str) -> str:
     table = results_table(study).query("scenario == @scenario").dropna(subset="mean")
     if table.empty:
         return "No case has a label that a model could be scored for."
-    best, worst = table.iloc[0], table.iloc[-1]
-    return (
-        f"Highest mean Dice: {plain(best['model'])}, {best['mean']:.3f}; lowest: {plain(worst['model'])}, "
-        f"{worst['mean']:.3f}."
-    )
+    best, worst = (f"{plain(row['model'])}, {row['mean']:.3f}" for row in (table.iloc[0], table.iloc[-1]))
+    return f"Highest mean Dice: {best}; lowest: {worst}."
 
 
 def findings(study: Study) -> list[str]:

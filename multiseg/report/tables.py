@@ -186,12 +186,10 @@ def shown_model(study: Study, scenario: str) -> str:
 
 def naive_examples(study: Study, scenario: str) -> tuple[list[StoredCase], list[np.ndarray]] | None:
     """Return a validation case of each training cohort and the naive model's prediction; None without that model."""
-    run = next((r for r in first_seed(study, scenario) if r.model == NAIVE), None)
-    if run is None:
-        return None
     cases = [validation[0] for _, validation in study.scenario(scenario).parts.values()]
-    stored = [study.open(case) for case in cases]
-    return stored, [finished_runs.prediction(run, case) for case in cases]
+    for run in (run for run in first_seed(study, scenario) if run.model == NAIVE):
+        return list(map(study.open, cases)), [finished_runs.prediction(run, case) for case in cases]
+    return None
 
 
 def predicted_volumes(study: Study, scenario: str, models: Sequence[str]) -> pd.DataFrame:
@@ -199,19 +197,13 @@ def predicted_volumes(study: Study, scenario: str, models: Sequence[str]) -> pd.
 
     Of the first replicate and seed.
     """
-    rows = []
     s = study.scenario(scenario)
-    for run in first_seed(study, scenario):
-        if run.model not in models:
-            continue
+    rows = []
+    for run in (run for run in first_seed(study, scenario) if run.model in models):
         for cohort, (_, validation) in s.parts.items():
             for case in validation:
                 prediction = finished_runs.prediction(run, case)
-                counts = np.bincount(prediction.ravel(), minlength=1 + len(s.labels))
-                ml = counts * study.open(case).voxel_ml
-                rows.append(
-                    {"model": run.model, "validation images of": cohort, **dict(zip(s.labels, ml[1:], strict=True))}
-                )
-    if not rows:
-        return pd.DataFrame()
-    return pd.DataFrame(rows).groupby(["model", "validation images of"], sort=False).mean()
+                ml = np.bincount(prediction.ravel(), minlength=1 + len(s.labels)) * study.open(case).voxel_ml
+                rows.append((run.model, cohort, *ml[1:]))
+    table = pd.DataFrame(rows, columns=["model", "validation images of", *s.labels])
+    return table.groupby(["model", "validation images of"], sort=False).mean() if rows else pd.DataFrame()

@@ -20,6 +20,10 @@ from scipy import stats
 
 RESAMPLES = 2000
 CONFIDENCE = 0.95
+LEAST_UNITS = 6
+"""Cases below which there is no interval: too few to see how much they differ."""
+
+_DRAWS = 4000  # samples of the largest t statistic
 _CHUNK = 4_000_000  # numbers that are in memory at once
 
 
@@ -68,9 +72,7 @@ def resampled_means(values: np.ndarray, resamples: int = RESAMPLES, seed: int = 
     return np.concatenate(parts)
 
 
-def bootstrap_interval(
-    mean: float, means: np.ndarray, n: int, confidence: float = CONFIDENCE, factor: float | None = None
-) -> tuple[float, float]:
+def bootstrap_interval(mean: float, means: np.ndarray, n: int, factor: float | None = None) -> tuple[float, float]:
     """Return the interval of a mean from its resampled means: Student's t with the bootstrap's standard error.
 
     ``mean +- t * sqrt(n / (n - 1)) * standard deviation of the resampled means``, with n - 1 degrees of freedom (Efron
@@ -90,20 +92,22 @@ def bootstrap_interval(
     means
         (B,) resampled means; NaN is left out.
     n
-        Number of cases. NaN is returned for fewer than two.
+        Number of cases. NaN is returned for fewer than `LEAST_UNITS`.
     factor
-        Standard errors to either side; by default Student's t of the confidence.
+        Standard errors to either side; by default Student's t of `CONFIDENCE`.
     """
     means = means[~np.isnan(means)]
-    if n < 2 or not len(means):
+    if n < LEAST_UNITS or not len(means):
         return float("nan"), float("nan")
-    factor = float(stats.t.isf((1 - confidence) / 2, n - 1)) if factor is None else factor
+    factor = float(stats.t.isf((1 - CONFIDENCE) / 2, n - 1)) if factor is None else factor
     half = factor * np.sqrt(n / (n - 1)) * np.std(means)
     return float(mean - half), float(mean + half)
 
 
-def max_t(values: np.ndarray, confidence: float = CONFIDENCE, seed: int = 0, draws: int = 4000) -> float:
+def max_t(values: np.ndarray, seed: int = 0) -> float:
     """Return how many standard errors to either side make intervals of several means that hold together.
+
+    All of them cover at once with `CONFIDENCE`.
 
     The quantile of the largest of their t statistics (single-step max-t; Hothorn, Bretz & Westfall 2008, Biometrical
     Journal 50, 346-363), from samples of normal numbers with the correlations of the values. For one mean it is
@@ -113,9 +117,7 @@ def max_t(values: np.ndarray, confidence: float = CONFIDENCE, seed: int = 0, dra
     ----------
     values
         (K, U): K quantities (pairs of models), U subjects. NaN is taken for the mean.
-    confidence
-        With which all intervals cover.
-    seed, draws
+    seed
         Of the simulation.
     """
     defined = ~np.isnan(values)
@@ -124,17 +126,17 @@ def max_t(values: np.ndarray, confidence: float = CONFIDENCE, seed: int = 0, dra
     scale = np.sqrt((centred**2).sum(axis=1, keepdims=True))
     varying = centred[scale[:, 0] > 0] / scale[scale[:, 0] > 0]
     if len(varying) < 2 or n < 2:
-        return float(stats.t.isf((1 - confidence) / 2, max(n - 1, 1)))
+        return float(stats.t.isf((1 - CONFIDENCE) / 2, max(n - 1, 1)))
     rng = np.random.default_rng(seed)
     root = np.linalg.svd(varying, full_matrices=False)
     loadings = root[0] * root[1]  # (K, rank): rows of length 1 whose products are the correlations
-    largest = np.empty(draws)
+    largest = np.empty(_DRAWS)
     few = min(n, 50)  # beyond that the errors are known well enough to be shared
-    for part in np.array_split(np.arange(draws), -(-draws * len(varying) * few // _CHUNK)):
+    for part in np.array_split(np.arange(_DRAWS), -(-_DRAWS * len(varying) * few // _CHUNK)):
         sample = rng.standard_normal((len(part), few, loadings.shape[1])) @ loadings.T  # (draws, few, K)
         error = sample.std(axis=1, ddof=1) / np.sqrt(few)
         largest[part] = np.abs(sample.mean(axis=1) / error).max(axis=1)
-    return float(np.quantile(largest, confidence))
+    return float(np.quantile(largest, CONFIDENCE))
 
 
 def rank_shares(means: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -36,7 +37,9 @@ def cohort_table(study: Study, explored: Explored) -> pd.DataFrame:
     rows = []
     for name, cases in explored.items():
         cohort = study.cohorts[name]
-        sizes = np.array([_voxel_mm(case) for case in cases])
+        # of the files that the cases came from
+        sizes = np.array([np.linalg.norm(c.native_grid.affine[:3, :3], axis=0) for c in cases])
+        voxels = "; ".join(" x ".join(f"{v:g}" for v in size) for size in np.unique(sizes.round(2), axis=0))
         extents = sizes * [case.native_grid.shape for case in cases]
         rows.append(
             {
@@ -46,18 +49,11 @@ def cohort_table(study: Study, explored: Explored) -> pd.DataFrame:
                 "modalities": ", ".join(cohort.modalities),
                 "labels": ", ".join(map(label_name, cohort.code_map.annotates)),
                 "background means": describe_set(cohort.code_map.sets[0], study.labels),
-                "voxel (mm)": "; ".join(
-                    " x ".join(f"{v:g}" for v in size) for size in np.unique(sizes.round(2), axis=0)
-                ),
+                "voxel (mm)": voxels,
                 "field of view (mm)": " x ".join(f"{v:.0f}" for v in extents.mean(axis=0)),
             }
         )
     return pd.DataFrame(rows).set_index("cohort")
-
-
-def _voxel_mm(case: StoredCase) -> np.ndarray:
-    """Voxel sizes of the files that a case came from, (3,)."""
-    return np.linalg.norm(case.native_grid.affine[:3, :3], axis=0)
 
 
 def volumes(explored: Explored, labels: Sequence[str]) -> pd.DataFrame:
@@ -65,19 +61,11 @@ def volumes(explored: Explored, labels: Sequence[str]) -> pd.DataFrame:
     rows = []
     for name, cases in explored.items():
         drawn = [(position, members) for position, members in enumerate(cases[0].sets) if is_relevant(members)]
-        for position, members in drawn:
-            for case in cases:
-                ml = case.labels.voxels_per_set[position] * case.voxel_ml
-                rows.append(
-                    {
-                        "cohort": name,
-                        "case": case.name,
-                        "label": describe_set(members, labels),
-                        "ml": ml,
-                        "percent_of_brain": 100 * ml / (np.count_nonzero(case.mask) * case.voxel_ml),
-                    }
-                )
-    return pd.DataFrame(rows)
+        for (position, members), case in itertools.product(drawn, cases):
+            ml = case.labels.voxels_per_set[position] * case.voxel_ml
+            share = 100 * ml / (np.count_nonzero(case.mask) * case.voxel_ml)
+            rows.append((name, case.name, describe_set(members, labels), ml, share))
+    return pd.DataFrame(rows, columns=["cohort", "case", "label", "ml", "percent_of_brain"])
 
 
 def volume_table(each: pd.DataFrame) -> pd.DataFrame:
@@ -110,18 +98,15 @@ def intensities(explored: Explored, bins: int = 60) -> pd.DataFrame:
     Columns ``cohort, modality, intensity, density``; bins on [-3, 3]; all cases of a cohort weigh the same.
     """
     edges = np.linspace(-3, 3, bins + 1)
-    rows = []
+    parts = []
     for modality in dict.fromkeys(m for cases in explored.values() for m in cases[0].modalities):
         for name, cases in explored.items():
-            if modality not in cases[0].modalities:
-                continue
-            each = [
-                np.histogram(c.images[c.modalities.index(modality)][np.asarray(c.mask)], bins=edges, density=True)[0]
-                for c in cases
-            ]
-            for centre, density in zip((edges[:-1] + edges[1:]) / 2, np.mean(each, axis=0), strict=True):
-                rows.append({"cohort": name, "modality": modality, "intensity": centre, "density": density})
-    return pd.DataFrame(rows)
+            if modality in cases[0].modalities:
+                images = [(c.images[c.modalities.index(modality)], np.asarray(c.mask)) for c in cases]
+                each = [np.histogram(image[mask], bins=edges, density=True)[0] for image, mask in images]
+                shown = {"cohort": name, "modality": modality, "intensity": (edges[:-1] + edges[1:]) / 2}
+                parts.append(pd.DataFrame({**shown, "density": np.mean(each, axis=0)}))
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
 # -- labels --------------------------------------------------------------------------------------------------------
@@ -145,6 +130,5 @@ def describe_set(members: LabelSet, labels: Sequence[str]) -> str:
     """Return a label set in words, such as ``background, CSF, GM or WM``."""
     if len(members) == 1 + len(labels):
         return f"{IGNORE}d (any class)"
-    names = [name for name in (BACKGROUND, *labels) if name in members]
-    shown = [label_name(name) for name in names]
+    shown = [label_name(name) for name in (BACKGROUND, *labels) if name in members]
     return shown[0] if len(shown) == 1 else ", ".join(shown[:-1]) + " or " + shown[-1]

@@ -143,10 +143,9 @@ def dice_losses(study: Study, metrics: pd.DataFrame, divergence: pd.DataFrame) -
             own = own[own["dice"].notna()]  # the others are not drawn there
             for (cohort, label), dice_own in own.groupby(["cohort", "label"], sort=False)["dice"].mean().items():
                 if label in on_test:
-                    known = cohort in divergence.index and test in divergence.index
-                    apart = divergence.loc[cohort, test] if known else np.nan
-                    loss = dice_own - on_test[label]
-                    rows.append((name, model, cohort, test, label, apart, dice_own, on_test[label], loss))
+                    apart = divergence[test].get(cohort, np.nan) if test in divergence else np.nan
+                    dice = dice_own, on_test[label], dice_own - on_test[label]
+                    rows.append((name, model, cohort, test, label, apart, *dice))
     return pd.DataFrame(rows, columns=list(LOSS_COLUMNS))
 
 
@@ -170,5 +169,5 @@ def rank_correlations(losses: pd.DataFrame) -> pd.DataFrame:
         pairs = part.groupby(["scenario", "cohort", "test_cohort"])[["divergence", "loss"]].mean()
         defined = len(pairs) > 2 and pairs["divergence"].nunique() > 1 and pairs["loss"].nunique() > 1
         rho = float(stats.spearmanr(pairs["divergence"], pairs["loss"]).statistic) if defined else np.nan
-        rows.append({"model": model, "pairs": len(pairs), "rho": rho})
+        rows.append((model, len(pairs), rho))
     return pd.DataFrame(rows, columns=["model", "pairs", "rho"])

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import bisect
 import math
 
 import numpy as np
 from scipy import optimize, stats
+
+from .bootstrap import CONFIDENCE
 
 ALPHA = 0.05
 POWER = 0.8
@@ -28,30 +31,23 @@ def effect_size(differences: np.ndarray) -> float:
     return float(np.mean(differences) / np.std(differences, ddof=1))
 
 
-def effect_interval(effect: float, n: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Return the confidence interval of d_z of n cases, from the noncentral t distribution.
+def effect_interval(effect: float, n: int) -> tuple[float, float]:
+    """Return the 95 % confidence interval of d_z of n cases, from the noncentral t distribution.
 
-    The bounds are the effects under which a d_z as large, or as small, as this has a probability of
-    (1 - confidence) / 2 (Cumming & Finch 2001, Educational and Psychological Measurement 61, 532-574). Differences are
-    taken for normal.
-
-    Returns
-    -------
-    tuple[float, float]
-        NaN for fewer than two cases and for an effect that is not finite.
+    The bounds are the effects under which a d_z as large, or as small, as this has a probability of 0.025 (Cumming &
+    Finch 2001, Educational and Psychological Measurement 61, 532-574). Differences are taken for normal. NaN for fewer
+    than two cases and for an effect that is not finite.
     """
     if n < 2 or not math.isfinite(effect):
         return float("nan"), float("nan")
     if effect < 0:  # scipy's noncentral t is the more exact in the upper tail
-        low, high = effect_interval(-effect, n, confidence)
+        low, high = effect_interval(-effect, n)
         return -high, -low
-    t, tail = effect * math.sqrt(n), (1 - confidence) / 2
+    t, tail = effect * math.sqrt(n), (1 - CONFIDENCE) / 2
 
     def bound(probability: float, low: float, high: float) -> float:
-        def miss(noncentrality: float) -> float:
-            return float(stats.nct.cdf(t, n - 1, noncentrality)) - probability
-
-        return float(optimize.brentq(miss, low, high)) / math.sqrt(n)
+        found = optimize.brentq(lambda shift: stats.nct.cdf(t, n - 1, shift) - probability, low, high)
+        return float(found) / math.sqrt(n)
 
     # T = (Z + noncentrality) / X, with X**2 a mean square; brackets from what Z alone, or Z and X apart, can do
     furthest = t * math.sqrt(stats.chi2.isf(tail / 2, n - 1) / (n - 1)) + stats.norm.isf(tail / 2)
@@ -98,10 +94,10 @@ def cases_needed(effect: float, alpha: float = ALPHA, power_wanted: float = POWE
     if normal > _LARGE:
         return float(math.ceil(normal))
     # power grows with n, and t needs somewhat more cases than the normal approximation, many more where they are few
-    low, high = 1, 2
+    high = 2
     while power(effect, high, alpha) < power_wanted:
-        low, high = high, 2 * high
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if power(effect, middle, alpha) >= power_wanted else (middle, high)
-    return float(high)
+        high *= 2
+    enough = bisect.bisect_left(
+        range(high), True, lo=high // 2 + 1, key=lambda n: power(effect, n, alpha) >= power_wanted
+    )
+    return float(enough)

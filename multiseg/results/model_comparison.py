@@ -12,31 +12,21 @@ would have made of them is another one, for replicates: see `replicates`.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterator, Sequence
 
 import numpy as np
 import pandas as pd
 
 from multiseg_core.errors import UserError, suggest
 
-from .bootstrap import CONFIDENCE, RESAMPLES, bootstrap_interval, max_t, mean_defined, rank_shares, resampled_means
-from .effect_sizes import ALPHA, POWER, cases_needed, effect_interval, effect_size
+from .bootstrap import RESAMPLES, bootstrap_interval, max_t, mean_defined, rank_shares, resampled_means
+from .effect_sizes import ALPHA, cases_needed, effect_interval, effect_size
 from .summaries import KEY, with_correct_emptiness
 from .thesis_test import wilcoxon_p
 
-LEAST_UNITS = 6
-"""Subjects below which there is no interval: too few to see how much they differ."""
 
-
-def model_means(
-    metrics: pd.DataFrame,
-    value: str = "dice",
-    *,
-    confidence: float = CONFIDENCE,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-) -> pd.DataFrame:
-    """Return the mean of every model over subjects, with a bootstrap interval over subjects and seeds.
+def model_means(metrics: pd.DataFrame, value: str = "dice") -> pd.DataFrame:
+    """Return the mean of every model over subjects, with a 95 % bootstrap interval over subjects and seeds.
 
     Each model's mean is over the subjects that it has values for, and over the labels that it has values for in them,
     so means of models with gaps are not to be subtracted; `paired_comparison` takes care of that.
@@ -45,8 +35,6 @@ def model_means(
     ----------
     metrics, value
         Tidy rows (see the module) and the column to average.
-    confidence, resamples, seed
-        Of the interval; equal seeds give equal intervals.
 
     Returns
     -------
@@ -55,21 +43,15 @@ def model_means(
         interval; it does not know that Dice ends at 1, and is NaN for fewer than `LEAST_UNITS` subjects.
     """
     rows = []
-    for scenario, part in metrics.groupby("scenario", sort=False):
-        values, models = _cube(with_correct_emptiness(part, value), value)
-        per_seed = by_subject(mean_defined(values, axis=-1), part)  # (M, S, U)
-        resampled = resampled_means(per_seed, resamples, seed)
+    for scenario, part, values, models in _scenarios(metrics, value):
+        per_seed = _by_subject(mean_defined(values, axis=-1), part)  # (M, S, U)
+        resampled = resampled_means(per_seed)
         for m, model in enumerate(models):
             subjects = mean_defined(per_seed[m], axis=0)
             mean, n = float(mean_defined(subjects, 0)), int((~np.isnan(subjects)).sum())
-            low, high = bootstrap_interval(mean, resampled[:, m], n, confidence) if n >= LEAST_UNITS else (np.nan,) * 2
-            rows.append(
-                {
-                    "scenario": scenario, "model": model, **_counts(per_seed[m]), "mean": mean,
-                    "low": low, "high": high,
-                }
-            )  # fmt: skip
-    return pd.DataFrame(rows)
+            interval = bootstrap_interval(mean, resampled[:, m], n)
+            rows.append((scenario, model, *_counts(per_seed[m]), mean, *interval))
+    return pd.DataFrame(rows, columns=["scenario", "model", "n_subjects", "n_seeds", "mean", "low", "high"])
 
 
 _PAIR_COLUMNS = (
@@ -83,7 +65,6 @@ def paired_comparison(
     value: str = "dice",
     *,
     contrasts: Sequence[tuple[str, str]] | None = None,
-    confidence: float = CONFIDENCE,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> pd.DataFrame:
@@ -97,7 +78,7 @@ def paired_comparison(
         Tidy rows (see the module) and the column to compare.
     contrasts
         Pairs that were named beforehand; all pairs by default. The fewer, the narrower their intervals.
-    confidence, resamples, seed
+    resamples, seed
         Of the intervals. Equal seeds give equal intervals, and a scenario's do not depend on other scenarios.
 
     Returns
@@ -109,7 +90,7 @@ def paired_comparison(
         - ``n_subjects, n_seeds``: those with values of both models
         - ``mean_a, mean_b, difference``: means over subjects; a - b
         - ``low, high``: interval of the mean difference. The intervals of a scenario hold together: all of them cover
-          the truth at once with the confidence asked for (`bootstrap.max_t`). NaN for fewer than `LEAST_UNITS`.
+          the truth at once with a confidence of 95 % (`bootstrap.max_t`). NaN for fewer than `LEAST_UNITS`.
         - ``effect, effect_low, effect_high``: Cohen's d_z over subjects, its interval by noncentral t (`effect_sizes`)
         - ``p, p_holm``: Wilcoxon's signed-rank test over subjects, and corrected over the scenario's pairs by Holm's
           method; for reference
@@ -129,8 +110,7 @@ def paired_comparison(
         if name not in known:
             raise UserError(f"contrast: no model '{name}'{suggest(name, known)}; the models are {', '.join(known)}")
     tables = []
-    for scenario, part in metrics.groupby("scenario", sort=False):
-        values, models = _cube(with_correct_emptiness(part, value), value)
+    for scenario, part, values, models in _scenarios(metrics, value):
         places = {model: m for m, model in enumerate(models)}
         pairs = list(itertools.combinations(range(len(models)), 2))
         if contrasts is not None:
@@ -138,31 +118,26 @@ def paired_comparison(
         if not pairs:
             continue
         # pair by pair, as the full arrays of all pairs may be large
-        per_seed = np.stack([by_subject(mean_defined((values[a] - values[b])[None], -1), part)[0] for a, b in pairs])
+        per_seed = np.stack([_by_subject(mean_defined((values[a] - values[b])[None], -1), part)[0] for a, b in pairs])
         resampled = resampled_means(per_seed, resamples, seed)
         per_subject = mean_defined(per_seed, axis=1)  # (P, U)
-        factor = max_t(per_subject, confidence, seed)
+        factor = max_t(per_subject, seed)
         rows = []
         for p, (a, b) in enumerate(pairs):
             # differences that are equal on paper are to be equal here: ties count in the test, and so does "none"
             differences = np.round(per_subject[p][~np.isnan(per_subject[p])], 12)
             both = ~np.isnan(values[a] - values[b])
-            n = len(differences)
-            effect = effect_size(differences)
+            n, effect = len(differences), effect_size(differences)
             difference = float(mean_defined(per_subject[p], 0))
-            interval = bootstrap_interval(difference, resampled[:, p], n, confidence, factor)
-            low, high = interval if n >= LEAST_UNITS else (np.nan, np.nan)
-            effect_low, effect_high = effect_interval(effect, n, confidence)
             rows.append(
-                {
-                    "scenario": scenario, "model_a": models[a], "model_b": models[b], **_counts(per_seed[p]),
-                    "mean_a": _mean(values[a], both, part), "mean_b": _mean(values[b], both, part),
-                    "difference": difference, "low": low, "high": high,
-                    "effect": effect, "effect_low": effect_low, "effect_high": effect_high,
-                    "p": wilcoxon_p(differences) if n else np.nan,
-                }
-            )  # fmt: skip
-        table = pd.DataFrame(rows)
+                (
+                    *(scenario, models[a], models[b], *_counts(per_seed[p])),
+                    *(_mean(values[a], both, part), _mean(values[b], both, part), difference),
+                    *bootstrap_interval(difference, resampled[:, p], n, factor),
+                    *(effect, *effect_interval(effect, n), wilcoxon_p(differences) if n else np.nan),
+                )
+            )
+        table = pd.DataFrame(rows, columns=list(_PAIR_COLUMNS[:-2]))
         table["p_holm"] = holm(table["p"].to_numpy())
         table["significant"] = (table["low"] > 0) | (table["high"] < 0)
         tables.append(table)
@@ -187,12 +162,7 @@ def non_inferiority(comparison: pd.DataFrame, margin: float, higher_is_better: b
 
 
 def rank_stability(
-    metrics: pd.DataFrame,
-    value: str = "dice",
-    higher_is_better: bool = True,
-    *,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
+    metrics: pd.DataFrame, value: str = "dice", higher_is_better: bool = True, *, resamples: int = RESAMPLES
 ) -> pd.DataFrame:
     """Return how often each model takes each rank when subjects and seeds are drawn again (bootstrap).
 
@@ -206,7 +176,7 @@ def rank_stability(
         Tidy rows (see the module) and the column to rank by.
     higher_is_better
         False for distances.
-    resamples, seed
+    resamples
         Of the bootstrap.
 
     Returns
@@ -217,52 +187,38 @@ def rank_stability(
         scenario have no value in common, and for ranks that a smaller scenario does not have.
     """
     tables = []
-    for scenario, part in metrics.groupby("scenario", sort=False):
-        values, models = _cube(with_correct_emptiness(part, value), value)
+    for scenario, part, values, models in _scenarios(metrics, value):
         values = np.where(np.isnan(values).any(axis=0), np.nan, values)
-        per_seed = by_subject(mean_defined(values, axis=-1), part)  # (M, S, U)
-        sign = 1 if higher_is_better else -1
-        shares = rank_shares(sign * resampled_means(per_seed, resamples, seed))
-        rows = [
-            {
-                "scenario": scenario, "model": model, **_counts(per_seed[m]),
-                "mean": float(mean_defined(mean_defined(per_seed[m], 0), 0)),
-                **{f"rank_{r}": share for r, share in enumerate(shares[m], start=1)},
-            }
-            for m, model in enumerate(models)
-        ]  # fmt: skip
-        tables.append(pd.DataFrame(rows).sort_values("mean", ascending=not higher_is_better, kind="stable"))
+        per_seed = _by_subject(mean_defined(values, axis=-1), part)  # (M, S, U)
+        means = mean_defined(mean_defined(per_seed, 1), 1)
+        shares = rank_shares((1 if higher_is_better else -1) * resampled_means(per_seed, resamples))
+        rows = [(scenario, model, *_counts(per_seed[m]), means[m], *shares[m]) for m, model in enumerate(models)]
+        ranks = [f"rank_{rank}" for rank in range(1, len(models) + 1)]
+        table = pd.DataFrame(rows, columns=["scenario", "model", "n_subjects", "n_seeds", "mean", *ranks])
+        tables.append(table.sort_values("mean", ascending=not higher_is_better, kind="stable"))
     return pd.concat(tables, ignore_index=True)
 
 
-def subjects_table(comparison: pd.DataFrame, alpha: float = ALPHA, power: float = POWER) -> pd.DataFrame:
+def subjects_table(comparison: pd.DataFrame) -> pd.DataFrame:
     """Return how many subjects a new study would need to see the differences that this one observed.
 
     Parameters
     ----------
     comparison
         From `paired_comparison`.
-    alpha, power
-        Level and power of the two-sided paired t test.
 
     Returns
     -------
     pd.DataFrame
-        ``scenario, model_a, model_b, n_subjects, difference, effect``; ``subjects_needed`` for a test of this pair
-        alone, and ``subjects_needed_corrected`` for one at alpha over the number of the scenario's pairs, the strictest
-        step of Holm's correction. Infinite where there is no difference, NaN with fewer than two subjects; see
-        `effect_sizes.cases_needed`.
+        ``scenario, model_a, model_b, n_subjects, difference, effect``; ``subjects_needed`` for a two-sided paired t
+        test of this pair alone with a power of 0.8, and ``subjects_needed_corrected`` for one at alpha over the number
+        of the scenario's pairs, the strictest step of Holm's correction. Infinite where there is no difference, NaN
+        with fewer than two subjects; see `effect_sizes.cases_needed`.
     """
-    columns = ["scenario", "model_a", "model_b", "n_subjects", "difference", "effect"]
-    if comparison.empty:
-        return pd.DataFrame(columns=[*columns, "subjects_needed", "subjects_needed_corrected"])
+    table = comparison[["scenario", "model_a", "model_b", "n_subjects", "difference", "effect"]]
     pairs = comparison["p"].notna().groupby(comparison["scenario"]).transform("sum")
-    return comparison[columns].assign(
-        subjects_needed=[cases_needed(e, alpha, power) for e in comparison["effect"]],
-        subjects_needed_corrected=[
-            cases_needed(e, alpha / max(m, 1), power) for e, m in zip(comparison["effect"], pairs, strict=True)
-        ],
-    )
+    strictest = [cases_needed(e, ALPHA / max(m, 1)) for e, m in zip(table["effect"], pairs, strict=True)]
+    return table.assign(subjects_needed=table["effect"].map(cases_needed), subjects_needed_corrected=strictest)
 
 
 def holm(p: np.ndarray) -> np.ndarray:
@@ -277,27 +233,29 @@ def holm(p: np.ndarray) -> np.ndarray:
     return corrected
 
 
-def _cube(part: pd.DataFrame, value: str) -> tuple[np.ndarray, list[str]]:
-    """Return the values of one scenario as (models, seeds, cases, labels), NaN where no row is, and the models."""
-    if np.isinf(part[value].to_numpy(dtype=float)).any():
-        raise UserError(
-            f"'{value}' has infinite values; give them a finite worst value first (left out, they would favour models "
-            "that predict nothing)"
+def _scenarios(metrics: pd.DataFrame, value: str) -> Iterator[tuple[Hashable, pd.DataFrame, np.ndarray, list[str]]]:
+    """Yield each scenario: name, rows, values (models, seeds, cases, labels), NaN where no row is, and the models."""
+    for scenario, rows in metrics.groupby("scenario", sort=False):
+        part = with_correct_emptiness(rows, value)
+        if np.isinf(part[value].to_numpy(dtype=float)).any():
+            raise UserError(
+                f"'{value}' has infinite values; give them a finite worst value first (left out, they would favour "
+                "models that predict nothing)"
+            )
+        if part.duplicated(list(KEY)).any():
+            row = part.loc[part.duplicated(list(KEY)), list(KEY)].iloc[0]
+            raise UserError(f"two rows for {', '.join(f'{name} {cell}' for name, cell in row.items())}")
+        codes = tuple(
+            part.groupby(names, sort=False, dropna=False).ngroup().to_numpy()
+            for names in (["model"], ["replicate", "seed"], ["cohort", "case"], ["label"])
         )
-    if part.duplicated(list(KEY)).any():
-        row = part.loc[part.duplicated(list(KEY)), list(KEY)].iloc[0]
-        raise UserError(f"two rows for {', '.join(f'{name} {cell}' for name, cell in row.items())}")
-    codes = [
-        part.groupby(names, sort=False, dropna=False).ngroup().to_numpy()
-        for names in (["model"], ["replicate", "seed"], ["cohort", "case"], ["label"])
-    ]
-    values = np.full([1 + code.max() for code in codes], np.nan)
-    values[tuple(codes)] = part[value]
-    return values, [str(model) for model in dict.fromkeys(part["model"])]
+        values = np.full([1 + code.max() for code in codes], np.nan)
+        values[codes] = part[value]
+        yield scenario, part, values, [str(model) for model in dict.fromkeys(part["model"])]
 
 
-def by_subject(values: np.ndarray, part: pd.DataFrame) -> np.ndarray:
-    """Average the cases of each subject: (K, S, C) values of the cases of `part`, in `_cube`'s order, to (K, S, U)."""
+def _by_subject(values: np.ndarray, part: pd.DataFrame) -> np.ndarray:
+    """Average the cases of each subject: (K, S, C) values of the cases of `part`, in their order, to (K, S, U)."""
     cases = part[["cohort", "subject", "case"]].drop_duplicates(["cohort", "case"])
     units = cases.groupby(["cohort", "subject"], sort=False, dropna=False).ngroup().to_numpy()
     if len(np.unique(units)) == len(units):
@@ -307,11 +265,11 @@ def by_subject(values: np.ndarray, part: pd.DataFrame) -> np.ndarray:
 
 def _mean(values: np.ndarray, counted: np.ndarray, part: pd.DataFrame) -> float:
     """Return the mean over labels, then seeds, cases and subjects of (S, C, L) values where they count."""
-    kept = mean_defined(np.where(counted, values, np.nan), 2)
-    return float(mean_defined(mean_defined(by_subject(kept[None], part)[0], 0), 0))
+    per_seed = _by_subject(mean_defined(np.where(counted, values, np.nan), 2)[None], part)[0]
+    return float(mean_defined(mean_defined(per_seed, 0), 0))
 
 
-def _counts(per_seed: np.ndarray) -> dict[str, int]:
+def _counts(per_seed: np.ndarray) -> tuple[int, int]:
     """Return how many subjects and seeds of (S, U) values have any."""
     defined = ~np.isnan(per_seed)
-    return {"n_subjects": int(defined.any(axis=0).sum()), "n_seeds": int(defined.any(axis=1).sum())}
+    return int(defined.any(axis=0).sum()), int(defined.any(axis=1).sum())

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
 
-from ..data.cohorts import Case, Cohort
+from ..data.cohorts import Case
 from ..study import finished_runs
 from ..study.plan import Run
 from ..study.study import Study
@@ -41,34 +41,31 @@ def labelled_shares(study: Study, runs: Iterable[Run]) -> pd.DataFrame:
         scenario = study.replicates[run.replicate - 1][run.scenario]
         if len(scenario.tasks) < 2:
             continue
+        validation = {cohort.name: scenario.split(cohort.name)[1] for cohort in scenario.train}
         shares = {
-            cohort.name: np.mean([_shares(study, run, case) for case in scenario.split(cohort.name)[1]], axis=0)
-            for cohort in scenario.train
+            name: np.mean([_shares(study, run, case) for case in cases], axis=0) for name, cases in validation.items()
         }
         for task in scenario.tasks:
-            labels = task[0].code_map.annotates
-            classes = [run.labels.index(label) for label in labels]
-            if any(_drawn_share(study, cohort, run) < COMMON for cohort in task):
+            names, labels = [cohort.name for cohort in task], task[0].code_map.annotates
+            if any(_drawn_share(study, validation[name]) < COMMON for name in names):
                 continue
+            classes = [run.labels.index(label) for label in labels]
             for name, share in shares.items():
-                own = name in [cohort.name for cohort in task]
                 place = (run.scenario, run.model, run.replicate, run.seed)
-                rows.append((*place, "+".join(labels), name, own, float(share[classes].sum())))
+                rows.append((*place, "+".join(labels), name, name in names, float(share[classes].sum())))
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def _shares(study: Study, run: Run, case: Case) -> np.ndarray:
     """Return the share of the brain that each label gets in a prediction, (L,)."""
-    stored = study.open(case)
-    inside = finished_runs.prediction(run, case)[np.asarray(stored.mask)]
+    inside = finished_runs.prediction(run, case)[np.asarray(study.open(case).mask)]
     return np.bincount(inside, minlength=1 + len(run.labels))[1:] / len(inside)
 
 
-def _drawn_share(study: Study, cohort: Cohort, run: Run) -> float:
-    """Return the share of the brain that a cohort draws, in its validation cases."""
-    scenario = study.replicates[run.replicate - 1][run.scenario]
-    cases = [study.open(case) for case in scenario.split(cohort.name)[1]]
-    return float(np.mean([sum(map(len, case.voxels.values())) / np.count_nonzero(case.mask) for case in cases]))
+def _drawn_share(study: Study, cases: Sequence[Case]) -> float:
+    """Return the mean share of the brain that is drawn in some cases."""
+    opened = map(study.open, cases)
+    return float(np.mean([sum(map(len, c.voxels.values())) / np.count_nonzero(c.mask) for c in opened]))
 
 
 def relative_shares(shares: pd.DataFrame) -> pd.DataFrame:

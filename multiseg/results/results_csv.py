@@ -78,12 +78,11 @@ def read_results(path: Path, value: str = "dice") -> pd.DataFrame:
         if name != value and len(empty):
             raise UserError(f"{path}: line {empty[0]}: column '{name}' is empty")
     _refuse_doubles(path, texts[names])
-    numbers = [_number(path, line, value, text) for line, text in texts[value].items()]
-    table = pd.DataFrame({**{name: texts.get(name, ABSENT) for name in KEY}, value: numbers})
+    table = pd.DataFrame({**{name: texts.get(name, ABSENT) for name in KEY}, value: _numbers(path, texts[value])})
     if "subject" not in names:
         table["subject"] = table["case"]
     for name in VOLUMES if value not in VOLUMES and header.count(VOLUMES[0]) == header.count(VOLUMES[1]) == 1 else ():
-        table[name] = [_number(path, line, name, text) for line, text in texts[name].items()]
+        table[name] = _numbers(path, texts[name])
     table = table.reset_index(drop=True)
     for scenario, part in table.groupby("scenario", sort=False):
         where = f"{path}: scenario '{scenario}'" if "scenario" in names else str(path)
@@ -106,7 +105,7 @@ def higher_is_better(name: str) -> bool | None:
 def _refuse_doubles(path: Path, named: pd.DataFrame) -> None:
     """Raise `UserError` for two rows with the same names."""
     double = named.index[named.duplicated()]
-    if not len(double):
+    if double.empty:
         return
     row = named.loc[double[0]]
     first = named.index[(named == row).all(axis=1)][0]
@@ -116,16 +115,18 @@ def _refuse_doubles(path: Path, named: pd.DataFrame) -> None:
     raise UserError(f"{path}: line {double[0]}: {key} is on line {first} already{hint}")
 
 
-def _number(path: Path, line: int, column: str, text: str) -> float:
-    if text.lower() in MISSING:
-        return math.nan
-    try:
-        number = float(text)
-    except ValueError:
-        raise UserError(f"{path}: line {line}: column '{column}': '{text}' is not a number") from None
-    if math.isinf(number):
-        raise UserError(
-            f"{path}: line {line}: column '{column}' is infinite; give it a finite worst value first (left out, "
-            "it would favour models that predict nothing)"
-        )
-    return number
+def _numbers(path: Path, column: pd.Series) -> list[float]:
+    """Return the numbers of a column of texts, whose index are the lines; raises `UserError` for what is none."""
+    numbers = []
+    for line, text in column.items():
+        where = f"{path}: line {line}: column '{column.name}'"
+        try:
+            numbers.append(math.nan if text.lower() in MISSING else float(text))
+        except ValueError:
+            raise UserError(f"{where}: '{text}' is not a number") from None
+        if math.isinf(numbers[-1]):
+            raise UserError(
+                f"{where} is infinite; give it a finite worst value first (left out, it would favour models that "
+                "predict nothing)"
+            )
+    return numbers

@@ -48,10 +48,8 @@ def dice_by_modalities(subsets: pd.DataFrame) -> pd.DataFrame:
         Tidy rows with ``modalities``; a mean over cases, replicates and seeds.
     """
     known = subsets[subsets["dice"].notna()]
-    keys = ["scenario", "model", "modalities"]
-    order = list(dict.fromkeys(known["label"]))
-    table = known.groupby([*keys, "label"], sort=False)["dice"].mean().unstack("label")
-    return table.reindex(columns=order)
+    table = known.groupby(["scenario", "model", "modalities", "label"], sort=False)["dice"].mean().unstack("label")
+    return table.reindex(columns=known["label"].unique().tolist())
 
 
 def mean_dice(metrics: pd.DataFrame) -> pd.DataFrame:

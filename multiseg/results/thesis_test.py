@@ -36,22 +36,12 @@ def thesis_test(metrics: pd.DataFrame) -> pd.DataFrame:
         for a, b in pairs:
             both = values[[a, b]].dropna().groupby(level=["cohort", "case", "label"], sort=False).mean()
             difference = (both[a] - both[b]).to_numpy()
+            mean = difference.mean() if len(difference) else np.nan
             p = wilcoxon_p(difference)
-            rows.append(
-                {
-                    "scenario": scenario,
-                    "model_a": a,
-                    "model_b": b,
-                    "n": len(both),
-                    "mean_a": both[a].mean(),
-                    "mean_b": both[b].mean(),
-                    "difference": difference.mean() if len(difference) else np.nan,
-                    "p": p,
-                    "p_corrected": min(p * len(pairs), 1.0),
-                    "significant": p * len(pairs) < ALPHA,
-                }
-            )
-    return pd.DataFrame(rows)
+            tested = mean, p, min(p * len(pairs), 1.0), p * len(pairs) < ALPHA
+            rows.append((scenario, a, b, len(both), both[a].mean(), both[b].mean(), *tested))
+    pair, test = ["scenario", "model_a", "model_b", "n", "mean_a", "mean_b"], ["p", "p_corrected", "significant"]
+    return pd.DataFrame(rows, columns=[*pair, "difference", *test]) if rows else pd.DataFrame()
 
 
 def wilcoxon_p(difference: np.ndarray) -> float:

@@ -100,8 +100,8 @@ def test_the_chart_shows_what_has_the_reference(study: Study) -> None:
     assert left.get_xlim() == pytest.approx((-0.06, 0.06)) and [t.get_text() for t in left.texts] == ["-0.80"]
 
 
-def test_pupils_below_their_teachers_are_told(study: Study) -> None:
-    (sentence,) = summary.fallen_pupils(study, metrics())
+def test_networks_that_learn_less_than_their_pseudo_labels_know_are_told(study: Study) -> None:
+    (sentence,) = summary.weak_pseudo_labels(study, metrics())
     assert sentence == (
         "anatomy wmh, lesions: Pseudo-labels reaches a Dice of 0.50, and the networks that made its labels 0.62"
     )
