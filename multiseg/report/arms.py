@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from ..results.replicates import Interval, replicate_means
+from ..results.replicates import Interval, replicate_means, with_interval
 from ..results.verdicts import SAME_INPUTS, endpoints, margin, model_in_role, several_tasks
 from ..settings.models import ORACLE, SELECTIVE
 from ..study import finished_runs
@@ -32,12 +32,7 @@ CLOSE = 0.005
 def arm_table(study: Study, metrics: pd.DataFrame) -> pd.DataFrame:
     """Return each model's Dice on each endpoint of each scenario with several tasks, and its distance from others.
 
-    Parameters
-    ----------
-    study
-        The study.
-    metrics
-        Tidy rows of its test cases.
+    `metrics` are tidy rows of test cases.
 
     Returns
     -------
@@ -81,13 +76,10 @@ def with_intervals(table: pd.DataFrame) -> pd.DataFrame:
     """Return `arm_table` for readers: each number with its interval in one cell, no columns of nothing."""
     shown = {}
     for name in ("dice", *AGAINST):
-        low, high = ("low", "high") if name == "dice" else (f"{name} low", f"{name} high")
+        low, high, form = ("low", "high", ".3f") if name == "dice" else (f"{name} low", f"{name} high", "+.3f")
         if name in table and table[name].notna().any():
-            signed = ".3f" if name == "dice" else "+.3f"
-            shown[name] = [
-                "–" if np.isnan(v) else f"{v:{signed}}" + (f" ({a:{signed}} to {b:{signed}})" if np.isfinite(a) else "")
-                for v, a, b in table[[name, low, high]].itertuples(index=False)
-            ]
+            values = table[[name, low, high]].itertuples(index=False, name=None)
+            shown[name] = ["–" if np.isnan(v[0]) else with_interval(*v, form) for v in values]
     return pd.DataFrame(shown, index=table.index)
 
 
@@ -110,13 +102,7 @@ def ranking(study: Study, table: pd.DataFrame) -> pd.DataFrame:
 
 
 def answers(study: Study, table: pd.DataFrame) -> pd.Series:
-    """Answer what people ask first, in a sentence each, from the numbers of the study.
-
-    Returns
-    -------
-    pd.Series
-        Question -> answer.
-    """
+    """Answer what people ask first from the numbers of the study: question -> a sentence or two."""
     order = ranking(study, table)
     if order.empty:
         nothing = "No model with one network runs in every scenario with several tasks of this study."
@@ -149,9 +135,8 @@ def _against(model: str, rows: pd.DataFrame, other: str, words: str) -> str:
         return f"This study does not say: none of its scenarios has {words}."
     by_scenario: dict[str, list[str]] = {}
     for (scenario, endpoint), row in known.iterrows():
-        low, high = row[f"{other} low"], row[f"{other} high"]
-        interval = f" ({low:+.3f} to {high:+.3f})" if np.isfinite(low) else ""
-        by_scenario.setdefault(str(scenario), []).append(f"{endpoint_title(str(endpoint))} {row[other]:+.3f}{interval}")
+        value = with_interval(row[other], row[f"{other} low"], row[f"{other} high"], "+.3f")
+        by_scenario.setdefault(str(scenario), []).append(f"{endpoint_title(str(endpoint))} {value}")
     parts = [f"{short_scenario(scenario)}: {', '.join(found)}" for scenario, found in by_scenario.items()]
     lacking = known[f"{other} low"].isna()
     none = "No intervals: they take" if lacking.all() else "Not all have intervals, which take"

@@ -65,14 +65,9 @@ def require_parameters(source: Path, parameters: Mapping[str, str]) -> None:
 
 
 def execute_notebook(source: Path, output: Path, parameters: Mapping[str, str]) -> None:
-    """Execute a notebook by papermill, in its own folder.
+    """Execute a notebook by papermill, in its own folder, with values for its parameters cell.
 
-    Parameters
-    ----------
-    source, output
-        The notebook, and where the executed copy goes; on failure it holds the error.
-    parameters
-        Values for its parameters cell.
+    `output` is where the executed copy goes; on failure it holds the error.
 
     Raises
     ------

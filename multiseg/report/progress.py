@@ -27,14 +27,7 @@ SECONDS = 20
 def write_progress(study: Study, outputs: Sequence[str], note: str = "") -> None:
     """Write ``index.html`` as it is while the study runs. Everything is read from what lies on the disk.
 
-    Parameters
-    ----------
-    study
-        The study.
-    outputs
-        Names of its pages.
-    note
-        What the command says of the time that is left.
+    `outputs` are the names of its pages; `note` is what the command says of the time that is left.
     """
     notebook_setup.use_study_style(study)
     cases = study.needed_cases()

@@ -57,10 +57,7 @@ _CONDITIONS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
 def mixed_conditions(trained: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return a sentence for everything that changes numbers a little and that networks do not share.
 
-    Parameters
-    ----------
-    trained
-        What is written of the networks, from `finished_runs.network_facts`.
+    `trained` is what is written of the networks, from `finished_runs.network_facts`.
     """
     sentences = []
     for what, value in _CONDITIONS.items():

@@ -41,15 +41,8 @@ def divergence(p: np.ndarray, q: np.ndarray) -> float:
 def divergence_matrix(histograms: Mapping[str, Sequence[np.ndarray]]) -> pd.DataFrame:
     """Return the mean divergence over all pairs of images, within and between cohorts (eq. 24 and 25).
 
-    Parameters
-    ----------
-    histograms
-        Cohort -> one histogram per image.
-
-    Returns
-    -------
-    pd.DataFrame
-        Cohorts x cohorts, symmetric. The diagonal holds pairs of distinct images; NaN for a cohort of one image.
+    Of `histograms`, one per image of each cohort: cohorts x cohorts, symmetric. The diagonal holds pairs of distinct
+    images; NaN for a cohort of one image.
     """
     names = list(histograms)
     matrix = pd.DataFrame(np.nan, index=pd.Index(names, name="cohort"), columns=names)
@@ -65,14 +58,8 @@ def divergence_matrix(histograms: Mapping[str, Sequence[np.ndarray]]) -> pd.Data
 def divergences(explored: Explored, first: Sequence[str] = ()) -> pd.DataFrame:
     """Return the divergences between the T1 images of cohorts, see `divergence_matrix`.
 
-    Where no cohort has a T1, the modality that most of them have is compared. Cohorts without it are left out.
-
-    Parameters
-    ----------
-    explored
-        The cohorts.
-    first
-        Those that come first, in this order; the others follow in theirs.
+    Where no cohort has a T1, the modality that most of them have is compared. Cohorts without it are left out. Those of
+    `first` come first, in this order; the others follow in theirs.
     """
     modalities = [m for cases in explored.values() for m in cases[0].modalities]
     modality = "T1" if "T1" in modalities else max(dict.fromkeys(modalities), key=modalities.count)
@@ -110,14 +97,7 @@ def with_single_task(runs: Sequence[Run], metrics: pd.DataFrame) -> pd.DataFrame
 def dice_losses(study: Study, metrics: pd.DataFrame, divergence: pd.DataFrame) -> pd.DataFrame:
     """Return how much Dice the models of `COMPARED` lose on the test cohort, with the cohorts' divergence.
 
-    Parameters
-    ----------
-    study
-        Its finished runs are read.
-    metrics
-        Their tidy rows on test cases.
-    divergence
-        From `divergences`.
+    `metrics` are tidy rows on test cases, `divergence` is from `divergences`; finished runs of the study are read.
 
     Returns
     -------
@@ -150,19 +130,11 @@ def dice_losses(study: Study, metrics: pd.DataFrame, divergence: pd.DataFrame) -
 
 
 def rank_correlations(losses: pd.DataFrame) -> pd.DataFrame:
-    """Return Spearman's correlation of divergence and loss of Dice, a row per model.
+    """Return Spearman's correlation of divergence and loss of Dice, a row per model, from `dice_losses`.
 
-    Parameters
-    ----------
-    losses
-        From `dice_losses`. Losses are averaged over the labels of a pair of cohorts first: labels that share their
-        images are not independent.
-
-    Returns
-    -------
-    pd.DataFrame
-        ``model, pairs, rho``: the number of distinct pairs of cohorts, and the correlation, NaN for fewer than three.
-        No p values: the pairs share cohorts.
+    Losses are averaged over the labels of a pair of cohorts first: labels that share their images are not independent.
+    ``model, pairs, rho``: the number of distinct pairs of cohorts, and the correlation, NaN for fewer than three. No p
+    values: the pairs share cohorts.
     """
     rows = []
     for model, part in losses.dropna(subset=["divergence", "loss"]).groupby("model", sort=False):

@@ -18,11 +18,8 @@ _LARGE = 100_000  # cases from which the normal approximation is exact to a case
 def effect_size(differences: np.ndarray) -> float:
     """Return Cohen's d_z: the mean of paired differences over their standard deviation (Cohen 1988, 2.3.5).
 
-    Parameters
-    ----------
-    differences
-        (n,) one per case, without NaN. NaN is returned for fewer than two. If all are equal, d_z is infinite, or 0 if
-        all are 0.
+    Of (n,) differences, one per case, without NaN; NaN for fewer than two. If all are equal, d_z is infinite, or 0 if
+    all are 0.
     """
     if len(differences) < 2:
         return float("nan")
@@ -78,11 +75,8 @@ def cases_needed(effect: float, alpha: float = ALPHA, power_wanted: float = POWE
         Level of the test, and the probability to find the effect. For the strictest of m tests under Holm's
         correction, give alpha / m.
 
-    Returns
-    -------
-    float
-        A whole number; infinity for no effect, NaN for NaN. An infinite effect (all differences equal) needs the two
-        cases that a t test needs at least.
+    The number is infinite for no effect, NaN for NaN. An infinite effect (all differences equal) needs the two cases
+    that a t test needs at least.
     """
     if math.isnan(effect):
         return float("nan")

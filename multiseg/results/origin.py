@@ -23,12 +23,7 @@ def labelled_shares(study: Study, runs: Iterable[Run]) -> pd.DataFrame:
 
     Only tasks whose labels every subject has count: tissues, which cover most of the brain wherever they are drawn. A
     network that has learnt to tell the cohorts apart leaves them out on images of the others, and its Dice on its own
-    images does not show it.
-
-    Parameters
-    ----------
-    study, runs
-        Finished runs of the study.
+    images does not show it. `runs` are finished runs of the study.
 
     Returns
     -------
@@ -71,10 +66,7 @@ def _drawn_share(study: Study, cases: Sequence[Case]) -> float:
 def relative_shares(shares: pd.DataFrame) -> pd.DataFrame:
     """Return `labelled_shares` on other cohorts' images as a part of that on the task's own; 1 if nothing is left out.
 
-    Returns
-    -------
-    pd.DataFrame
-        ``scenario, model, replicate, task, share``, seeds averaged.
+    ``scenario, model, replicate, task, share``, seeds averaged.
     """
     keys = ["scenario", "model", "replicate", "task"]
     means = shares.groupby([*keys, "own"], sort=False)["share"].mean().unstack("own")

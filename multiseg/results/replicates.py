@@ -24,21 +24,11 @@ ALPHA = 0.025
 
 
 def replicate_means(metrics: pd.DataFrame, labels: Sequence[str], value: str = "dice") -> pd.DataFrame:
-    """Return the mean of some labels in each replicate.
+    """Return the mean of some labels in each replicate: replicate (rows) x model, from tidy rows of one scenario.
 
-    Labels are averaged first, then the cases of a subject and seeds, then subjects.
-
-    Parameters
-    ----------
-    metrics
-        Tidy rows of one scenario. A label that is rightly not predicted counts as 1, see `with_correct_emptiness`.
-    labels, value
-        Which rows, and the column.
-
-    Returns
-    -------
-    pd.DataFrame
-        Replicate (rows) x model; a column for each model that has any of the labels, NaN where it did not run.
+    Labels are averaged first, then the cases of a subject and seeds, then subjects. A label that is rightly not
+    predicted counts as 1, see `with_correct_emptiness`. There is a column of `value` for each model that has any of the
+    labels, NaN where it did not run.
     """
     counted = with_correct_emptiness(metrics[metrics["label"].isin(labels)], value)
     # subjects of two test cohorts may be called alike
@@ -93,6 +83,11 @@ class Interval:
         half = float(stats.t.isf(ALPHA, n - 1)) * error
         t = (mean - threshold) / error
         return cls(mean, mean - half, mean + half, float(stats.t.sf(t, n - 1)), float(stats.t.cdf(t, n - 1)), n)
+
+
+def with_interval(mean: float, low: float, high: float, form: str = ".3f") -> str:
+    """Return a mean with its interval in brackets, if it has one."""
+    return f"{mean:{form}}" + (f" ({low:{form}} to {high:{form}})" if np.isfinite(low) else "")
 
 
 def in_every(estimates: Sequence[Interval]) -> Interval:

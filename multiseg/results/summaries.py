@@ -22,13 +22,8 @@ KEY = ("scenario", "model", "replicate", "seed", "cohort", "subject", "case", "l
 def with_correct_emptiness(metrics: pd.DataFrame, value: str) -> pd.DataFrame:
     """Return rows in which a Dice or Jaccard index counts as 1 where a label is rightly not predicted.
 
-    Parameters
-    ----------
-    metrics
-        Tidy rows. Without the columns ``volume_true_ml`` and ``volume_pred_ml`` nobody knows why a value is missing,
-        and nothing changes. A label that no case of a test cohort has is left alone.
-    value
-        The column of values.
+    Without the columns ``volume_true_ml`` and ``volume_pred_ml`` nobody knows why a value is missing, and nothing
+    changes. A label that no case of a test cohort has is left alone.
     """
     volumes = ["volume_true_ml", "volume_pred_ml"]
     if value not in ("dice", "jaccard") or not set(volumes) <= set(metrics.columns):
@@ -42,10 +37,7 @@ def with_correct_emptiness(metrics: pd.DataFrame, value: str) -> pd.DataFrame:
 def dice_by_modalities(subsets: pd.DataFrame) -> pd.DataFrame:
     """Return the mean Dice by scenario, model and the modalities that were given: a column per label.
 
-    Parameters
-    ----------
-    subsets
-        Tidy rows with ``modalities``; a mean over cases, replicates and seeds.
+    `subsets` are tidy rows with ``modalities``; the mean is over cases, replicates and seeds.
     """
     known = subsets[subsets["dice"].notna()]
     table = known.groupby(["scenario", "model", "modalities", "label"], sort=False)["dice"].mean().unstack("label")
@@ -86,12 +78,7 @@ def surface_distances(metrics: pd.DataFrame) -> pd.DataFrame:
 def lesion_table(metrics: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
     """Return what was found of labels that come in pieces, a row per scenario, model and label.
 
-    Parameters
-    ----------
-    metrics
-        Tidy rows with the columns of `metrics.METRICS`.
-    labels
-        Such labels.
+    `metrics` are tidy rows with the columns of `metrics.METRICS`.
 
     Returns
     -------

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from ..results.replicates import model_intervals
+from ..results.replicates import model_intervals, with_interval
 from ..study import finished_runs
 from ..study.costs import network_cost
 from ..study.study import Study
@@ -21,14 +21,7 @@ def scenarios_of(study: Study, notebook: str) -> list[str]:
 def model_dice(study: Study, scenario: str, labels: Sequence[str] = (), value: str = "dice") -> pd.DataFrame:
     """Return each model's mean over replicates: ``replicates, mean, low, high``, a 95 % t interval.
 
-    Parameters
-    ----------
-    study, scenario
-        Whose finished runs.
-    labels
-        Whose mean is taken; by default all that the test cohort draws.
-    value
-        Column of the metrics.
+    The mean is that of some labels, by default all that the test cohort draws, in a column of the metrics.
     """
     metrics = finished_runs.metrics(study)
     place = study.scenario(scenario)
@@ -47,13 +40,11 @@ def dice_by_label(study: Study, scenario: str) -> pd.DataFrame:
     tested = study.scenario(scenario).tested_labels
     columns = {label: [label] for label in tested} | ({"mean": list(tested)} if len(tested) > 1 else {})
     found = {name: model_dice(study, scenario, labels) for name, labels in columns.items()}
-    shown = pd.DataFrame({name: table.apply(_with_interval, axis=1) for name, table in found.items()})
-    return shown.assign(replicates=next(reversed(found.values()))["replicates"])
-
-
-def _with_interval(row: pd.Series) -> str:
-    interval = f" ({row['low']:z.3f} to {row['high']:z.3f})" if np.isfinite(row["low"]) else ""
-    return f"{row['mean']:z.3f}{interval}"
+    shown = {
+        name: table.apply(lambda row: with_interval(row["mean"], row["low"], row["high"], "z.3f"), axis=1)
+        for name, table in found.items()
+    }
+    return pd.DataFrame(shown).assign(replicates=next(reversed(found.values()))["replicates"])
 
 
 def settings(study: Study, scenario: str, keys: Sequence[str]) -> pd.DataFrame:
@@ -66,13 +57,10 @@ def settings(study: Study, scenario: str, keys: Sequence[str]) -> pd.DataFrame:
 
 
 def costs(study: Study, scenarios: Sequence[str]) -> pd.DataFrame:
-    """Return what the networks of all models of some scenarios cost, for a training patch.
+    """Return what the networks of all models of some scenarios cost, for a training patch, index model.
 
-    Returns
-    -------
-    pd.DataFrame
-        Index model. The columns of `network_cost`; and ``ms per step`` as measured in training, with sampling,
-        validation and whatever else the machine did, a mean over runs.
+    The columns of `network_cost`; and ``ms per step`` as measured in training, with sampling, validation and whatever
+    else the machine did, a mean over runs.
     """
     rows = {}
     known: dict[str, dict[str, float]] = {}  # many models share a network
@@ -93,12 +81,10 @@ def costs(study: Study, scenarios: Sequence[str]) -> pd.DataFrame:
 def curves(
     study: Study, scenarios: Sequence[str], x: pd.Series, series: pd.Series, panels: Mapping[str, Sequence[str]]
 ) -> pd.DataFrame:
-    """Return the table of `report.figures.curves.setting_curves`.
+    """Return the table of `report.figures.curves.setting_curves`, from `model_dice` of some scenarios.
 
     Parameters
     ----------
-    study, scenarios
-        Whose models; `model_dice` of each.
     x, series
         Index model: where it lies, and on which curve; models without either are left out.
     panels

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from importlib import resources
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -24,22 +23,14 @@ LABELS = frozenset({*ANATOMY, "wmh", "oedema", "tumour"})
 """All labels."""
 
 
-class CohortGroup(NamedTuple):
-    """Cohorts that the thesis shows in one figure."""
+_FIRST = "modalities and labels of the first case."
 
-    name: str
-    figure: int
-    caption: str
-
-
-COHORT_GROUPS: Mapping[tuple[str, ...], CohortGroup] = {
-    ANATOMY: CohortGroup("anatomy", 13, "Anatomical cohorts: modalities and labels of the first case."),
-    ("wmh",): CohortGroup(
-        "wmh", 14, "Cohorts of white matter hyperintensities: modalities and labels of the first case."
-    ),
-    ("oedema", "tumour"): CohortGroup("tumour", 15, "Tumour cohorts: modalities and labels of the first case."),
+COHORT_GROUPS: Mapping[tuple[str, ...], tuple[str, int, str]] = {
+    ANATOMY: ("anatomy", 13, f"Anatomical cohorts: {_FIRST}"),
+    ("wmh",): ("wmh", 14, f"Cohorts of white matter hyperintensities: {_FIRST}"),
+    ("oedema", "tumour"): ("tumour", 15, f"Tumour cohorts: {_FIRST}"),
 }
-"""Its groups of cohorts by the labels that they draw."""
+"""Labels that cohorts draw -> the figure that shows them: name, number and caption."""
 
 SCENARIOS: tuple[tuple[frozenset[str], str], ...] = (
     (frozenset({"ibsr"}), "ibsr"),
@@ -55,10 +46,7 @@ SCENARIOS: tuple[tuple[frozenset[str], str], ...] = (
 def scenario_place(train: Sequence[str], test: str) -> int | None:
     """Return the place of a scenario in `SCENARIOS`, from 0; None for one that the thesis does not have.
 
-    Parameters
-    ----------
-    train, test
-        Names of cohorts of the thesis; the order of the training cohorts does not matter.
+    `train` and `test` are names of cohorts of the thesis; the order of the training cohorts does not matter.
     """
     scenario = (frozenset(train), test)
     return SCENARIOS.index(scenario) if scenario in SCENARIOS else None
@@ -83,16 +71,8 @@ def divergences() -> pd.DataFrame:
 def dice(train: Sequence[str], test: str) -> pd.DataFrame:
     """Return the Dice of a scenario: the median per label over cases, and ``mean`` over labels and cases.
 
-    Parameters
-    ----------
-    train, test
-        Names of cohorts of the thesis; the order of the training cohorts does not matter.
-
-    Returns
-    -------
-    pd.DataFrame
-        ``model, label, dice``; empty for one that the thesis does not have. The model is ``all_losses`` where the
-        published boxes of the losses cannot be told apart.
+    ``model, label, dice``; empty for a scenario that the thesis does not have, see `scenario_place`. The model is
+    ``all_losses`` where the published boxes of the losses cannot be told apart.
     """
     means = _read("dice_means.csv").rename(columns={"mean_dice": "dice"}).assign(label="mean")
     both = pd.concat([_read("dice_medians.csv").rename(columns={"median_dice": "dice"}), means])
@@ -106,14 +86,8 @@ def dice(train: Sequence[str], test: str) -> pd.DataFrame:
 def beside_thesis(scenario: Scenario, metrics: pd.DataFrame) -> pd.DataFrame:
     """Return the median Dice of each label over cases, and the mean over all, ours beside the thesis's.
 
-    One row per model; NaN where the thesis gives no number. Empty for a scenario that it does not have.
-
-    Parameters
-    ----------
-    scenario
-        Its cohorts say which of the thesis they are or imitate.
-    metrics
-        Tidy rows; those of other scenarios are left out.
+    One row per model; NaN where the thesis gives no number. Empty for a scenario that it does not have. Rows of other
+    scenarios in `metrics` are left out.
     """
     theirs = dice(*scenario.place)
     if theirs.empty:
@@ -140,12 +114,7 @@ def divergences_beside_thesis(
 ) -> tuple[pd.DataFrame, pd.DataFrame | None]:
     """Return the divergences between cohorts, and the thesis's for those that it has (None for fewer than two).
 
-    Both are square, with the cohorts in the thesis's order, then the others.
-
-    Parameters
-    ----------
-    cohorts, explored
-        Those of a study by name, and their stored cases.
+    Both are square, with the cohorts in the thesis's order, then the others. `explored` are stored cases of `cohorts`.
     """
     reference = divergences()
     known = {name: cohorts[name].imitates for name in explored}

@@ -67,7 +67,7 @@ def test_groups_are_named_after_their_task(smoke: Study, cohorts: dict[str, list
         tissues: ["mrbrains13", "brainweb"], ("wmh",): ["mrbrains17"], ("oedema", "tumour"): ["brats12"],
         (*tissues, "wmh"): ["mrbrains18"], (*tissues, "oedema", "tumour"): ["tumorsim"],
     }  # fmt: skip
-    assert [reported.COHORT_GROUPS[drawn].name for drawn in list(groups)[:2]] == ["anatomy", "wmh"]
+    assert [reported.COHORT_GROUPS[drawn][0] for drawn in list(groups)[:2]] == ["anatomy", "wmh"]
 
 
 def test_coarse_labels_of_three_classes_are_drawn(cohorts: dict[str, list[StoredCase]]) -> None:
