@@ -115,6 +115,12 @@ def read_table(path: Path) -> pd.DataFrame:
     return pd.DataFrame([cells for _, cells in rows], [number for number, _ in rows], header, str)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a file of text atomically."""
+    with atomic_path(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
 def write_table(path: Path, table: pd.DataFrame) -> None:
     """Write a CSV file atomically."""
     with atomic_path(path) as part:

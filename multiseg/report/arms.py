@@ -17,9 +17,7 @@ from .figures.names import endpoint_title, model_title, short_scenario
 from .summary import listed
 from .tables import first_seed
 
-AGAINST: Mapping[str, str] = {
-    "minus oracle": ORACLE, "minus separate": SAME_INPUTS, "minus selective CE": SELECTIVE,
-}  # fmt: skip
+AGAINST: Mapping[str, str] = {"minus oracle": ORACLE, "minus separate": SAME_INPUTS, "minus selective CE": SELECTIVE}
 """Column of differences -> the role of what each model is compared with. Separate networks see what the
 others see."""
 
@@ -78,8 +76,8 @@ def with_intervals(table: pd.DataFrame) -> pd.DataFrame:
     for name in ("dice", *AGAINST):
         low, high, form = ("low", "high", ".3f") if name == "dice" else (f"{name} low", f"{name} high", "+.3f")
         if name in table and table[name].notna().any():
-            values = table[[name, low, high]].itertuples(index=False, name=None)
-            shown[name] = ["–" if np.isnan(v[0]) else with_interval(*v, form) for v in values]
+            values = zip(table[name], table[low], table[high], strict=True)
+            shown[name] = ["–" if np.isnan(mean) else with_interval(mean, a, b, form) for mean, a, b in values]
     return pd.DataFrame(shown, index=table.index)
 
 

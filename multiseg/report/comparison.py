@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from multiseg_core.files import atomic_path
-
+from ..base.files import write_table, write_text
 from ..results import model_comparison
 from ..results.bootstrap import LEAST_UNITS
 from ..results.results_csv import ABSENT
@@ -138,19 +137,16 @@ def write(comparison: Comparison, folder: Path) -> Path:
     from .figures import comparison_charts, saving, style
 
     for name, table in comparison.tables.items():
-        with atomic_path(folder / f"{name}.csv") as part:
-            table.to_csv(part, index=False)
-        with atomic_path(folder / f"{name}.tex") as part:
-            caption = f"{_title(name, comparison)}. {NOTES[name]}"
-            part.write_text(table_files.latex_table(readable(shown(table)), caption, name), encoding="utf-8")
+        write_table(folder / f"{name}.csv", table)
+        caption = f"{_title(name, comparison)}. {NOTES[name]}"
+        write_text(folder / f"{name}.tex", table_files.latex_table(readable(shown(table)), caption, name))
     style.use_style()
     figure = comparison_charts.difference_intervals(comparison.tables["differences"], comparison.value)
     drawn = ["scenario", "model_a", "model_b", "difference", "low", "high", "significant"]
     saving.save(figure, comparison.tables["differences"][drawn], folder, "forest")
     plt.close(figure)
     page = folder / "comparison.html"
-    with atomic_path(page) as part:
-        part.write_text(_page(comparison, folder / "forest.png"), encoding="utf-8")
+    write_text(page, _page(comparison, folder / "forest.png"))
     return page
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import pandas as pd
 
 from ..results.replicates import LEAST_REPLICATES
-from ..results.verdicts import EVERY, SAME_INPUTS, endpoint_table, endpoints, model_in_role, summary
+from ..results.verdicts import EVERY, SAME_INPUTS, endpoint_table, endpoints, model_in_role, several_tasks, summary
 from ..settings.models import NAIVE, SELECTIVE
 from ..study import finished_runs
 from ..study.scenarios import Scenario
@@ -23,7 +24,6 @@ _WHO = {
     NAIVE: "one network that takes all that is undrawn for background",
 }
 """Role -> its model in plain words, the first to begin a sentence."""
-
 
 _CLAIMS = {
     "2": "that taking the undrawn for background fails at one task or another",
@@ -47,13 +47,12 @@ def opening(study: Study, findings: pd.DataFrame) -> list[str]:
 
 
 def _what_was_done(study: Study) -> str:
-    several = [s for s in study.scenarios.values() if len(s.tasks) > 1] or list(study.scenarios.values())
+    several = several_tasks(study) or list(study.scenarios.values())
     drawn = {label for s in several for labels in endpoints(s).values() for label in labels}
     labels = [label_title(label) for label in study.labels if label in drawn]
     cohorts = {c.name for s in several for c in s.train}
-    tested = {
-        (c.cohort, c.name) for s in study.all_scenarios if s.name in {x.name for x in several} for c in s.test_cases
-    }
+    names = {s.name for s in several}
+    tested = {(c.cohort, c.name) for s in study.all_scenarios if s.name in names for c in s.test_cases}
     part = "each drawn only in part: no training image shows all of" if len(cohorts) > 1 else "which show"
     return f"{_how_much(study, several)}, {part} {listed(labels)}; they were tested on {len(tested)} other cases."
 
@@ -69,25 +68,22 @@ def _how_much(study: Study, scenarios: Sequence[Scenario]) -> str:
 
 def _what_came_out(study: Study) -> str:
     means: dict[str, dict[str, list[float]]] = {}
-    table = endpoint_table(study, finished_runs.metrics(study))
-    for scenario in (s for s in study.scenarios.values() if len(s.tasks) > 1):
-        for role in _WHO:
-            model = model_in_role(study, scenario, role)
-            for endpoint in endpoints(scenario):
-                if (scenario.name, endpoint, model) in table.index:
-                    value = float(table.loc[(scenario.name, endpoint, model), "mean"])
-                    means.setdefault(role, {}).setdefault(endpoint, []).append(value)
+    table = endpoint_table(study, finished_runs.metrics(study))["mean"]
+    for scenario in several_tasks(study):
+        for role, endpoint in itertools.product(_WHO, endpoints(scenario)):
+            place = scenario.name, endpoint, model_in_role(study, scenario, role)
+            if place in table.index:
+                means.setdefault(role, {}).setdefault(endpoint, []).append(float(table.loc[place]))
     if SELECTIVE not in means:
         return ""
     parts = []
     for role in (r for r in _WHO if r in means):
-        reached = [f"{_range(values)} for {endpoint_title(e)}" for e, values in means[role].items()]
-        parts.append(f"{_WHO[role]} reached {listed(reached)}")
-    many = any(len(v) > 1 for v in means[SELECTIVE].values())
-    over = f"; from the worst to the best of {max(map(len, means[SELECTIVE].values()))} scenarios" if many else ""
-    first, *others = parts
-    first = first.replace(" reached ", " reached an overlap with the true labels (Dice, 1 is perfect) of ", 1)
-    return "; ".join([first, *others]) + f"{over}."
+        reached = listed([f"{_range(values)} for {endpoint_title(e)}" for e, values in means[role].items()])
+        what = "an overlap with the true labels (Dice, 1 is perfect) of " if role == SELECTIVE else ""
+        parts.append(f"{_WHO[role]} reached {what}{reached}")
+    most = max(map(len, means[SELECTIVE].values()))
+    over = f"; from the worst to the best of {most} scenarios" if most > 1 else ""
+    return f"{'; '.join(parts)}{over}."
 
 
 def _range(values: list[float]) -> str:

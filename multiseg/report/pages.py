@@ -17,9 +17,8 @@ from PIL import Image
 from traitlets.config import Config
 
 from multiseg_core.errors import one_line
-from multiseg_core.files import atomic_path
 
-from ..base.files import write_table
+from ..base.files import write_table, write_text
 from ..base.workers import Job, Report, run_jobs
 from ..results.verdicts import BY_CONSTRUCTION, COLUMNS, EVERY
 from ..settings.params_files import params_files
@@ -98,8 +97,7 @@ def render_notebook(executed: Path, target: Path) -> None:
     look, sort = ((TEMPLATES / name).read_text(encoding="utf-8") for name in ("look.css", "sort.js"))
     resources = {"metadata": {"name": notebook_title(executed)}, "report_files": files, "look": look, "sort": sort}
     body, _ = exporter.from_notebook_node(nbformat.read(executed, as_version=4), resources=resources)
-    with atomic_path(target) as part:
-        part.write_text(_with_contents(body), encoding="utf-8")
+    write_text(target, _with_contents(body))
 
 
 def notebook_title(executed: Path, scenarios: Mapping[str, str] | None = None) -> str:
@@ -160,8 +158,7 @@ def write_index(study: Study, notebooks: Sequence[str], name: str = "index") -> 
         params_texts=[(file.name, file.read_text(encoding="utf-8")) for file in params_files(study.params_file)],
     )
     path = study.folder / f"{name}.html"
-    with atomic_path(path) as part:
-        part.write_text(page, encoding="utf-8")
+    write_text(path, page)
     return path
 
 

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator, Sequence
 import pandas as pd
 
 from multiseg_core.errors import UserError
-from multiseg_core.files import atomic_path
 from multiseg_core.training import is_trained
 
+from ..base.files import write_text
 from ..study import finished_runs
 from ..study.costs import time_left
 from ..study.study import Study
@@ -53,8 +53,7 @@ def write_progress(study: Study, outputs: Sequence[str], note: str = "") -> None
         pages=[o for o in outputs if (study.folder / f"{o}.html").exists()],
         params_name=study.params_file.name,
     )
-    with atomic_path(study.folder / "index.html") as part:
-        part.write_text(page, encoding="utf-8")
+    write_text(study.folder / "index.html", page)
 
 
 @contextlib.contextmanager

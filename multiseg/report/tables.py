@@ -9,10 +9,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from multiseg_core.files import atomic_path
 from multiseg_core.labels import BACKGROUND
 
-from ..base import files
+from ..base.files import write_table, write_text
 from ..data.store import StoredCase
 from ..settings.models import NAIVE, SELECTIVE
 from ..study import finished_runs
@@ -49,8 +48,8 @@ def scenario_table(study: Study, scenario: str) -> pd.DataFrame:
         "test cohort": f"{s.test_name} ({len(s.test_cases)} {kind})",
         "modalities": seen,
         "classes": ", ".join((BACKGROUND, *map(label_title, s.labels))),
-        "network": _most(", ".join(f"{k} {v}" for k, v in network.items()) for network in networks),
-        "training": _most(
+        "network": most_have(", ".join(f"{k} {v}" for k, v in network.items()) for network in networks),
+        "training": most_have(
             f"{t.steps} steps of {t.batch_size} patches of {' x '.join(map(str, t.patch_size))} voxels"
             for t in trainings
         ),
@@ -59,14 +58,13 @@ def scenario_table(study: Study, scenario: str) -> pd.DataFrame:
     return pd.DataFrame({"": rows.values()}, index=list(rows))
 
 
-def _most(texts: Iterable[str]) -> str:
+def most_have(texts: Iterable[str]) -> str:
     """Return what most models have, and how many have something else."""
     counted = Counter(texts)
-    ((text, n),) = counted.most_common(1)
-    others = counted.total() - n
-    if n <= counted.total() / 2:
+    ((text, n),), total = counted.most_common(1), counted.total()
+    if n <= total / 2:
         return f"{len(counted)} kinds, told by the models' names"
-    return text if not others else f"{text}; {others} of {counted.total()} models another"
+    return text if n == total else f"{text}; {total - n} of {total} models another"
 
 
 class Shown:
@@ -104,7 +102,7 @@ def save(table: pd.DataFrame, folder: Path, name: str) -> Shown:
     """
     if table.columns.empty:
         return Shown(table)
-    files.write_table(folder / f"{name}.csv", table_files.flat(table))
+    write_table(folder / f"{name}.csv", table_files.flat(table))
     if table.empty:
         for ending in ("html", "tex"):  # of an earlier report
             (folder / f"{name}.{ending}").unlink(missing_ok=True)
@@ -112,10 +110,8 @@ def save(table: pd.DataFrame, folder: Path, name: str) -> Shown:
     texts, heading = table_files.rounded(table), title(name)
     parts = [{"table": table_files.html_table(texts, fold=False)}]
     page = table_files.render("table.html.j2", title=heading, warnings=[], parts=parts, stem=name)
-    with atomic_path(folder / f"{name}.html") as part:
-        part.write_text(page, encoding="utf-8")
-    with atomic_path(folder / f"{name}.tex") as part:
-        part.write_text(table_files.latex_table(readable(texts), heading, name.replace("_", "-")), encoding="utf-8")
+    write_text(folder / f"{name}.html", page)
+    write_text(folder / f"{name}.tex", table_files.latex_table(readable(texts), heading, name.replace("_", "-")))
     return Shown(table)
 
 

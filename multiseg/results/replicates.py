@@ -50,25 +50,17 @@ def model_intervals(
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean over replicates that is asked whether it exceeds a threshold.
-
-    Attributes
-    ----------
-    mean, low, high
-        The mean, and the 95 % t interval on one degree of freedom less than replicates; NaN for fewer than
-        `LEAST_REPLICATES`.
-    p_above, p_below
-        One-sided p values against "is not above" and "is not below" the threshold; NaN as above.
-    n
-        Number of replicates that have a value.
-    """
+    """A mean over replicates that is asked whether it exceeds a threshold."""
 
     mean: float
     low: float
     high: float
+    """The 95 % t interval on one degree of freedom less than replicates; NaN for fewer than `LEAST_REPLICATES`."""
     p_above: float
     p_below: float
+    """One-sided p values against "is not above" and "is not below" the threshold; NaN as above."""
     n: int = 0
+    """Number of replicates that have a value."""
 
     @classmethod
     def of(cls, values: np.ndarray, threshold: float = 0.0) -> Interval:

@@ -90,12 +90,9 @@ def lesion_table(metrics: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
     part = metrics[metrics["label"].isin(labels)]
     groups = part.groupby(["scenario", "model", "label"], sort=False)
     sums, means = groups.sum(numeric_only=True), groups.mean(numeric_only=True)
-    shares = {"found": sums["lesions_found"] / sums["lesions_true"]}
+    found = pd.DataFrame({"found": sums["lesions_found"] / sums["lesions_true"]})
     for size in ("small", "medium", "large"):
-        shares[size] = sums[f"{size}_found"] / sums[f"{size}_true"]
-    return pd.DataFrame(
-        {
-            **shares, "false per case": means["lesions_false"], "F1": means["lesion_f1"],
-            "bias (ml)": means["volume_pred_ml"] - means["volume_true_ml"], "false ml per case": means["false_ml"],
-        }
-    )  # fmt: skip
+        found[size] = sums[f"{size}_found"] / sums[f"{size}_true"]
+    found["false per case"], found["F1"] = means["lesions_false"], means["lesion_f1"]
+    found["bias (ml)"] = means["volume_pred_ml"] - means["volume_true_ml"]
+    return found.assign(**{"false ml per case": means["false_ml"]})

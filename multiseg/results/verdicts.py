@@ -50,26 +50,18 @@ Published = Callable[[Scenario, Sequence[str], str, str], float]
 
 @dataclass(frozen=True)
 class Contrast:
-    """A difference of two models by role, on each endpoint of each scenario with several tasks.
-
-    Attributes
-    ----------
-    number, claim
-        As in the publication's conclusions, or after them.
-    first, second
-        Roles, see `model_in_role`.
-    superior
-        Whether the first must be better than the second by the margin; else it must not be worse by more.
-    somewhere
-        Whether one endpoint of a scenario suffices.
-    """
+    """A difference of two models by role, on each endpoint of each scenario with several tasks."""
 
     number: str
     claim: str
+    """As in the publication's conclusions, or after them."""
     first: str
     second: str
+    """Roles, see `model_in_role`."""
     superior: bool = False
+    """Whether the first must be better than the second by the margin; else it must not be worse by more."""
     somewhere: bool = False
+    """Whether one endpoint of a scenario suffices."""
 
     def threshold(self, endpoint: str) -> float:
         """Return what the difference must exceed."""
@@ -78,42 +70,27 @@ class Contrast:
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim and its rule.
-
-    Attributes
-    ----------
-    number
-        A letter for the companion, and a number.
-    claim, measure
-        What is claimed, and what is measured, in words.
-    scenario
-        Where.
-    pairs
-        The comparisons: of each pair the value of the first model minus that of the second, or the value of the first
-        where it stands alone, must exceed `threshold`.
-    threshold
-        In units of `value`. Of differences it is a margin: above 0 the first must be better by that much, below 0 it
-        must not be worse by more.
-    labels
-        Whose mean is compared; by default all that the test cohort draws.
-    value
-        Column of the metrics, of which more is better, unless `less_is_better`.
-    less_is_better
-        Turns the differences, for distances.
-    published
-        The difference in the source, where it prints one.
-    """
+    """A claim and its rule."""
 
     number: str
+    """A letter for the companion, and a number."""
     claim: str
     measure: str
+    """What is measured, in words."""
     scenario: str
     pairs: tuple[tuple[str, ...], ...]
+    """The comparisons: of each pair the value of the first model minus that of the second, or the value of the first
+    where it stands alone, must exceed `threshold`."""
     threshold: float
+    """In units of `value`. Of differences it is a margin: above 0 the first must be better by that much, below 0 it
+    must not be worse by more."""
     labels: tuple[str, ...] = ()
+    """Their mean is compared; by default that of all that the test cohort draws."""
     value: str = "dice"
+    """Column of the metrics, of which more is better, unless `less_is_better`."""
     less_is_better: bool = False
     published: float = float("nan")
+    """The difference in the source, where it prints one."""
 
 
 def several_tasks(study: Study) -> list[Scenario]:
@@ -291,10 +268,8 @@ def answers(table: pd.DataFrame, claims: Sequence[Claim]) -> str:
     if asked.empty:
         return "This study has none of the models that the findings speak of."
     lines = []
-    for row in asked.itertuples():
-        interval = f", {row.low:.3f} to {row.high:.3f}" if np.isfinite(row.low) else ""
-        lines.append(
-            f"- {row.finding}. {row.claim}: **{row.verdict}** ({row.measure}: {row.ours:.3f}{interval}; "
-            f"{row.replicates} replicates)"
-        )
+    for found in asked.itertuples():
+        interval = f", {found.low:.3f} to {found.high:.3f}" if np.isfinite(found.low) else ""
+        value = f"{found.measure}: {found.ours:.3f}{interval}; {found.replicates} replicates"
+        lines.append(f"- {found.finding}. {found.claim}: **{found.verdict}** ({value})")
     return "\n".join([summary(asked["verdict"].tolist()), "", *lines])

@@ -44,20 +44,17 @@ def measured(truth: np.ndarray, prediction: np.ndarray) -> dict[str, float]:
     of the mask and of all that is not in it.
     """
     tp, fp, fn, tn = (int((a & b).sum()) for a in (prediction, ~prediction) for b in (truth, ~truth))  # in this order
-    found = label_metrics(
-        truth.astype(np.uint8), prediction.astype(np.uint8), [frozenset({"background"}), frozenset({"label"})],
-        ["label"], 1.0,
-    )["label"]  # fmt: skip
+    sets = [frozenset({"background"}), frozenset({"label"})]
+    found = label_metrics(truth.astype(np.uint8), prediction.astype(np.uint8), sets, ["label"], 1.0)["label"]
     points = [np.argwhere(mask) for mask in (truth, prediction)]
     both = all(len(p) for p in points)
     farthest = max(directed_hausdorff(*points)[0], directed_hausdorff(*points[::-1])[0]) if both else found["hd95_mm"]
     rest = 2 * tn / (2 * tn + fp + fn) if tn + fp + fn else float("nan")
-    return {
-        "TP": tp, "FP": fp, "FN": fn, "TN": tn,
-        "sensitivity": found["sensitivity"], "specificity": found["specificity"],
-        "precision": tp / (tp + fp) if tp + fp else float("nan"), "Dice": found["dice"], "IoU": found["jaccard"],
-        "HD": farthest, "HD95": found["hd95_mm"], "Dice with background": float(np.mean([found["dice"], rest])),
-    }  # fmt: skip
+    precision = tp / (tp + fp) if tp + fp else float("nan")
+    counts = {"TP": tp, "FP": fp, "FN": fn, "TN": tn}
+    ratios = {"sensitivity": found["sensitivity"], "specificity": found["specificity"], "precision": precision}
+    usual = {"Dice": found["dice"], "IoU": found["jaccard"], "HD": farthest, "HD95": found["hd95_mm"]}
+    return {**counts, **ratios, **usual, "Dice with background": float(np.mean([found["dice"], rest]))}
 
 
 def table() -> pd.DataFrame:

@@ -7,9 +7,9 @@ from multiseg.report import tables
 
 
 def test_what_most_models_have_is_told_and_how_many_have_another() -> None:
-    assert tables._most(["900 steps", "900 steps", "900 steps"]) == "900 steps"
-    assert tables._most(["900 steps", "450 steps", "900 steps"]) == "900 steps; 1 of 3 models another"
-    assert tables._most(["a", "b", "b", "c"]) == "3 kinds, told by the models' names"
+    assert tables.most_have(["900 steps", "900 steps", "900 steps"]) == "900 steps"
+    assert tables.most_have(["900 steps", "450 steps", "900 steps"]) == "900 steps; 1 of 3 models another"
+    assert tables.most_have(["a", "b", "b", "c"]) == "3 kinds, told by the models' names"
 
 
 def test_saved_tables_are_csv_html_and_latex(tmp_path: Path) -> None:
