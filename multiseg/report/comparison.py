@@ -117,12 +117,8 @@ def shown(table: pd.DataFrame) -> pd.DataFrame:
 
 def as_text(comparison: Comparison) -> str:
     """Return all tables with their titles, for a terminal."""
-    parts = [f"{_title(n, comparison)}\n{shown(t).to_string(index=False)}\n" for n, t in comparison.tables.items()]
-    return "\n".join(parts)
-
-
-def _title(name: str, comparison: Comparison) -> str:
-    return f"{TITLES[name]}: {comparison.value}"
+    tables = {f"{TITLES[name]}: {comparison.value}": shown(table) for name, table in comparison.tables.items()}
+    return "\n".join(f"{title}\n{table.to_string(index=False)}\n" for title, table in tables.items())
 
 
 def write(comparison: Comparison, folder: Path) -> Path:
@@ -136,26 +132,24 @@ def write(comparison: Comparison, folder: Path) -> Path:
 
     from .figures import comparison_charts, saving, style
 
+    parts = []
     for name, table in comparison.tables.items():
         write_table(folder / f"{name}.csv", table)
-        caption = f"{_title(name, comparison)}. {NOTES[name]}"
-        write_text(folder / f"{name}.tex", table_files.latex_table(readable(shown(table)), caption, name))
+        texts, caption = shown(table), f"{TITLES[name]}: {comparison.value}. {NOTES[name]}"
+        write_text(folder / f"{name}.tex", table_files.latex_table(readable(texts), caption, name))
+        parts.append({"heading": TITLES[name], "table": table_files.html_table(texts), "note": NOTES[name]})
     style.use_style()
-    figure = comparison_charts.difference_intervals(comparison.tables["differences"], comparison.value)
+    differences = comparison.tables["differences"]
+    figure = comparison_charts.difference_intervals(differences, comparison.value)
     drawn = ["scenario", "model_a", "model_b", "difference", "low", "high", "significant"]
-    saving.save(figure, comparison.tables["differences"][drawn], folder, "forest")
+    saving.save(figure, differences[drawn], folder, "forest")
     plt.close(figure)
-    page = folder / "comparison.html"
-    write_text(page, _page(comparison, folder / "forest.png"))
+    picture = base64.b64encode((folder / "forest.png").read_bytes()).decode()
+    parts[list(comparison.tables).index("differences")] |= {
+        "picture": picture,
+        "alt": "Mean differences with intervals",
+    }
+    title, page = f"Comparison of models: {comparison.value}", folder / "comparison.html"
+    values = {"title": title, "warnings": comparison.warnings, "parts": parts, "stem": None}
+    write_text(page, table_files.render("table.html.j2", **values))
     return page
-
-
-def _page(comparison: Comparison, picture: Path) -> str:
-    parts = [
-        {"heading": TITLES[name], "table": table_files.html_table(shown(table)), "note": NOTES[name]}
-        for name, table in comparison.tables.items()
-    ]
-    drawn = base64.b64encode(picture.read_bytes()).decode()
-    parts[list(comparison.tables).index("differences")] |= {"picture": drawn, "alt": "Mean differences with intervals"}
-    title = f"Comparison of models: {comparison.value}"
-    return table_files.render("table.html.j2", title=title, warnings=comparison.warnings, parts=parts, stem=None)

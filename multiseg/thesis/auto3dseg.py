@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from multiseg_core.files import write_json
@@ -67,13 +68,10 @@ def analyse(listed: Mapping[str, Any], folder: Path) -> pd.DataFrame:
         analyser = DataAnalyzer(listing, output_path=found_file, device="cpu", worker=0)
         stats = analyser.get_all_case_stats()["stats_summary"]["label_stats"]
     codes: Sequence[int] = stats["labels"]
-    found = [
-        (
-            100 * of["foreground_percentage"]["mean"],
-            *(_first(of["image_intensity"][what]) for what in ("mean", "stdev")),
-        )
-        for of in stats["label"]
-    ]
+    found = []
+    for of in stats["label"]:
+        first = (float(np.ravel(of["image_intensity"][what])[0]) for what in ("mean", "stdev"))  # of the channels
+        found.append((100 * of["foreground_percentage"]["mean"], *first))
     return pd.DataFrame(found, index=pd.Index(codes, name="code"), columns=["share", "mean", "sd"])
 
 
@@ -87,7 +85,3 @@ def _quiet() -> Iterator[None]:
             yield
         finally:
             logging.disable(logging.NOTSET)
-
-
-def _first(of_channels: Any) -> float:
-    return float(of_channels[0] if isinstance(of_channels, list | tuple) else of_channels)
