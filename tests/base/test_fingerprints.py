@@ -76,7 +76,7 @@ def test_unknown_modules() -> None:
 
 
 NO_NUMBERS = {"multiseg_core.case", "multiseg_core.errors", "multiseg_core.files"}
-IN_KEYS = {"multiseg_core.settings", "multiseg_core.param_values"}  # by their values
+IN_KEYS = {"multiseg_core.models", "multiseg_core.settings", "multiseg_core.param_values"}  # by their values
 
 
 def test_all_that_training_imports_is_in_the_key_of_a_network() -> None:
