@@ -1,4 +1,3 @@
-import dataclasses
 import itertools
 from pathlib import Path
 from typing import Any
@@ -178,7 +177,7 @@ def test_one_voxel_of_huge_value_flattens_the_rest_unless_it_is_clipped(tmp_path
     path = save(tmp_path / "t1.nii.gz", image)
     plain = prepare(Case("c", "1", {"T1": path}), ONE_MM)
     assert np.percentile(plain.images[0][plain.mask], [5, 95]) == pytest.approx([-0.024, -0.024], abs=0.002)
-    clipped = prepare(Case("c", "1", {"T1": path}), dataclasses.replace(ONE_MM, clip_percentiles=[0.5, 99.5]))
+    clipped = prepare(Case("c", "1", {"T1": path}), ONE_MM.changed(clip_percentiles=[0.5, 99.5]))
     assert np.percentile(clipped.images[0][clipped.mask], [5, 95]) == pytest.approx([-1.645, 1.645], abs=0.15)
 
 
@@ -197,13 +196,13 @@ def test_images_and_labels_on_other_grids_are_brought_to_the_first(tmp_path: Pat
     message = r"flair.nii.gz: affine differs .* up to 23 mm .*only the order or direction .*first"
     with pytest.raises(UserError, match=message):
         prepare(Case("c", "1", images, seg), ONE_MM, code_map)
-    found = prepare(Case("c", "1", images, seg), dataclasses.replace(ONE_MM, resample_to="first"), code_map)
+    found = prepare(Case("c", "1", images, seg), ONE_MM.changed(resample_to="first"), code_map)
     assert np.array_equal(found.images[0], found.images[1])
     alone = prepare(Case("c", "1", {"T1": t1}, save(tmp_path / "seg1.nii.gz", labels)), ONE_MM, code_map)
     assert np.array_equal(found.images[0], alone.images[0]) and np.array_equal(found.target, alone.target)
     far = save(tmp_path / "far.nii.gz", image, nib.affines.from_matvec(np.eye(3), [90, 0, 0]))
     with pytest.raises(UserError, match="far.nii.gz: lies beside the T1 of its case"):
-        prepare(Case("c", "1", {"T1": t1, "FLAIR": far}), dataclasses.replace(ONE_MM, resample_to="first"))
+        prepare(Case("c", "1", {"T1": t1, "FLAIR": far}), ONE_MM.changed(resample_to="first"))
 
 
 def test_bad_files(tmp_path: Path) -> None:
@@ -384,12 +383,12 @@ def test_labels_on_a_grid_of_their_own(tmp_path: Path) -> None:
             assert all(dice(prepared.target == k, truth == k) > 0.97 for k in (1, 2))
         return prepared.target
 
-    target(dataclasses.replace(ONE_MM, crop=False))
+    target(ONE_MM.changed(crop=False))
     # 4/3 pi (12^3 - 6^3) and 4/3 pi 6^3 mm^3, on voxels of 1 mm
     volumes = (4 / 3 * np.pi * (12**3 - 6**3), 4 / 3 * np.pi * 6**3)
     gaussian = target(ONE_MM)
     assert np.bincount(gaussian.ravel())[1:] == pytest.approx(volumes, rel=0.03)
-    nearest = target(dataclasses.replace(ONE_MM, label_interpolation="nearest"))
+    nearest = target(ONE_MM.changed(label_interpolation="nearest"))
     assert np.bincount(nearest.ravel())[1:] == pytest.approx(volumes, rel=0.03)
     assert not np.array_equal(gaussian, nearest)
     label_affine[:3, 3] += 1000
@@ -407,7 +406,7 @@ def test_an_upsampled_grid_of_its_own_is_nearest_neighbour(tmp_path: Path) -> No
     affine[:3, 3] = 0.5
     t1, seg = save(tmp_path / "t1.nii.gz", image), save(tmp_path / "seg.nii.gz", codes, affine)
     code_map = CodeMap.build(("gm",), {1: "gm"})
-    params = dataclasses.replace(ONE_MM, crop=False)
+    params = ONE_MM.changed(crop=False)
     prepared = prepare(Case("c", "1", {"T1": t1}, seg, labels_on_own_grid=True), params, code_map)
     assert np.array_equal(prepared.target, codes.repeat(2, 0).repeat(2, 1).repeat(2, 2))
 
@@ -468,10 +467,10 @@ def test_z_scores_and_crop_are_separate(tmp_path: Path) -> None:
     image = np.zeros((20, 20, 20), np.float32)
     image[8:12, 8:12, 8:12] = np.random.default_rng(0).normal(100, 5, (4, 4, 4))
     t1 = save(tmp_path / "t1.nii.gz", image)
-    raw = prepare(Case("c", "1", {"T1": t1}), dataclasses.replace(ONE_MM, z_score=False, outside_value=-7))
+    raw = prepare(Case("c", "1", {"T1": t1}), ONE_MM.changed(z_score=False, outside_value=-7))
     assert raw.images.shape == (1, 12, 12, 12)  # 4 voxels of brain and 4 of margin on either side
     assert np.array_equal(raw.images[0][raw.mask], image[image > 0]) and (raw.images[0][~raw.mask] == -7).all()
-    whole = prepare(Case("c", "1", {"T1": t1}), dataclasses.replace(ONE_MM, crop=False))
+    whole = prepare(Case("c", "1", {"T1": t1}), ONE_MM.changed(crop=False))
     cropped = prepare(Case("c", "1", {"T1": t1}), ONE_MM)
     assert np.array_equal(whole.images[0][4:16, 4:16, 4:16], cropped.images[0])
     assert np.array_equal(whole.grid.affine, np.eye(4)) and cropped.grid.affine[:3, 3].tolist() == [4, 4, 4]
