@@ -11,13 +11,20 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import yaml
 
 from multiseg_core.errors import UserError
 from multiseg_core.files import atomic_path
 
 if TYPE_CHECKING:  # it is slow to import, and most worker processes need none
     import pandas as pd
+
+
+def yaml_beside(module: str, name: str) -> Any:
+    """Return what a YAML file says that lies beside a module, ``__file__``."""
+    return yaml.safe_load(Path(module).with_name(name).read_text(encoding="utf-8"))
 
 
 def located(folder: Path, text: str) -> Path:

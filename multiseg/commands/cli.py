@@ -15,11 +15,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from multiseg_core.errors import UserError, one_line
 
 from ..base.errors import is_full_disk
+from ..base.files import yaml_beside
 
 # A command's module, which imports heavy ones (torch, nilearn, nbconvert), is imported when it runs: --help is quick.
 
@@ -58,7 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"multiseg {importlib.metadata.version('multiseg')}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for name, about in yaml.safe_load(Path(__file__).with_name("commands.yaml").read_text(encoding="utf-8")).items():
+    for name, about in yaml_beside(__file__, "commands.yaml").items():
         text = f"{about['help']} {about.get('more', '')}".strip()
         sub = commands.add_parser(name, help=about["help"], description=text)
         if "\n" in text:  # it has lines of its own

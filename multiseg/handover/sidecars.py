@@ -6,8 +6,9 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from multiseg_core.files import atomic_path, write_json
+from multiseg_core.files import write_json
 
+from ..base.files import write_text
 from ..report.figures.style import label_colours
 
 
@@ -55,8 +56,7 @@ def write_sidecars(out: Path, names: Mapping[int, str], sources: Mapping[str, Pa
         out.with_name(f"{name}.tsv"): "".join("\t".join(map(str, row)) + "\n" for row in rows),
     }
     for path, text in texts.items():
-        with atomic_path(path) as part:
-            part.write_text(text, encoding="utf-8")
+        write_text(path, text)
     sidecar = out.with_name(f"{name}.json")
     facts = {
         "Manual": False,

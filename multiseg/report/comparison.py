@@ -14,25 +14,10 @@ from ..results import model_comparison
 from ..results.bootstrap import LEAST_UNITS
 from ..results.results_csv import ABSENT
 from . import table_files
+from .figures.language import CATALOGUE
 from .figures.names import readable
 
-TITLES = {
-    "means": "Mean of each model over subjects",
-    "differences": "Pairs of models: mean difference (a - b) over subjects",
-    "ranks": "Share of bootstrap resamples in which a model takes each rank",
-    "non_inferiority": "Is the first model not worse than the second by more than the margin?",
-    "subjects_needed": "Subjects needed to see each difference (paired t test, two-sided 0.05, power 0.8)",
-}
-NOTES = {
-    "means": "From and to: 95 % bootstrap interval over subjects and seeds. Columns of labels are means over rows.",
-    "differences": "From and to: 95 % intervals that hold together for all pairs of the scenario; differ: the "
-    "interval excludes 0. Effect: Cohen's d_z with its 95 % interval. p: Wilcoxon's signed-rank test over subjects; "
-    "p (Holm): corrected over the pairs of the scenario.",
-    "non_inferiority": "By the intervals of the differences: holds if all of it lies above minus the margin.",
-    "ranks": "Only what all models have counts; rank 1 is the best mean over subjects.",
-    "subjects_needed": "Subjects needed: for a test of this pair alone; corrected: for the strictest "
-    "step of Holm's correction over the pairs of the scenario. Both take the observed effect for the true one.",
-}
+TITLES, NOTES = CATALOGUE["comparison"]["titles"], CATALOGUE["comparison"]["notes"]
 
 
 @dataclass(frozen=True)

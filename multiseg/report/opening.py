@@ -8,31 +8,18 @@ from collections.abc import Sequence
 import pandas as pd
 
 from ..results.replicates import LEAST_REPLICATES
-from ..results.verdicts import EVERY, SAME_INPUTS, endpoint_table, endpoints, model_in_role, several_tasks, summary
-from ..settings.models import NAIVE, SELECTIVE
+from ..results.verdicts import EVERY, endpoint_table, endpoints, model_in_role, several_tasks, summary
+from ..settings.models import SELECTIVE
 from ..study import finished_runs
 from ..study.scenarios import Scenario
 from ..study.study import Study
 from ..thesis import ledger
 from ..thesis.findings import PRIMARY
+from .figures.language import CATALOGUE
 from .figures.names import endpoint_title, label_title
 from .summary import listed
 
-_WHO = {
-    SELECTIVE: "One network that is told what each data set leaves undrawn",
-    SAME_INPUTS: "separate networks, one for each task,",
-    NAIVE: "one network that takes all that is undrawn for background",
-}
-"""Role -> its model in plain words, the first to begin a sentence."""
-
-_CLAIMS = {
-    "2": "that taking the undrawn for background fails at one task or another",
-    "4": "that one network is as good as separate ones",
-    "11": "that it is as good as one that learned from complete labels",
-}
-"""Number of a primary contrast -> its claim in plain words."""
-
-_WORDS = {"holds": "is shown", "does not hold": "is refuted", "inconclusive": "is still open"}
+_WHO, _CLAIMS, _WORDS = (CATALOGUE["opening"][part] for part in ("roles", "claims", "verdicts"))
 
 
 def opening(study: Study, findings: pd.DataFrame) -> list[str]:

@@ -26,7 +26,7 @@ from ..study import finished_runs
 from ..study.study import Study
 from ..thesis.findings import RATIOS
 from ..thesis.ledger import is_companion, ledger
-from . import arms, notebook_setup, notebooks, opening, show_figure, summary, tables
+from . import model_differences, notebook_setup, notebooks, opening, show_figure, summary, tables
 from .figures.endpoint_chart import endpoint_figure
 from .figures.kinds import FigureKind
 from .figures.language import word
@@ -34,8 +34,7 @@ from .figures.names import endpoint_title, scenario_title
 from .figures.result_charts import dice_boxes, dice_zoomed
 from .figures.saving import DPI, SHOWN_DPI, read_texts
 from .figures.slices import prediction_panel
-from .interval_bars import interval_bar
-from .table_files import TEMPLATES, html_table, number, render, rounded
+from .table_files import TEMPLATES, html_table, interval_bar, number, render, rounded
 
 MAIN_FIGURES: tuple[FigureKind[..., Any], ...] = (dice_boxes, dice_zoomed, prediction_panel)
 """What the index shows of every scenario."""
@@ -166,8 +165,9 @@ def _answers(study: Study) -> list[dict[str, str]]:
     """Return questions and answers about models that learn several tasks; none in a study that is not about that."""
     if is_companion(study):
         return []
-    table = arms.arm_table(study, finished_runs.metrics(study))
-    return arms.answers(study, table).rename_axis("question").reset_index().to_dict("records") if len(table) else []
+    table = model_differences.difference_table(study, finished_runs.metrics(study))
+    found = model_differences.answers(study, table) if len(table) else {}
+    return [{"question": question, "answer": answer} for question, answer in found.items()]
 
 
 def ledger_rows(table: pd.DataFrame) -> list[dict[str, str]]:

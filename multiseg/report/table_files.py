@@ -102,6 +102,17 @@ def render(template: str, **values: object) -> str:
     return _PAGES.get_template(template).render(**values)
 
 
+def interval_bar(value: float, low: float, high: float, margin: float = float("nan"), threshold: float = 0.0) -> str:
+    """Return a value and its interval as SVG, with a line at `threshold`; empty without an interval."""
+    if not np.isfinite([value, low, high]).all():
+        return ""
+    band = abs(margin) if np.isfinite(margin) else 0.0
+    reach = 1.1 * max(abs(v) for v in (value - threshold, low - threshold, high - threshold, band, 1e-9))
+    text = f"95 % interval {number(low)} to {number(high)}" + (f", margin {number(band)}" if band else "")
+    given = {"value": value, "low": low, "high": high, "threshold": threshold}
+    return render("interval.svg.j2", **given, band=band, reach=reach, text=text)
+
+
 def html_table(texts: pd.DataFrame, fold: bool = True) -> str:
     """Return a table of texts as HTML for the pages of a report, which style it and let it be sorted.
 

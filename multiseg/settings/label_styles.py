@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import NamedTuple
 
-import yaml
+from ..base.files import yaml_beside
 
 
 class LabelStyle(NamedTuple):
@@ -18,8 +17,7 @@ class LabelStyle(NamedTuple):
 
 
 LABEL_STYLES: Mapping[str, LabelStyle] = {
-    label: LabelStyle(**style)
-    for label, style in yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8")).items()
+    label: LabelStyle(**style) for label, style in yaml_beside(__file__, "label_styles.yaml").items()
 }
 """The known labels."""
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated
 
-import yaml
 from pydantic import Field
 
 from multiseg_core.models import Model
+
+from ..base.files import yaml_beside
 
 NAIVE = "cross_entropy"
 SELECTIVE = "selective_cross_entropy"
@@ -40,12 +40,9 @@ class NamedModel(Model):
     """Marker of its points, as matplotlib writes it."""
 
 
-def _built_in() -> dict[str, NamedModel]:
-    text = Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8")
-    return {name: NamedModel(**choices) for name, choices in yaml.safe_load(text).items()}
-
-
-MODELS: Mapping[str, NamedModel] = _built_in()
+MODELS: Mapping[str, NamedModel] = {
+    name: NamedModel(**choices) for name, choices in yaml_beside(__file__, "models.yaml").items()
+}
 """The built-in models by name."""
 
 SINGLE_TASK_MODEL = NamedModel(title="Single task", spanish="Mono-tarea", colour="#C8C8C8", hatch="||", marker="P")

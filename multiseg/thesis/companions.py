@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from importlib import resources
 
 import pandas as pd
-import yaml
 from pydantic import TypeAdapter
 
+from ..base.files import yaml_beside
 from ..results.verdicts import Claim, judge
 from ..study.study import Study
 
 CLAIMS: Mapping[str, tuple[Claim, ...]] = TypeAdapter(dict[str, tuple[Claim, ...]]).validate_python(
-    yaml.safe_load(resources.files(__package__).joinpath("claims.yaml").read_text(encoding="utf-8"))
+    yaml_beside(__file__, "claims.yaml")
 )
 """Notebook -> the claims that it is about, see ``claims.yaml``."""
 

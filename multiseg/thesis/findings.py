@@ -15,9 +15,11 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+from pydantic import TypeAdapter
 
 from multiseg_core.networks import build_network, count_parameters
 
+from ..base.files import yaml_beside
 from ..results import cohort_tables, domain_distance, origin
 from ..results.replicates import Interval, replicate_means
 from ..results.verdicts import (
@@ -25,8 +27,6 @@ from ..results.verdicts import (
     EVERY,
     EXPLORATORY,
     KINDS,
-    SAME_COMPUTE,
-    SAME_INPUTS,
     Contrast,
     Row,
     contrast_rows,
@@ -35,28 +35,16 @@ from ..results.verdicts import (
     settled,
     several_tasks,
 )
-from ..settings.models import DICE, NAIVE, ORACLE, SELECTIVE, SELECTIVE_DICE, SEPARATE, SEPARATE_SHARED, UNIFORM
+from ..settings.models import DICE, NAIVE, SELECTIVE, SELECTIVE_DICE, SEPARATE, SEPARATE_SHARED
 from ..study import finished_runs
 from ..study.plan import Run
 from ..study.scenarios import Scenario
 from ..study.study import Study
 from . import reported
 
-PRIMARY = (
-    Contrast("2", "The naive model fails at one task or another", SELECTIVE, NAIVE, superior=True, somewhere=True),
-    Contrast("4", "One selective network is as good as separate ones that see the same images", SELECTIVE, SAME_INPUTS),
-    Contrast("11", "It is as good as one that learns from complete labels of the same cases", SELECTIVE, ORACLE),
-)
-"""The contrasts that are judged."""
-
-SECONDARY = (
-    Contrast("4b", "Against separate networks that see all that their own cohorts have", SELECTIVE, SEPARATE),
-    Contrast("4c", "Against separate networks that together train as long", SELECTIVE, SAME_COMPUTE),
-    Contrast("5", "The Dice model, against selective cross-entropy", DICE, SELECTIVE),
-    Contrast("6", "Selective Dice, against selective cross-entropy", SELECTIVE_DICE, SELECTIVE),
-    Contrast("9", "Patches around labels, against patches anywhere", SELECTIVE, UNIFORM),
-)
-"""Those that are only looked at."""
+_CONTRASTS = TypeAdapter(dict[str, tuple[Contrast, ...]]).validate_python(yaml_beside(__file__, "contrasts.yaml"))
+PRIMARY, SECONDARY = _CONTRASTS["primary"], _CONTRASTS["secondary"]
+"""The contrasts that are judged, and those that are only looked at."""
 
 RECOGNITION = "share of the brain with these labels, as a part of that on own images"
 VOLUMES = "volume of lesions that it predicts, as a multiple of the true one"

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib import resources
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -59,8 +59,7 @@ def figure_number(train: Sequence[str], test: str, numbers: int | tuple[int | No
 
 
 def _read(name: str) -> pd.DataFrame:
-    with resources.files(__package__).joinpath(f"reference/{name}").open(encoding="utf-8") as file:
-        return pd.read_csv(file)
+    return pd.read_csv(Path(__file__).parent / "reference" / name)
 
 
 def divergences() -> pd.DataFrame:

@@ -8,11 +8,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from multiseg.report import arms, glossary, opening
-from multiseg.report.interval_bars import interval_bar
+from multiseg.report import glossary, model_differences, opening
+from multiseg.report.table_files import interval_bar
 from multiseg.study import finished_runs
 from multiseg.study.study import Study
-from tests.report.test_arms import metrics, study  # noqa: F401
+from tests.report.test_model_differences import metrics, study  # noqa: F401
 
 LEDGER = pd.read_csv(
     io.StringIO("""finding,endpoint,scenario,verdict,claim
@@ -69,7 +69,7 @@ def test_companion_studies_say_how_many_findings_held(
 
 
 def test_endpoints_stand_beside_separate_networks(study: Study) -> None:  # noqa: F811
-    shown = arms.beside_separate(study, arms.arm_table(study, metrics()))
+    shown = model_differences.beside_separate(study, model_differences.difference_table(study, metrics()))
     row = shown[(shown["endpoint"] == "lesion") & (shown["model"] == "oracle")].iloc[0]
     assert row["dice"] == pytest.approx(0.65) and row["reference"] == pytest.approx(0.62) and row["margin"] == 0.05
 

@@ -11,10 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from pydantic import TypeAdapter
 from scipy import ndimage
 
 from .fields import FloatArray, Spacing, column, random_displacement, smooth_noise, voxel_positions
-from .presets import PhantomCase
+from .presets import PHANTOMS, PhantomCase
 
 EXTENT_MM = (352.0, 248.0, 208.0)
 """What an image covers, from left to right, back to front and foot to head."""
@@ -32,19 +33,7 @@ class Organ:
     """Mean and standard deviation over subjects (HU)."""
 
 
-_TUBE = float("inf")
-
-ORGANS: Mapping[str, Organ] = {
-    "spine": Organ((0, -68, 0), (20, 20, _TUBE), (230, 30)),
-    "vena_cava": Organ((22, -38, 0), (12, 11, _TUBE), (115, 15)),
-    "aorta": Organ((-10, -42, 0), (11, 11, _TUBE), (165, 25)),
-    "liver": Organ((72, 8, 52), (74, 74, 62), (108, 12)),
-    "gallbladder": Organ((52, 50, 2), (14, 14, 24), (10, 6)),
-    "spleen": Organ((-104, -36, 54), (28, 40, 44), (118, 12)),
-    "stomach": Organ((-50, 42, 56), (42, 34, 40), (35, 20)),
-    "right_kidney": Organ((66, -46, -22), (28, 26, 52), (160, 18)),
-    "left_kidney": Organ((-66, -46, -14), (28, 26, 52), (160, 18)),
-}
+ORGANS: Mapping[str, Organ] = TypeAdapter(dict[str, Organ]).validate_python(PHANTOMS["organs"])
 """What there is, in the order in which it is painted."""
 
 _KIDNEYS = ("right_kidney", "left_kidney")
@@ -71,17 +60,7 @@ class Abdomen:
         return self.codes
 
 
-ABDOMENS: Mapping[str, Abdomen] = {
-    "kidneys": Abdomen(
-        {"right_kidney": 1, "left_kidney": 1, "tumour": 2, "cyst": 3},
-        {1: "kidney", 2: "tumour", 3: "cyst"}, cases=40, lesions=True,
-    ),
-    "organs": Abdomen(
-        {"spleen": 1, "right_kidney": 2, "left_kidney": 3, "gallbladder": 4, "liver": 6, "stomach": 7, "aorta": 8},
-        {1: "spleen", 2: "right_kidney", 3: "left_kidney", 4: "gallbladder", 6: "liver", 7: "stomach", 8: "aorta"},
-        cases=30, lesions=False,
-    ),
-}  # fmt: skip
+ABDOMENS: Mapping[str, Abdomen] = TypeAdapter(dict[str, Abdomen]).validate_python(PHANTOMS["abdomens"])
 """The cohorts by name, with the codes of KiTS23 and of BTCV."""
 
 
@@ -125,7 +104,7 @@ class _Painting:
         # the muscles below the skin's fat
         self._paint(self.body * (self._trunk(16) * (1 - self._trunk(28))), rng.normal(55, 5))
         bowel = np.clip(1.5 * self._noise(14.0) - 0.6, 0, 1)
-        inside = self._ellipsoid(np.zeros(3), np.array([125.0, 78.0, _TUBE])) * (world[1] > -30)
+        inside = self._ellipsoid(np.zeros(3), np.array([125.0, 78.0, np.inf])) * (world[1] > -30)
         self._paint(bowel * inside, 30 + 25 * self._noise(10.0))
 
     def _noise(self, scale_mm: float) -> FloatArray:

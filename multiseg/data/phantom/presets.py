@@ -12,14 +12,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from pydantic import TypeAdapter
 from scipy import ndimage
 
+from ...base.files import yaml_beside
 from .anatomy import Subject, draw_geometry, draw_subject
 from .atlas import load_atlas
 from .fields import FloatArray, Spacing, interpolate_axis
 from .lesions import draw_wmh
 from .protocols import CODES, OTHER, Protocol, complete_truth
-from .scanner import Scanner, t1
+from .scanner import Scanner
 from .tumours import draw_mass, draw_tumour
 
 
@@ -64,48 +66,11 @@ class Preset:
         return {code: label for label, code in CODES.items()}
 
 
-_TISSUES = ("csf", "gm", "wm")
-_TUMOUR = ("oedema", "tumour")
-_BRATS = ("T1", "T1c", "T2", "FLAIR")
+PHANTOMS: Mapping[str, Mapping[str, Any]] = yaml_beside(__file__, "cohorts.yaml")
+"""``brains``, ``organs`` and ``abdomens`` -> name -> values."""
 
-# The T1 of the seven cohorts (contrast, transfer, bias, noise, and how much they vary) was fitted to the divergences
-# that the thesis reports between the real ones (figure 16), within bounds that keep them plausible.
-_LOOKS: Mapping[str, tuple[Any, ...]] = {
-    #             modalities               CSF   GM    gamma jitter bias   noise  texture slice (mm)
-    "ibsr":       (("T1",),                 0.10, 0.59, 0.78, 0.080, 0.110, 0.034, 0.050, 1.5),
-    "mrbrains13": (("T1", "IR", "FLAIR"),   0.40, 0.63, 0.68, 0.010, 0.060, 0.030, 0.030, 3.0),
-    "mrbrains17": (("T1", "FLAIR"),         0.34, 0.62, 0.76, 0.075, 0.080, 0.043, 0.012, 3.0),
-    "mrbrains18": (("T1", "IR", "FLAIR"),   0.31, 0.62, 0.74, 0.043, 0.118, 0.023, 0.010, 3.0),
-    "brainweb":   (("T1",),                 0.13, 0.54, 1.36, 0.005, 0.010, 0.040, 0.015, 0.0),
-    "brats12":    (_BRATS,                  0.31, 0.66, 0.94, 0.028, 0.033, 0.024, 0.024, 0.0),
-    "tumorsim":   (_BRATS,                  0.17, 0.60, 1.15, 0.040, 0.060, 0.011, 0.018, 0.0),
-    "combined":   (("T1", "FLAIR"),         0.31, 0.63, 0.85, 0.040, 0.070, 0.030, 0.015, 0.0),
-}  # fmt: skip
-
-
-def _scanner(name: str) -> Scanner:
-    modalities, csf, gm, gamma, jitter, bias, noise, texture, slice_mm = _LOOKS[name]
-    return Scanner(modalities, t1(csf, gm), jitter, gamma, bias, noise, texture, slice_mm=slice_mm)
-
-
-PRESETS: Mapping[str, Preset] = {
-    "ibsr": Preset(_scanner("ibsr"), Protocol(_TISSUES, csf_reach_mm=2.0), 18),
-    "mrbrains13": Preset(_scanner("mrbrains13"), Protocol(_TISSUES, (1.4, 1, 1), hindbrain="background"), 5),
-    "mrbrains17": Preset(_scanner("mrbrains17"), Protocol(("wmh",)), 60, "wmh"),
-    "mrbrains18": Preset(
-        _scanner("mrbrains18"), Protocol((*_TISSUES, "wmh"), (1.4, 1, 1), hindbrain="other"), 7, "wmh"
-    ),
-    "brainweb": Preset(_scanner("brainweb"), Protocol(_TISSUES), 15),
-    "brats12": Preset(_scanner("brats12"), Protocol(_TUMOUR), 50, "tumour"),
-    "tumorsim": Preset(_scanner("tumorsim"), Protocol((*_TISSUES, *_TUMOUR)), 20, "tumour", "brainweb", 15, 5),
-    "combined": Preset(_scanner("combined"), Protocol((*_TISSUES, "wmh", *_TUMOUR)), 20, "wmh+tumour"),
-    "varied": Preset(Scanner(("T1",), any_contrast=True), Protocol(_TISSUES, thresholds=(0.6, 0.52)), 40),
-    "varied_wmh": Preset(Scanner(("T1", "FLAIR"), any_contrast=True), Protocol(("wmh",)), 40, "wmh"),
-    "varied_tumour": Preset(Scanner(("T1c", "FLAIR"), any_contrast=True), Protocol(_TUMOUR), 40, "tumour"),
-}
-"""The cohorts that can be imitated, by name. Some are none of the thesis's: ``combined``, with all labels in one head,
-and the ``varied`` ones, of every contrast that scanners produce, for transfer to real images; there tissues are
-labelled as programs that cluster intensities do."""
+PRESETS: Mapping[str, Preset] = TypeAdapter(dict[str, Preset]).validate_python(PHANTOMS["brains"])
+"""The brains that can be imitated, by the name of the cohort."""
 
 
 @dataclass(frozen=True)

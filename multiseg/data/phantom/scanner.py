@@ -57,8 +57,9 @@ class Scanner:
 
     modalities: tuple[str, ...]
     """What it takes."""
-    t1: TissueContrast = t1(0.3, 0.65)  # noqa: RUF009
-    """Its T1 contrast; T1c is the same with enhancement."""
+    csf: float = 0.3
+    gm: float = 0.65
+    """Signal of these tissues on T1; on T1c it is the same."""
     jitter: float = 0.04
     """Standard deviation of the tissue means between subjects, relative."""
     gamma: float = 1.0
@@ -103,7 +104,7 @@ class Scanner:
         if self.any_contrast:
             return _any_scanner(rng, modality).image(rng, subject, pathology, modality)
         of_t1 = modality in ("T1", "T1c")
-        mean = CONTRASTS[modality] if self.contrast is None and not of_t1 else self.contrast or self.t1
+        mean = CONTRASTS[modality] if self.contrast is None and not of_t1 else self.contrast or t1(self.csf, self.gm)
         gamma = self.gamma if of_t1 or self.contrast else 1.0
         if modality == "T1c":
             mean = replace(mean, core=(0.35, 0.75), rim=(1.1, 1.6))
@@ -142,4 +143,5 @@ def _any_scanner(rng: np.random.Generator, modality: str) -> Scanner:
     gamma = float(np.exp(rng.normal(0, 0.2)))
     bias, noise, texture = rng.uniform([0.03, 0.01, 0.01], [0.2, 0.05, 0.06]).tolist()
     blur_mm, regions = rng.uniform([0.4, 0.0], [1.0, 0.1]).tolist()
-    return Scanner((modality,), contrast, 0.0, gamma, bias, noise, texture, blur_mm, regions=regions, contrast=contrast)
+    look = {"gamma": gamma, "bias": bias, "noise": noise, "texture": texture, "blur_mm": blur_mm, "regions": regions}
+    return Scanner((modality,), jitter=0.0, **look, contrast=contrast)

@@ -10,14 +10,13 @@ import glob
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 
-import yaml
 from pydantic import TypeAdapter
 
 from multiseg_core.errors import UserError, suggest
 
+from ...base.files import yaml_beside
 from ...settings.params import CohortParams
 from ..cohorts import Case, drawn_labels
 from .found import Found, names_in, not_excluded
@@ -92,14 +91,10 @@ class Layout:
         return f"{self.title} is obtained from {self.provider}, terms: {self.terms}"
 
 
-def _built_in() -> dict[str, Layout]:
-    folder = resources.files(__package__.rpartition(".")[0]).joinpath("layouts")
-    texts = {f.name: f.read_text(encoding="utf-8") for f in folder.iterdir() if f.name.endswith(".yaml")}
-    read = TypeAdapter(Layout).validate_python
-    return {name.removesuffix(".yaml"): read(yaml.safe_load(texts[name])) for name in sorted(texts)}
-
-
-LAYOUTS: Mapping[str, Layout] = _built_in()
+LAYOUTS: Mapping[str, Layout] = {
+    file.stem: TypeAdapter(Layout).validate_python(yaml_beside(str(file), file.name))
+    for file in sorted(Path(__file__).parents[1].glob("layouts/*.yaml"))
+}
 """The layouts of ``data/layouts`` by the name that a params file gives as `source`."""
 
 

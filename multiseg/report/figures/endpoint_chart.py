@@ -114,9 +114,9 @@ def _draw_dice(axes: Axes, rows: pd.DataFrame, models: list[str]) -> None:
 
 @figure_kind("arms", lambda table: _best(table, "difference", "+.3f"))
 def difference_figure(table: pd.DataFrame, reference: str) -> tuple[Figure, pd.DataFrame] | None:
-    """Draw the differences of `report.arms.arm_table` from one reference: a panel per scenario and endpoint.
+    """Draw `report.model_differences.difference_table` from one reference: a panel per scenario and endpoint.
 
-    The reference is one of `report.arms.AGAINST`; None is returned where no scenario has it.
+    The reference is one of `report.model_differences.AGAINST`; None is returned where no scenario has it.
     """
     if reference not in table or not table[reference].notna().any():
         return None

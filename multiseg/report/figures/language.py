@@ -7,16 +7,14 @@ Code names captions, titles and headings by a key, and passes English phrases th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-import yaml
+from ...base.files import yaml_beside
 
 LANGUAGES = ("en", "es")
 """English, Spanish."""
 
-_FILE = Path(__file__).with_name("catalogue.yaml")
-CATALOGUE: Mapping[str, Mapping[str, Any]] = yaml.safe_load(_FILE.read_text(encoding="utf-8"))
+CATALOGUE: Mapping[str, Mapping[str, Any]] = yaml_beside(__file__, "catalogue.yaml")
 """Part (``captions``, ``tables``, ``columns``, ``endpoints``, ``values``) -> key -> words in each language; and
 ``phrases``: English -> Spanish."""
 

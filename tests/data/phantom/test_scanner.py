@@ -9,7 +9,7 @@ from multiseg.data.phantom.protocols import CODES
 from multiseg.data.phantom.scanner import CONTRASTS, Scanner, TissueContrast, t1
 from tests.data.phantom.conftest import anatomy, case, small_subject
 
-PERFECT = Scanner(("T1",), t1(0.2, 0.6), jitter=0, bias=0, noise=0, texture=0, blur_mm=0, uneven=0)
+PERFECT = Scanner(("T1",), 0.2, 0.6, jitter=0, bias=0, noise=0, texture=0, blur_mm=0, uneven=0)
 
 
 def mixed() -> Subject:
@@ -78,14 +78,14 @@ def test_the_lining_of_the_ventricles_is_bright_on_flair_whether_there_are_lesio
 
 
 def test_noise_is_rician() -> None:
-    dark = Scanner(("T1",), TissueContrast(0, 0), jitter=0, bias=0, noise=0.05, texture=0, blur_mm=0)
+    dark = Scanner(("T1",), 0, 0, jitter=0, bias=0, noise=0.05, texture=0, blur_mm=0)
     subject = small_subject(np.stack([np.ones((30, 30, 30)), *np.zeros((2, 30, 30, 30))]))
     image = dark.image(np.random.default_rng(0), subject, {}, "T1")
     # without signal, Rayleigh: mean / standard deviation = sqrt(pi / 2) / sqrt(2 - pi / 2)
     assert image.min() >= 0
     assert image.mean() / image.std() == pytest.approx(np.sqrt(np.pi / 2) / np.sqrt(2 - np.pi / 2), rel=0.02)
     # far above it, Gaussian with the stated deviation
-    bright = replace(dark, t1=TissueContrast(1, 1)).image(np.random.default_rng(0), subject, {}, "T1")
+    bright = replace(dark, csf=1, gm=1).image(np.random.default_rng(0), subject, {}, "T1")
     assert bright.std() / bright.mean() == pytest.approx(0.05, rel=0.05)
 
 
@@ -106,7 +106,7 @@ def test_t1_orders_tissues_in_every_cohort() -> None:
         phantom = case(name)
         csf, gm, wm = (phantom.images["T1"][phantom.truth == CODES[t]].mean() for t in ("csf", "gm", "wm"))
         assert csf < gm < wm, name
-        assert 0 <= preset.scanner.t1.csf < preset.scanner.t1.gm < 1
+        assert 0 <= preset.scanner.csf < preset.scanner.gm < 1
 
 
 def thick(slice_mm: float) -> tuple[Subject, Subject, np.ndarray]:

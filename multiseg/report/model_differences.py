@@ -27,7 +27,7 @@ CLOSE = 0.005
 """Differences of Dice below this are called none."""
 
 
-def arm_table(study: Study, metrics: pd.DataFrame) -> pd.DataFrame:
+def difference_table(study: Study, metrics: pd.DataFrame) -> pd.DataFrame:
     """Return each model's Dice on each endpoint of each scenario with several tasks, and its distance from others.
 
     `metrics` are tidy rows of test cases.
@@ -59,7 +59,7 @@ def arm_table(study: Study, metrics: pd.DataFrame) -> pd.DataFrame:
 
 
 def beside_separate(study: Study, table: pd.DataFrame) -> pd.DataFrame:
-    """Return `arm_table` for `report.figures.endpoint_chart`, with ``reference`` and ``margin``.
+    """Return `difference_table` for `report.figures.endpoint_chart`, with ``reference`` and ``margin``.
 
     The reference is the Dice of separate networks with the same inputs, NaN without such.
     """
@@ -71,7 +71,7 @@ def beside_separate(study: Study, table: pd.DataFrame) -> pd.DataFrame:
 
 
 def with_intervals(table: pd.DataFrame) -> pd.DataFrame:
-    """Return `arm_table` for readers: each number with its interval in one cell, no columns of nothing."""
+    """Return `difference_table` for readers: each number with its interval in one cell, no columns of nothing."""
     shown = {}
     for name in ("dice", *AGAINST):
         low, high, form = ("low", "high", ".3f") if name == "dice" else (f"{name} low", f"{name} high", "+.3f")

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from multiseg.report import arms, summary
+from multiseg.report import model_differences, summary
 from multiseg.report.figures.endpoint_chart import difference_figure
 from multiseg.study.study import Study
 
@@ -41,7 +41,7 @@ def metrics() -> pd.DataFrame:
 
 
 def test_distances_are_paired_over_replicates(study: Study) -> None:
-    table = arms.arm_table(study, metrics())
+    table = model_differences.difference_table(study, metrics())
     row = table.loc[("anatomy_wmh", "anatomy", "selective_cross_entropy")]
     assert row["dice"] == pytest.approx(0.82) and row["replicates"] == 3
     # the same in every replicate: no spread, whatever the replicates do
@@ -56,7 +56,7 @@ def test_distances_are_paired_over_replicates(study: Study) -> None:
 
 
 def test_candidates_have_one_network_and_no_complete_labels(study: Study) -> None:
-    order = arms.ranking(study, arms.arm_table(study, metrics()))
+    order = model_differences.ranking(study, model_differences.difference_table(study, metrics()))
     assert list(order.index) == ["selective_cross_entropy", "cross_entropy", "pseudo_labels"]
     assert order.loc["selective_cross_entropy", "mean"] == pytest.approx((0.82 + 0.61) / 2)
     # what each loses against the best candidate where it loses most
@@ -64,7 +64,7 @@ def test_candidates_have_one_network_and_no_complete_labels(study: Study) -> Non
 
 
 def test_answers_are_the_numbers_in_words(study: Study) -> None:
-    answers = arms.answers(study, arms.arm_table(study, metrics()))
+    answers = model_differences.answers(study, model_differences.difference_table(study, metrics()))
     first, second, third = answers
     assert first.startswith("Selective cross-entropy: the highest mean Dice, 0.715 over 2 endpoints. Selective cross")
     assert first.endswith("is never more than 0.050 behind the best at any task.")
@@ -75,14 +75,14 @@ def test_answers_are_the_numbers_in_words(study: Study) -> None:
 def test_without_roles_it_says_so(study: Study) -> None:
     some = metrics()
     some = some[some["model"].isin(["cross_entropy", "selective_cross_entropy"])]
-    answers = arms.answers(study, arms.arm_table(study, some))
+    answers = model_differences.answers(study, model_differences.difference_table(study, some))
     assert answers["What do I lose against complete labels?"].startswith("This study does not say")
-    none = arms.answers(study, arms.arm_table(study, some[:0]))
+    none = model_differences.answers(study, model_differences.difference_table(study, some[:0]))
     assert len(none) == 1 and none.iloc[0].startswith("No model with one network")
 
 
 def test_the_chart_shows_what_has_the_reference(study: Study) -> None:
-    table = arms.arm_table(study, metrics())
+    table = model_differences.difference_table(study, metrics())
     drawn = difference_figure(table, "minus oracle")
     assert drawn is not None
     figure, shown = drawn
@@ -108,7 +108,7 @@ def test_networks_that_learn_less_than_their_pseudo_labels_know_are_told(study: 
 
 
 def test_readers_see_intervals_beside_numbers(study: Study) -> None:
-    shown = arms.with_intervals(arms.arm_table(study, metrics()))
+    shown = model_differences.with_intervals(model_differences.difference_table(study, metrics()))
     assert list(shown.columns) == ["dice", "minus oracle", "minus separate", "minus selective CE"]
     row = shown.loc[("anatomy_wmh", "anatomy", "selective_cross_entropy")]
     assert row["dice"] == "0.820 (0.795 to 0.845)" and row["minus oracle"] == "-0.010 (-0.010 to -0.010)"
@@ -118,7 +118,7 @@ def test_readers_see_intervals_beside_numbers(study: Study) -> None:
 def test_the_best_at_every_task_is_called_so(study: Study) -> None:
     some = metrics()
     some.loc[(some["model"] == "selective_cross_entropy") & (some["label"] == "wmh"), "dice"] = 0.9
-    answers = arms.answers(study, arms.arm_table(study, some))
+    answers = model_differences.answers(study, model_differences.difference_table(study, some))
     assert answers.iloc[0].endswith(
         "over 2 endpoints. It is the best at every task of those with one network that run in every scenario."
     )
